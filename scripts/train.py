@@ -1,0 +1,22 @@
+"""One run: ``python scripts/train.py experiment=cifar10-resnet56 init=fixup seed=1 optim.lr=0.05``.
+
+The same command again resumes it; ``-m init=idinit,fixup seed=0,1,2`` is Hydra's multirun; under torchrun it is the same run
+on several processes.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from idinit.command import run_command
+from idinit.config import check, register_choices
+from idinit.training.loop import train
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+def main(config: DictConfig) -> None:
+    train(check(config))
+
+
+if __name__ == "__main__":
+    register_choices()
+    run_command(main)

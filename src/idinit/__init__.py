@@ -1,0 +1,8 @@
+"""Initialize any PyTorch network with any method, and see what was done."""
+
+from . import init
+from .initialize import initialize_, list_initializers
+from .parts import find_parts
+from .scalars import param_groups
+
+__all__ = ["find_parts", "init", "initialize_", "list_initializers", "param_groups"]

@@ -1,0 +1,219 @@
+"""What one run is: the checked configuration, its hash, and the overrides it is composed from.
+
+Hydra composes ``configs/`` with overrides; everything is checked here, before any data is read. Entries of the registries
+(models, data sets, initializers, optimizers, schedules) are choices of the group of the same name, with their defaults,
+without a file; a file in ``configs/`` is a preset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from .data import DATASETS
+from .errors import UsageError, did_you_mean, explain
+from .initializers import INITIALIZERS
+from .models import MODELS
+from .registry import Registry
+from .training.optim import OPTIMIZERS
+from .training.schedule import SCHEDULES
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+GROUPS: dict[str, Registry[Any]] = {
+    "model": MODELS,
+    "data": DATASETS,
+    "init": INITIALIZERS,
+    "optim": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+_NOT_HASHED = {"impl", "wandb", "paths", "budget", "arm"}  # what changes speed, place or label, but not the outcome
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainConfig(_Strict):
+    """How long, and with which loss."""
+
+    epochs: Annotated[float, Field(gt=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
+    evaluate_every: Annotated[float, Field(gt=0)]  # epochs
+    log_every: PositiveInt  # steps
+
+
+class ImplConfig(_Strict):
+    """Knobs that change speed but not the outcome."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
+    channels_last: bool
+    compile: bool
+    threads: PositiveInt | None
+    checkpoint_every: PositiveInt  # steps
+
+    def torch_device(self) -> torch.device:
+        """The device meant; ``auto`` is CUDA where there is one."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("'impl.device=cuda': there is no CUDA device here; use impl.device=cpu or auto")
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class WandbConfig(_Strict):
+    """Where the mirror of the run goes."""
+
+    mode: Literal["auto", "online", "offline", "disabled"]
+    project: str
+
+
+class PathsConfig(_Strict):
+    """Folders: data root, run folders, archive of results."""
+
+    data: Path
+    runs: Path
+    results: Path
+
+
+class RunConfig(_Strict):
+    """One training: model, data, initializer, recipe, seed. Everything a run folder's ``config.yaml`` says."""
+
+    experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the row of the experiment's table
+    phase: Literal["main", "tune"]
+    budget: Literal["smoke", "cpu", "paper"]
+    seed: Annotated[int, Field(ge=0)]
+    model: dict[str, Any]
+    data: dict[str, Any]
+    init: dict[str, Any]
+    optim: dict[str, Any]
+    schedule: dict[str, Any]
+    train: TrainConfig
+    impl: ImplConfig
+    wandb: WandbConfig
+    paths: PathsConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_registries(cls, values: dict[str, Any]) -> dict[str, Any]:
+        checked = dict(values)
+        for group, registry in GROUPS.items():
+            options = dict(values.get(group) or {})
+            name = options.pop("name", None)
+            checked[group] = {"name": name, **registry.check(str(name), options)}
+        return checked
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that name the run: of all that changes its outcome."""
+        content = self.model_dump(mode="json", exclude=_NOT_HASHED)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.init['name']}-s{self.seed}-{self.hash}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.paths.runs / self.experiment / self.name
+
+    def options(self, group: str) -> dict[str, Any]:
+        """The options of a group's entry, without its name."""
+        return {key: value for key, value in getattr(self, group).items() if key != "name"}
+
+    def to_yaml(self) -> str:
+        """The configuration as text, in the words of ``configs/``."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
+    """Checks a composed configuration.
+
+    Raises:
+        UsageError: Naming each unknown key, unknown name and value out of range.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"config: {str(error).splitlines()[0]}") from None
+    assert isinstance(values, dict)
+    settings = {str(k): v for k, v in values.items() if k not in ("grid", "budgets")}
+    experiment = settings.get("experiment")
+    settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
+    settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
+    try:
+        return RunConfig(**settings)
+    except ValidationError as error:
+        raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
+
+
+def register_choices() -> None:
+    """Makes every registry entry a choice of its Hydra group, and ``default_budget`` a resolver."""
+    store = ConfigStore.instance()
+    for group, registry in GROUPS.items():
+        for name in registry:
+            fields = registry[name].options.model_fields
+            defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
+            node = OmegaConf.create({"name": name, **json.loads(json.dumps(defaults, default=str))})
+            store.store(group=group, name=name, node=node)
+    OmegaConf.register_new_resolver(
+        "default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True
+    )
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """Composes ``configs/train.yaml`` with Hydra overrides.
+
+    Raises:
+        UsageError: If an override names something that is not there.
+    """
+    register_choices()
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        try:
+            return hydra_compose("train", overrides=list(overrides))
+        except HydraException as error:
+            raise usage_error(error, overrides) from None
+
+
+def usage_error(error: HydraException, overrides: Sequence[str]) -> UsageError:
+    """Hydra's complaint about an override as one line with the nearest valid names."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        return UsageError(f"unknown {group} '{name}': {did_you_mean(name, error.options)}")
+    if isinstance(error, ConfigCompositionException) and (key := _unknown_key(overrides)):
+        parent, _, leaf = key.rpartition(".")
+        return UsageError(f"unknown key '{key}': {did_you_mean(leaf, _keys_of(parent))}")
+    return UsageError(str(error).splitlines()[0])
+
+
+def _unknown_key(overrides: Sequence[str]) -> str | None:
+    """The first plain override whose key is not in the configuration."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        parent, _, leaf = key.rpartition(".")
+        if not (override.is_add() or override.is_hydra_override_group()) and leaf not in _keys_of(parent):
+            return key
+    return None
+
+
+def _keys_of(node: str) -> list[str]:
+    config = hydra_compose("train", overrides=[])
+    found = OmegaConf.select(config, node) if node else config
+    groups = [p.name for p in CONFIG_DIR.iterdir() if p.is_dir()] if not node else []
+    return [str(k) for k in found] + groups if isinstance(found, DictConfig) else []

@@ -1,0 +1,99 @@
+"""What runs will cost on this machine, measured by a few steps of each model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from ..config import RunConfig
+from ..data import DATASETS, Batches
+from ..training.loop import autocast, build
+from ..training.progress import console
+from ..training.task import Classification
+from .grid import Experiment
+
+_MEASURED_STEPS = 3
+
+
+def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequence[RunConfig]) -> None:
+    """Prints the first line of an experiment: its budget, its runs and the time they will take."""
+    budget = runs[0].budget
+    asked = any(override.startswith("budget=") for override in experiment.overrides)
+    why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
+    searches = sum(config.phase == "tune" for config in runs)
+    tuned = f" and {searches} short ones that pick the recipe" if searches else ""
+    left = f"{len(missing)} to do, about {duration(estimate(missing))}" if missing else "all done"
+    console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", markup=False)
+
+
+def estimate(runs: Sequence[RunConfig]) -> float:
+    """Seconds that the runs would take here one after the other, from a few measured steps of each distinct model.
+
+    Runs that are partly done count in full, and a run that diverges early takes less: an upper bound but for noise.
+    """
+    loaded: dict[str, Batches] = {}
+    measured: dict[str, tuple[float, float]] = {}
+    total = 0.0
+    for config in runs:
+        data_key = json.dumps(config.data, sort_keys=True, default=str)
+        if data_key not in loaded:
+            loaded[data_key] = _load(config)
+        data = loaded[data_key]
+        key = json.dumps([config.model, config.data, config.init["name"]], sort_keys=True, default=str)
+        if key not in measured:
+            measured[key] = _seconds(config, data)
+        step, evaluation = measured[key]
+        evaluations = 1 + config.train.epochs / config.train.evaluate_every
+        total += step * config.train.epochs * data.steps_per_epoch + evaluation * evaluations
+    return total
+
+
+def duration(seconds: float) -> str:
+    """A time for people: ``0:02:10``."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _load(config: RunConfig) -> Batches:
+    device = config.impl.torch_device()
+    last = config.impl.channels_last
+    built: Batches = DATASETS[config.data["name"]].build(
+        config.paths.data, config.seed, device, rank=0, world=1, channels_last=last, **config.options("data")
+    )
+    return built
+
+
+def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
+    """Seconds of a training step, and of an evaluation of all splits."""
+    device = config.impl.torch_device()
+    model = build(config, data)[0].to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = Classification()
+
+    def step(number: int) -> None:
+        inputs, targets = data.train_batch(number)
+        with autocast(config, device):
+            logits = model(inputs)
+        task.loss(logits, targets).backward()
+        model.zero_grad()
+
+    def evaluate(number: int) -> None:
+        inputs, _ = data.train_batch(number)
+        with torch.no_grad(), autocast(config, device):
+            model(inputs)
+
+    examples = sum(count for split, count in data.splits.items() if split != "train")
+    return _time(step, device), _time(evaluate, device) * examples / data.batch_size
+
+
+def _time(action: Callable[[int], Any], device: torch.device) -> float:
+    action(0)  # the first one also allocates
+    started = time.perf_counter()
+    for number in range(_MEASURED_STEPS):
+        action(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / _MEASURED_STEPS

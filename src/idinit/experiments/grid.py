@@ -1,0 +1,171 @@
+"""A grid of runs: what an experiment's file and the command line ask for, as one configuration a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..config import CONFIG_DIR, RunConfig, check, compose
+from ..errors import UsageError, did_you_mean, explain
+from ..initializers import INITIALIZERS
+from .info import ExperimentInfo
+
+
+class Tuning(BaseModel):
+    """The search each arm gets, the same for all: short runs, compared on the validation split.
+
+    Attributes:
+        key: What is searched, e.g. ``optim.lr``.
+        values: The grid.
+        epochs: Length of a search run.
+        seed: Seed of the search runs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    values: Annotated[tuple[float, ...], Field(min_length=1)]
+    epochs: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Grid(BaseModel):
+    """The runs of an experiment: every arm with every seed.
+
+    Attributes:
+        arms: Label of a row of the table -> the overrides that make it.
+        seeds: Seeds of the main runs.
+        tune: The search before them, if any.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arms: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    tune: Tuning | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as asked for on the command line.
+
+    Attributes:
+        info: What its page says of it.
+        grid: Its arms, seeds and search, as narrowed by ``init=`` and ``seed=``.
+        overrides: The other overrides; they hold for every run.
+        sweep: Overrides with several values (``optim.lr=0.01,0.1``): key -> values.
+    """
+
+    info: ExperimentInfo
+    grid: Grid
+    overrides: tuple[str, ...]
+    sweep: Mapping[str, tuple[str, ...]]
+
+    def tuning_runs(self) -> list[RunConfig]:
+        """The search runs; none where there is no search, or the command line sets what it would find."""
+        tune = self.grid.tune
+        if tune is None or tune.key in self.sweep or any(o.startswith(f"{tune.key}=") for o in self.overrides):
+            return []
+        return [
+            self._run(arm, tune.seed, f"{tune.key}={value}", f"train.epochs={tune.epochs}", "phase=tune")
+            for arm in self.grid.arms
+            for value in tune.values
+        ]
+
+    def main_runs(self, picked: Mapping[str, float]) -> list[RunConfig]:
+        """The main runs, seed by seed across arms.
+
+        Args:
+            picked: Arm -> value of the search's key; arms without one keep the recipe's.
+        """
+        tune = self.grid.tune
+        runs = []
+        for seed in self.grid.seeds:
+            for arm in self.grid.arms:
+                found = [f"{tune.key}={picked[arm]}"] if tune is not None and arm in picked else []
+                for values in product(*self.sweep.values()):
+                    swept = [f"{key}={value}" for key, value in zip(self.sweep, values, strict=True)]
+                    runs.append(self._run(arm, seed, *found, *swept))
+        return runs
+
+    def _run(self, arm: str, seed: int, *more: str) -> RunConfig:
+        own = [f"experiment={self.info.name}", *self.grid.arms[arm], f"arm={arm}", f"seed={seed}"]
+        return check(compose([*own, *more, *self.overrides]))
+
+
+def list_experiments() -> list[str]:
+    """Names of the files in ``configs/experiment``."""
+    return sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
+
+
+def load(arguments: Sequence[str]) -> Experiment:
+    """Reads an experiment and what the command line changes of it.
+
+    Args:
+        arguments: Hydra overrides: ``experiment=NAME``, and any of ``init=a,b`` (arms, or any initializer), ``seed=0,1`` or
+            ``seed=range(3)``, ``budget=cpu``, and others, which hold for every run or are swept when they have several values.
+
+    Raises:
+        UsageError: Naming what is unknown or out of range.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+    except HydraException as error:
+        raise UsageError(str(error).splitlines()[0]) from None
+    name, arms, seeds = None, None, None
+    plain: list[str] = []
+    sweep: dict[str, tuple[str, ...]] = {}
+    for override, text in zip(parsed, arguments, strict=True):
+        key = override.key_or_group
+        values = tuple(override.sweep_string_iterator()) if override.is_sweep_override() else None
+        if key == "experiment":
+            name = str(override.value())
+        elif key == "init":
+            arms = values or (str(override.value()),)
+        elif key == "seed":
+            seeds = values or (str(override.value()),)
+        elif values is not None:
+            sweep[key] = values
+        else:
+            plain.append(text)
+    if name is None:
+        raise UsageError(f"which experiment? Say experiment=NAME. Valid: {', '.join(list_experiments())}")
+    config = compose([f"experiment={name}", *plain])
+    grid = dict(_section(config, "grid"))
+    grid["arms"] = _choose_arms(dict(grid.get("arms") or {}), arms)
+    if seeds is not None:
+        grid["seeds"] = seeds
+    try:
+        info = ExperimentInfo(**_section(config, "experiment"))
+        return Experiment(info, Grid(**grid), tuple(plain), sweep)
+    except ValidationError as error:
+        raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
+
+
+def _section(config: DictConfig, key: str) -> dict[str, Any]:
+    try:
+        section = OmegaConf.to_container(config[key], resolve=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"experiment: {str(error).splitlines()[0]}") from None
+    assert isinstance(section, dict)
+    return {str(k): v for k, v in section.items()}
+
+
+def _choose_arms(arms: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """The arms asked for; a name that is no arm may be any initializer."""
+    if names is None:
+        return arms
+    chosen = {}
+    for name in names:
+        if name not in arms and name not in set(INITIALIZERS):
+            raise UsageError(f"unknown initializer '{name}': {did_you_mean(name, {*arms, *INITIALIZERS})}")
+        chosen[name] = arms.get(name, [f"init={name}"])
+    return chosen

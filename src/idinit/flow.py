@@ -1,0 +1,208 @@
+"""How values flow through a graph: what each operator does with its operands, and what depends on what.
+
+Sets of nodes are Python integers with a bit for each node: unions over a graph of thousands of nodes are then cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from .graph import Node
+
+NORMS = {
+    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "_fused_rms_norm", "native_batch_norm",
+    "native_layer_norm", "native_group_norm", "cudnn_batch_norm", "_native_batch_norm_legit_no_training",
+}  # fmt: skip
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
+LOOKUPS = {"embedding", "embedding_bag"}
+PRODUCTS = {"mm", "matmul", "bmm", "baddbmm", "addbmm", "addmm", "addmv", "mv", "einsum", "bilinear"}
+SUMS = {"add", "sub"}
+# Each element of the result is an element of the operand, or zero.
+REARRANGEMENTS = {
+    "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "squeeze",
+    "unsqueeze", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
+    "getitem", "expand", "expand_as", "view_as", "reshape_as", "repeat", "repeat_interleave", "tile", "roll", "flip",
+    "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle", "contiguous", "clone", "to",
+    "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout", "_unsafe_view",
+}  # fmt: skip
+SHAPE_ONLY = {
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full",
+    "new_empty", "sym_size", "sym_numel", "size",
+}  # fmt: skip
+# Activation functions as gates: where two of them are multiplied, the higher one is the gate.
+GATE_RANK = {
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "_softmax", "clamp", "hardtanh", "relu6", "rsub"), 2),
+    **dict.fromkeys(("tanh", "silu", "gelu", "relu", "hardswish", "mish", "elu", "softplus", "leaky_relu", "softsign"), 1),
+}
+
+
+@dataclass(frozen=True)
+class Use:
+    """A parameter at work.
+
+    Attributes:
+        node: The operator that uses it.
+        parameter: Its name.
+        role: ``weight`` (of a linear map), ``recurrent``, ``embedding``, ``position``, ``norm``, ``bias``, ``scale``,
+            ``query``; "" where what the operator does with it is not understood.
+        operand: The argument of the operator: the parameter itself, or what is computed from it.
+    """
+
+    node: Node
+    parameter: str
+    role: str
+    operand: Node
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is the weight of a linear map."""
+        return self.role in ("weight", "recurrent")
+
+
+class Flow:
+    """What depends on what in a graph.
+
+    Attributes:
+        nodes: The graph.
+        active: For each node, whether its value depends on the input, or is what a map makes of constants.
+        ancestors: For each node, the set of active nodes its value is differentiably computed from, itself included.
+        uses: Every use of a parameter by an active node, in the order of execution.
+        coefficients: Operands that only scale what the others carry, by the index of the operator.
+        calls: The calls of each module, by its dotted name.
+    """
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes = nodes
+        self.active: list[bool] = []
+        self.ancestors: list[int] = []
+        self.uses: list[Use] = []
+        self.coefficients: dict[int, Node] = {}
+        self.calls: dict[str, set[str]] = {}
+        self._made_of: list[int] = []  # of nodes that are not active: the parameters they are computed from
+        for node in nodes:
+            self._visit(node)
+
+    def depends(self, node: Node, source: Node) -> bool:
+        """Whether a value is differentiably computed from another, or is it."""
+        return bool(self.ancestors[node.index] >> source.index & 1)
+
+    def operands(self, node: Node) -> list[Node]:
+        """The inputs that depend on the model's input and can carry a gradient."""
+        return [n for n in node.inputs if self.active[n.index] and n.is_float]
+
+    def values(self, node: Node) -> list[Node]:
+        """The inputs whose values the node passes on: neither coefficients nor masks nor weights."""
+        if node.op == "scaled_dot_product_attention":
+            return [n for n in [node.arguments["value"]] if self.active[n.index]]
+        operands = self.operands(node)
+        if "weight" in node.arguments or node.op in RECURRENT | {"grid_sampler", "copy"}:
+            return operands[-1:] if node.op == "copy" else operands[:1]
+        return [n for n in operands if n is not self.coefficients.get(node.index)]
+
+    def _visit(self, node: Node) -> None:
+        learned = [n for n in node.inputs if self._made_of[n.index]]
+        is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
+        depends = node.op not in SHAPE_ONLY and any(self.active[n.index] for n in node.inputs)
+        active = depends or is_map or node.op == "input"
+        made_of = 1 << node.index if node.op == "parameter" else 0
+        ancestors = 0
+        for read in node.inputs:
+            made_of |= self._made_of[read.index]
+            ancestors |= self.ancestors[read.index]
+        self.active.append(active)
+        self._made_of.append(0 if active else made_of)
+        if active and node.op != "output":
+            for operand in dict.fromkeys(learned):
+                role = self._role(node, operand)
+                if role in ("embedding", "position"):
+                    ancestors |= self._made_of[operand.index]
+                self.uses += [Use(node, *found, operand) for found in _split(operand, role)]
+            # A mask made of integers is the ancestor of nothing: no gradient flows through it.
+            starts = is_map or node.op == "input" or ancestors
+            ancestors = ancestors | 1 << node.index if node.is_float and starts else 0
+        self.ancestors.append(ancestors if active else 0)
+        self._find_coefficient(node)
+        for key, path in node.scope:
+            self.calls.setdefault(path, set()).add(key)
+
+    def _find_coefficient(self, node: Node) -> None:
+        if node.op not in ("mul", "div") or len(operands := self.operands(node)) != 2 or operands[0] is operands[1]:
+            return
+        a, b = operands
+        if node.op == "div" or self.depends(b, a):
+            self.coefficients[node.index] = b
+        elif self.depends(a, b):
+            self.coefficients[node.index] = a
+        elif prod(a.shape) != prod(b.shape):
+            self.coefficients[node.index] = min(a, b, key=lambda n: prod(n.shape))
+        elif self._gate_rank(a) != self._gate_rank(b):
+            self.coefficients[node.index] = max(a, b, key=self._gate_rank)
+
+    def _gate_rank(self, node: Node) -> int:
+        while node.op in REARRANGEMENTS and node.inputs:
+            node = node.inputs[0]
+        if node.op == "mul" and node.index in self.coefficients:  # x * sigmoid(x) is an activation function as well
+            return 1
+        return GATE_RANK.get(node.op, 0)
+
+    def _role(self, node: Node, operand: Node) -> str:
+        """What an operator does with a learned operand."""
+        op = node.op
+        argument = next(k for k, v in node.arguments.items() if v is operand or isinstance(v, (list, tuple)) and operand in v)
+        if op in RECURRENT:
+            return "embedding" if argument == "hx" else "recurrent" if len(operand.shape) > 1 else "bias"
+        if op in LOOKUPS:
+            return "position" if not self.active[node.arguments["indices"].index] else "embedding"
+        if op == "prelu":
+            return "scale"
+        if argument in ("weight", "bias"):
+            return "norm" if op in NORMS else argument
+        if op in PRODUCTS:
+            return "bias" if argument == "self" and "mat1" in node.arguments else "weight"
+        if op in SUMS or op in ("mul", "div"):
+            other = next((n for n in node.inputs if n is not operand), operand)
+            if prod(operand.shape) > 1 and _is_normalized(other):
+                return "norm"
+            if op in SUMS:
+                return "position" if sum(size > 1 for size in operand.shape) > 1 else "bias"
+            return "scale"
+        if op == "scaled_dot_product_attention":
+            return "position" if argument == "attn_mask" else "query"
+        is_token = argument in ("input", "hx", "tensors", "src", "values", "value") or op in REARRANGEMENTS | {"where", "index"}
+        return "embedding" if is_token else ""
+
+
+def _split(operand: Node, role: str) -> Iterator[tuple[str, str]]:
+    """The parameters an operand is computed from, each with its own role.
+
+    The factors of a product are told apart by size: of a weight-normalized weight, the direction keeps the role and the
+    magnitude is a scale.
+    """
+    seen = set()
+    queue = [(operand, role)]
+    while queue:
+        node, role = queue.pop(0)
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        if node.op == "parameter":
+            yield node.name, role
+            continue
+        largest = max((prod(n.shape) for n in node.inputs), default=0)
+        is_sum = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
+        queue += [(n, role if is_sum or prod(n.shape) == largest else "scale") for n in node.inputs]
+
+
+def _is_normalized(node: Node) -> bool:
+    """Whether a value is, up to a learned scale, some x divided by a root mean square or a standard deviation."""
+    while node.inputs and (node.op in REARRANGEMENTS or (node.op == "mul" and node.inputs[-1].op == "parameter")):
+        node = node.inputs[0]
+    if node.op in NORMS:
+        return "weight" not in node.arguments or node.arguments["weight"] is None
+    if node.op not in ("mul", "div") or len(node.inputs) < 2:
+        return False
+    near = [node.inputs[1], *node.inputs[1].inputs]
+    near += [n for m in near[1:] for n in m.inputs]
+    return any(n.op in ("rsqrt", "sqrt", "std", "var", "linalg_vector_norm", "norm") for n in near)

@@ -1,0 +1,192 @@
+"""One call that initializes a network with a named method and reports what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Generator, nn
+
+from .errors import UsageError
+from .graph import Inputs
+from .initializers import INITIALIZERS
+from .network import LEFT_ALONE, Network, Row
+from .parts import Part, Structure, find_structure
+from .scalars import detach_scalars
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `initialize_` did: ``str(report)`` is a table.
+
+    Attributes:
+        method: Name of the initializer.
+        options: All its options, defaults included.
+        rows: A row for every parameter of the network.
+    """
+
+    method: str
+    options: Mapping[str, Any]
+    rows: tuple[Row, ...]
+
+    @property
+    def left_alone(self) -> tuple[Row, ...]:
+        """The parameters that kept their values; their notes say why."""
+        return tuple(row for row in self.rows if row.rule == LEFT_ALONE)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a data frame with the columns parameter, shape, part, rule and note."""
+        return pd.DataFrame([asdict(row) for row in self.rows])
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        table = Table("parameter", "shape", "part", "rule", "note", title=f"{self.method}({options})", title_justify="left")
+        for row in self.rows:
+            table.add_row(row.parameter, "x".join(map(str, row.shape)), row.part, row.rule, row.note)
+        left = len(self.left_alone)
+        table.caption = f"{len(self.rows)} parameters, {left} left alone"
+        out = StringIO()
+        # Wide enough for any row: a report in a file or a notebook must not wrap at some terminal's width.
+        Console(file=out, width=1000, color_system=None).print(table)
+        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of an initializer: its name, type and default as text."""
+
+    name: str
+    type: str
+    default: str
+
+
+@dataclass(frozen=True)
+class InitializerInfo:
+    """What is known of an initializer.
+
+    Attributes:
+        name: What `initialize_` calls it.
+        summary: What it does, in a line.
+        paper: Where it is from.
+        claims: Rows of the paper's claims table in which it takes part.
+        options: Its options.
+        needs: What the network must be like; keys of `NEEDS`.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    claims: tuple[str, ...]
+    options: tuple[Option, ...]
+    needs: tuple[str, ...]
+
+
+def initialize_(
+    model: nn.Module,
+    method: str,
+    example_inputs: Inputs | None = None,
+    *,
+    parts: Structure | Mapping[str, Part] | None = None,
+    generator: Generator | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> Report:
+    """Initializes a network in place.
+
+    Scalars that an earlier call added are removed first: calling twice, or with another method, is the same as calling
+    once. Initialize before compiling, wrapping (DDP) and making the optimizer. torch's global random state is neither read
+    nor changed.
+
+    Args:
+        model: Any network, on any device, in any floating dtype.
+        method: Name of an initializer; see `list_initializers`.
+        example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of positional
+            ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
+        parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
+            ``{"patch_embed.*": "stem"}``; or a `Structure`, which is then taken as it is.
+        generator: CPU generator of all randomness.
+        seed: Seed of a fresh generator, where none is given; 0 by default. The same seed gives the same bytes.
+        **options: Options of the method.
+
+    Returns:
+        A report with a row for every parameter.
+
+    Raises:
+        UsageError: If a name, an option or an override is not valid, or the method cannot do this network. The network then
+            keeps its values; scalars of an earlier call may be gone.
+    """
+    checked = INITIALIZERS.check(method, options)
+    if generator is not None and seed is not None:
+        raise UsageError("give either generator or seed, not both")
+    if generator is not None and generator.device.type != "cpu":
+        raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
+    if any(p.is_meta for p in model.parameters()):
+        raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
+    generator = generator or torch.Generator().manual_seed(seed or 0)
+
+    detach_scalars(model)
+    structure = _structure(model, example_inputs, parts)
+    entry = INITIALIZERS[method]
+    for need in entry.facts["needs"]:
+        if problem := NEEDS[need](structure):
+            raise UsageError(f"initializer '{method}' {problem}")
+    net = Network(model, structure, generator)
+    entry.build(net, **checked)
+    return Report(method, checked, tuple(net.finish(method)))
+
+
+def list_initializers() -> tuple[InitializerInfo, ...]:
+    """What there is to choose from, by name."""
+    infos = []
+    for name in INITIALIZERS:
+        entry = INITIALIZERS[name]
+        options = tuple(
+            Option(key, str(field.annotation).replace("typing.", ""), repr(field.default))
+            for key, field in entry.options.model_fields.items()
+        )
+        infos.append(InitializerInfo(name, entry.summary, options=options, **entry.facts))
+    return tuple(infos)
+
+
+def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None) -> Structure:
+    if isinstance(parts, Structure):
+        return parts
+    if example_inputs is None:
+        raise UsageError("the parts of the network are found from a forward pass: give example_inputs=(x,)")
+    with torch.random.fork_rng(devices=[]):  # a forward pass may drop out
+        return find_structure(model, example_inputs, overrides=parts)
+
+
+def _lacks_branches(structure: Structure) -> str:
+    if structure.branches:
+        return ""
+    return "acts on residual branches, and the network has none: use a network with shortcuts, or init=kaiming"
+
+
+def _has_norm(structure: Structure) -> str:
+    norm = next((name for name, part in structure.parts.items() if part == "norm"), None)
+    return f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
+
+
+def _lacks_end_norm(structure: Structure) -> str:
+    for branch in structure.branches:
+        if f"{branch.end_norm}.weight" not in structure.parts:
+            return (
+                "starts the last normalization of each residual branch at zero, and none follows the branch_end "
+                f"'{branch.end}': use a network with norms (model.norm=batch)"
+            )
+    return ""
+
+
+# What a method may need of a network: the problem in words, or nothing.
+NEEDS: dict[str, Callable[[Structure], str]] = {
+    "branches": _lacks_branches,
+    "no_norm": _has_norm,
+    "end_norm": _lacks_end_norm,
+}

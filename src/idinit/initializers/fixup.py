@@ -1,0 +1,63 @@
+"""Fixup: deep residual networks without normalization, by scaling each branch down with depth."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from ..network import Network
+from ..parts import Branch
+from . import INITIALIZERS
+from .kaiming import BODY, fill_kaiming
+
+LR_SCALE = 0.1
+
+
+@INITIALIZERS.register(
+    "fixup",
+    paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321",
+    claims=("C2", "C3", "C12"),
+    needs=("branches", "no_norm"),
+)
+def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
+    """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
+
+    With L branches of m weights each, inner weights are Kaiming (fan-out) times L^(-1/(2m-2)); every other weight is
+    Kaiming. A scalar bias (0) stands before and after each weight of a branch, after the stem and before the head, and a
+    scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the shortcut, the
+    branch's first bias feeds it too. The scalars learn at a tenth of the rate.
+
+    Args:
+        net: The network.
+        stem: ``default`` leaves the first weight to torch's default, as the authors' code does; ``he`` reads the paper's
+            rule for "the other layers" literally.
+    """
+    depth = len(net.branches)
+    for weight in net.weights(*BODY):
+        if weight.part == "branch_end":
+            net.fill(weight.name, "0", nn.init.zeros_)
+        elif weight.part == "stem" and stem == "default":
+            net.fill_default(weight.name)
+        elif weight.branch:
+            fill_kaiming(net, weight.name, factor=depth ** (-1 / (2 * len(weight.branch.weights) - 2)))
+        else:
+            fill_kaiming(net, weight.name)
+    for weight in net.weights("head"):
+        net.fill(weight.name, "0", nn.init.zeros_)
+    for weight in net.weights("stem"):
+        net.add_scalar("output_bias", 0, weight.name, lr_scale=LR_SCALE)
+    for branch in net.branches:
+        _add_scalars(net, branch)
+    for weight in net.weights("head"):
+        net.add_scalar("input_bias", 0, weight.name, lr_scale=LR_SCALE)
+
+
+def _add_scalars(net: Network, branch: Branch) -> None:
+    for name in branch.weights:
+        shortcut = branch.shortcut if name == branch.weights[0] else None
+        net.add_scalar("input_bias", 0, name, also=shortcut, lr_scale=LR_SCALE)
+        if name != branch.end:
+            net.add_scalar("output_bias", 0, name, lr_scale=LR_SCALE)
+    net.add_scalar("output_scale", 1, branch.end, at=branch.output, lr_scale=LR_SCALE)
+    net.add_scalar("output_bias", 0, branch.end, at=branch.output, lr_scale=LR_SCALE)

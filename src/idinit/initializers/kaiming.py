@@ -1,0 +1,52 @@
+"""Kaiming (He) initialization, and the pieces of it that other methods build on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from ..network import MAPS, Network
+from . import INITIALIZERS
+
+Mode = Literal["fan_in", "fan_out"]
+BODY = tuple(part for part in MAPS if part != "head")
+
+
+@INITIALIZERS.register(
+    "kaiming", paper="He et al. 2015, arXiv 1502.01852", claims=("C1", "C2", "C3", "C5"), needs=()
+)
+def kaiming(
+    net: Network, *, mode: Mode = "fan_out", distribution: Literal["normal", "uniform"] = "normal"
+) -> None:
+    """Kaiming: zero-mean weights of variance 2 / fan, which keeps the signal's size through ReLUs.
+
+    The head, which no ReLU follows, gets torch's default, as in torchvision's ResNets.
+
+    Args:
+        net: The network.
+        mode: ``fan_in`` keeps the size of activations, ``fan_out`` that of gradients.
+        distribution: Shape of the distribution.
+    """
+    init = nn.init.kaiming_normal_ if distribution == "normal" else nn.init.kaiming_uniform_
+    rule = f"Kaiming {distribution}, {mode.replace('_', '-')}"
+    for weight in net.weights(*BODY):
+        net.fill(weight.name, rule, lambda w: init(w, mode=mode, nonlinearity="relu", generator=net.generator))
+    default_head(net)
+
+
+def fill_kaiming(net: Network, name: str, mode: Mode = "fan_out", factor: float = 1.0, note: str = "") -> None:
+    """Fills one weight with the normal Kaiming initialization, times a factor."""
+    rule = f"Kaiming normal, {mode.replace('_', '-')}" + (f", x {factor:.4g}" if factor != 1 else "")
+    net.fill(
+        name,
+        rule,
+        lambda w: nn.init.kaiming_normal_(w, mode=mode, nonlinearity="relu", generator=net.generator).mul_(factor),
+        note,
+    )
+
+
+def default_head(net: Network) -> None:
+    """Gives the head torch's default."""
+    for weight in net.weights("head"):
+        net.fill_default(weight.name)

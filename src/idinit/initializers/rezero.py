@@ -1,0 +1,22 @@
+"""ReZero: residual branches behind a learnable zero."""
+
+from __future__ import annotations
+
+from ..network import Network
+from . import INITIALIZERS
+from .kaiming import BODY, default_head, fill_kaiming
+
+
+@INITIALIZERS.register("rezero", paper="Bachlechner et al. 2021, arXiv 2003.04887", claims=("C2",), needs=("branches",))
+def rezero(net: Network) -> None:
+    """ReZero: a learnable multiplier on each residual branch, 0 at first; other weights are Kaiming (fan-out).
+
+    The published ResNets keep BatchNorm and end each branch with a ReLU instead of one after the sum; choose that in the
+    model (``norm=batch last_activation=branch``). On a network without normalization the same rule is this project's own
+    construction. The head gets torch's default. Scalars learn at the full rate.
+    """
+    for weight in net.weights(*BODY):
+        fill_kaiming(net, weight.name)
+    default_head(net)
+    for branch in net.branches:
+        net.add_scalar("output_scale", 0.0, branch.end, at=branch.output)

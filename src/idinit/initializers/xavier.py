@@ -1,0 +1,31 @@
+"""Xavier (Glorot) initialization."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from ..network import Network
+from . import INITIALIZERS
+
+
+@INITIALIZERS.register("xavier", paper="Glorot & Bengio 2010, AISTATS", claims=("C1",), needs=())
+def xavier(
+    net: Network,
+    *,
+    distribution: Literal["normal", "uniform"] = "uniform",
+    gain: Annotated[float, Field(gt=0)] = 1.0,
+) -> None:
+    """Xavier: zero-mean weights of variance 2 gain^2 / (fan-in + fan-out), on every linear map.
+
+    Args:
+        net: The network.
+        distribution: Shape of the distribution; the publication's is uniform.
+        gain: Factor on the standard deviation.
+    """
+    init = nn.init.xavier_normal_ if distribution == "normal" else nn.init.xavier_uniform_
+    rule = f"Xavier {distribution}" + (f", gain {gain:.4g}" if gain != 1 else "")
+    for weight in net.weights():
+        net.fill(weight.name, rule, lambda w: init(w, gain=gain, generator=net.generator))

@@ -1,0 +1,30 @@
+"""ZerO: a deterministic initialization from zeros and ones."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..init import HadamardScale, hadamard_, identity_
+from ..network import Network
+from . import INITIALIZERS
+
+
+@INITIALIZERS.register("zero", paper="Zhao et al. 2022, arXiv 2110.12661", claims=("C2", "C11", "C14"), needs=())
+def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None:
+    """ZerO: partial identities, Hadamard matrices where a layer widens, zeros at the end of residual branches.
+
+    A convolution holds its matrix on the centre tap (Algorithm 2). Shortcut projections follow the same rule as every
+    other layer: identity where the width stays, Hadamard where it grows. Biases are 0. Nothing is random.
+
+    Args:
+        net: The network.
+        hadamard_scale: ``orthonormal`` as in the authors' notebook; ``paper`` as Algorithm 1 prints it, sqrt(2) larger.
+    """
+    for weight in net.weights():
+        out, inputs = weight.shape[:2]
+        if weight.part == "branch_end":
+            net.fill(weight.name, "0", nn.init.zeros_)
+        elif out > inputs:
+            net.fill(weight.name, f"Hadamard, {hadamard_scale}", lambda w: hadamard_(w, hadamard_scale))
+        else:
+            net.fill(weight.name, "partial identity", lambda w: identity_(w, layout="channel"))

@@ -1,0 +1,105 @@
+"""Multilayer perceptrons, plain and residual, of any depth."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import prod
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from . import MODELS
+
+Activation = Literal["relu", "tanh", "gelu", "silu", "identity"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "identity": nn.Identity,
+}
+
+
+class ResidualLayers(nn.Module):
+    """x + W2 act(W1 x + b1) + b2 on vectors: [N, width] -> [N, width]."""
+
+    def __init__(self, width: int, activation: Activation, bias: bool) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            OrderedDict(
+                linear1=nn.Linear(width, width, bias=bias),
+                act1=_ACTIVATIONS[activation](),
+                linear2=nn.Linear(width, width, bias=bias),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
+@MODELS.register("mlp")
+def mlp(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    depth: Annotated[int, Field(ge=2)] = 4,
+    width: Annotated[int, Field(gt=0)] = 256,
+    activation: Activation = "relu",
+    bias: bool = True,
+) -> nn.Module:
+    """Plain multilayer perceptron: ``depth`` linear layers with an activation between.
+
+    Args:
+        input_shape: Shape of one input; flattened.
+        num_classes: Number of outputs.
+        depth: Number of linear layers, the first and the last included.
+        width: Hidden units of a layer.
+        activation: Nonlinearity between layers.
+        bias: Whether the linear layers have biases.
+
+    Returns:
+        A module from [N, *input_shape] to logits [N, num_classes].
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    width_in = prod(input_shape)
+    for index in range(1, depth):
+        layers[f"linear{index}"] = nn.Linear(width_in, width, bias=bias)
+        layers[f"act{index}"] = _ACTIVATIONS[activation]()
+        width_in = width
+    layers["head"] = nn.Linear(width_in, num_classes, bias=bias)
+    return nn.Sequential(layers)
+
+
+@MODELS.register("residual_mlp")
+def residual_mlp(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    blocks: Annotated[int, Field(ge=1)] = 4,
+    width: Annotated[int, Field(gt=0)] = 256,
+    activation: Activation = "relu",
+    bias: bool = True,
+) -> nn.Module:
+    """Residual multilayer perceptron: a stem, ``blocks`` residual branches of two layers each, and a head.
+
+    Args:
+        input_shape: Shape of one input; flattened.
+        num_classes: Number of outputs.
+        blocks: Number of residual branches.
+        width: Units of the main path and of the branches.
+        activation: Nonlinearity after the stem and inside each branch.
+        bias: Whether the linear layers have biases.
+
+    Returns:
+        A module from [N, *input_shape] to logits [N, num_classes].
+    """
+    return nn.Sequential(
+        OrderedDict(
+            flatten=nn.Flatten(),
+            stem=nn.Linear(prod(input_shape), width, bias=bias),
+            act=_ACTIVATIONS[activation](),
+            blocks=nn.Sequential(*(ResidualLayers(width, activation, bias) for _ in range(blocks))),
+            head=nn.Linear(width, num_classes, bias=bias),
+        )
+    )

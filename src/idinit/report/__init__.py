@@ -1,0 +1,1 @@
+"""Run folders -> archive -> statistics -> table, figure and page."""

@@ -1,0 +1,159 @@
+"""``results/<experiment>/``: the committed archive of an experiment, from which everything in it can be made again.
+
+``runs.csv`` has one row a run, ``curves.csv`` the metrics over time, ``environments.json`` where the runs took place.
+Order and number format are fixed, so that writing what was read gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from ..errors import UsageError
+from ..files import write_atomically
+from .folder import SPLITS, RunRecord, read_run
+from .statistics import THRESHOLDS
+
+RUN_COLUMNS = {
+    **dict.fromkeys(["hash", "experiment", "arm", "init", "data", "phase"], "string"),
+    "seed": "Int64",
+    **dict.fromkeys(["budget", "state"], "string"),
+    **dict.fromkeys(["step", "steps"], "Int64"),
+    **dict.fromkeys(["epoch", "epochs", "lr"], "float64"),
+    **dict.fromkeys([f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")], "float64"),
+    **dict.fromkeys(["best_test_accuracy", "best_test_epoch"], "float64"),
+    **dict.fromkeys([f"epochs_to_{percent}" for percent in THRESHOLDS], "float64"),
+    **dict.fromkeys(["time_s", "samples_per_s"], "float64"),
+    **dict.fromkeys(["environment", "config"], "string"),
+}
+CURVE_COLUMNS = {
+    "hash": "string",
+    "step": "Int64",
+    "epoch": "float64",
+    "split": "string",
+    **dict.fromkeys(["loss", "accuracy", "lr"], "float64"),
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What ``results/<experiment>/`` holds.
+
+    Attributes:
+        runs: One row a run, with ``RUN_COLUMNS``; accuracies are fractions, times seconds, NaN where there is no value.
+        curves: The runs' metrics over time, with ``CURVE_COLUMNS``; at most 200 train rows a run.
+        environments: Key -> versions, hardware, commit and data checksum of the runs that name the key.
+    """
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    environments: dict[str, dict[str, Any]]
+
+
+def load(results_dir: Path) -> Archive:
+    """Reads an archive; one that does not exist yet is empty.
+
+    Args:
+        results_dir: ``results/<experiment>``.
+
+    Raises:
+        UsageError: If a file of it is damaged.
+    """
+    environments_file = results_dir / "environments.json"
+    try:
+        environments = json.loads(environments_file.read_text(encoding="utf-8")) if environments_file.exists() else {}
+    except ValueError as error:
+        raise _damaged(environments_file, error) from error
+    return Archive(
+        _read(results_dir / "runs.csv", RUN_COLUMNS), _read(results_dir / "curves.csv", CURVE_COLUMNS), environments
+    )
+
+
+def archived(results_dir: Path) -> set[str]:
+    """Hashes of the runs in an archive: they count as done, even where their folders are gone.
+
+    Raises:
+        UsageError: If the archive is damaged.
+    """
+    return set(_read(results_dir / "runs.csv", RUN_COLUMNS)["hash"])
+
+
+def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
+    """Adds the finished and the diverged among some runs to an archive.
+
+    A run that is there already is replaced; no other row changes. Safe against a crash and against others who merge at the
+    same time.
+
+    Args:
+        run_dirs: Run folders, in any state.
+        results_dir: ``results/<experiment>``; made if missing.
+
+    Returns:
+        Hashes of the runs that were merged.
+
+    Raises:
+        UsageError: If a finished run's folder or the archive is damaged.
+        OSError: If the archive cannot be written; it is then as it was.
+    """
+    records = {record.row["hash"]: record for record in map(read_run, run_dirs) if record is not None}
+    if records:
+        results_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(results_dir / ".lock"):
+            _save(_merged(load(results_dir), records), results_dir)
+    return set(records)
+
+
+def _merged(old: Archive, new: dict[str, RunRecord]) -> Archive:
+    rows = pd.DataFrame([record.row for record in new.values()]).astype(RUN_COLUMNS)
+    runs = _stacked(old.runs, rows, new)
+    curves = _stacked(old.curves, pd.concat([r.curve for r in new.values()]).astype(CURVE_COLUMNS), new)
+    environments = old.environments | {r.row["environment"]: r.environment for r in new.values()}
+    return Archive(
+        runs.sort_values(["phase", "budget", "arm", "lr", "seed", "hash"], kind="stable"),
+        # the splits of one step in the order of SPLITS, which is also the order train < validation < test by rank
+        curves.sort_values(["hash", "step", "split"], kind="stable", key=_split_rank),
+        {key: environments[key] for key in sorted(set(runs["environment"]))},
+    )
+
+
+def _stacked(old: pd.DataFrame, new: pd.DataFrame, replaced: Iterable[str]) -> pd.DataFrame:
+    kept = old[~old["hash"].isin(list(replaced))]
+    return pd.concat([kept, new[list(old.columns)]], ignore_index=True) if len(kept) else new[list(old.columns)]
+
+
+def _split_rank(column: pd.Series) -> pd.Series:
+    return column.map({name: rank for rank, name in enumerate(SPLITS)}) if column.name == "split" else column
+
+
+def _save(archive: Archive, results_dir: Path) -> None:
+    # runs.csv comes last: a run that is listed there has all the rest in place
+    environments = json.dumps(archive.environments, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(results_dir / "environments.json", environments.encode())
+    for name, table in (("curves.csv", archive.curves), ("runs.csv", archive.runs)):
+        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        write_atomically(results_dir / name, text.encode())
+
+
+def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
+    if not file.exists():
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+    try:
+        # an arm may be called "none": only an empty cell is a missing value
+        return pd.read_csv(
+            file, dtype=columns, usecols=list(columns), keep_default_na=False, na_values=[""], encoding="utf-8"
+        )[list(columns)]
+    except ValueError as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> UsageError:
+    problem = str(error).splitlines()[0]
+    return UsageError(
+        f"'{file.name}' of the archive '{file.parent.name}' is damaged ({problem}): restore it from version control"
+    )

@@ -1,0 +1,165 @@
+"""The runs of an archive, sorted into what may be compared (a *scale*) and what may be averaged (an *arm*)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from .archive import Archive
+from .statistics import Estimate, Reached, estimate, first_epoch
+
+BUDGETS = ("paper", "cpu", "smoke")  # the largest first
+
+# What runs of one arm may differ in: they are the same training from another seed, or in another place.
+_NOT_RECIPE = ("experiment", "arm", "phase", "seed", "budget", "impl")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The conditions that runs must share to stand in one table.
+
+    Attributes:
+        budget: ``paper``, ``cpu`` or ``smoke``.
+        epochs: Planned length of the training.
+        data: The data set, with its source where that matters.
+    """
+
+    budget: str
+    epochs: float
+    data: str
+
+    @property
+    def slug(self) -> str:
+        """The scale in a file name."""
+        return re.sub(r"[^a-z0-9]+", "-", str(self).lower()).strip("-")
+
+    def __str__(self) -> str:
+        return f"{self.data}, {self.budget} budget, {counted(self.epochs, 'epoch')}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ in nothing but the seed: one row of a table, one line of a figure.
+
+    Attributes:
+        name: The arm of the experiment to which they belong.
+        label: The name; where runs of the arm exist with several recipes, then with what is different in this one.
+        primary: Whether this is the arm's recipe for verdicts and figures: the one with the most runs and, among equals, with
+            the best mean accuracy on the validation split at the last epoch.
+        lr: Learning rate.
+        runs: Their rows of ``runs.csv``.
+        curves: Their rows of ``curves.csv``.
+        last: The last epoch of the budget.
+    """
+
+    name: str
+    label: str
+    primary: bool
+    lr: float
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    last: float
+
+    @property
+    def completed(self) -> pd.DataFrame:
+        """Rows of the runs that did not diverge."""
+        return self.runs[self.runs["state"] == "done"]
+
+    @property
+    def diverged(self) -> int:
+        """Number of runs that diverged."""
+        return len(self.runs) - len(self.completed)
+
+    @property
+    def test(self) -> Estimate:
+        """Test accuracy after the last epoch, over completed runs."""
+        return estimate(self.completed["test_accuracy"])
+
+    @property
+    def best(self) -> Estimate:
+        """Test accuracy at its best epoch, over completed runs."""
+        return estimate(self.completed["best_test_accuracy"])
+
+    @property
+    def time(self) -> Estimate:
+        """Seconds of training, over completed runs."""
+        return estimate(self.completed["time_s"])
+
+    def reached(self, percent: float) -> Reached:
+        """Epochs to a validation accuracy, over all runs; those that diverged before have not reached it."""
+        evaluations = self.curves[self.curves["split"] == "validation"]
+        by_run = dict(iter(evaluations.groupby("hash")))
+        epochs = [
+            first_epoch(by_run[run]["epoch"].tolist(), by_run[run]["accuracy"].tolist(), percent)
+            if run in by_run
+            else math.nan
+            for run in self.runs["hash"]
+        ]
+        return Reached(tuple(epochs), self.last)
+
+
+def scales(archive: Archive) -> list[Scale]:
+    """The scales at which an archive has main runs: the largest budget first, then the longest training."""
+    main = archive.runs[archive.runs["phase"] == "main"]
+    found = {
+        Scale(str(b), float(e), str(d)) for b, e, d in zip(main["budget"], main["epochs"], main["data"], strict=True)
+    }
+    return sorted(found, key=lambda scale: (BUDGETS.index(scale.budget), -scale.epochs, scale.data))
+
+
+def arms(archive: Archive, scale: Scale) -> list[Arm]:
+    """The arms at one scale, the best mean test accuracy after the last epoch first, those without a completed run last."""
+    runs = archive.runs
+    main = runs[
+        (runs["phase"] == "main")
+        & (runs["budget"] == scale.budget)
+        & (runs["epochs"] == scale.epochs)
+        & (runs["data"] == scale.data)
+    ]
+    found = []
+    for name, of_arm in main.groupby("arm"):
+        recipes = of_arm["config"].map(_recipe)
+        groups = [of_arm[recipes == recipe] for recipe in sorted(set(recipes))]
+        groups.sort(key=lambda group: (-len(group), -group["validation_accuracy"].fillna(0).mean()))
+        first = json.loads(recipes[groups[0].index[0]])
+        for index, group in enumerate(groups):
+            recipe = json.loads(recipes[group.index[0]])
+            found.append(
+                Arm(
+                    name=str(name),
+                    label=str(name) if index == 0 else f"{name} ({_changes(first, recipe)})",
+                    primary=index == 0,
+                    lr=float(group["lr"].iloc[0]),
+                    runs=group,
+                    curves=archive.curves[archive.curves["hash"].isin(group["hash"])],
+                    last=scale.epochs,
+                )
+            )
+    return sorted(found, key=lambda arm: (math.inf if not arm.test.n else -arm.test.mean, arm.label))
+
+
+def counted(number: float, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+def _recipe(config: str) -> str:
+    """All that a run's config says of its training, as sorted JSON."""
+    kept = {key: value for key, value in json.loads(config).items() if key not in _NOT_RECIPE}
+    return json.dumps(_flat(kept), sort_keys=True)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+
+
+def _changes(reference: dict[str, Any], recipe: dict[str, Any]) -> str:
+    keys = sorted(key for key in reference.keys() | recipe.keys() if reference.get(key) != recipe.get(key))
+    return ", ".join(f"{key}={recipe.get(key)}" for key in keys)

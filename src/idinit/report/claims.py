@@ -1,0 +1,194 @@
+"""Verdicts: what the runs of one scale say of a claim of the paper.
+
+Adding a claim is writing one function that gets the arms and returns an outcome with its evidence in one sentence. Arms are
+meant by name: ``kaiming`` is the arm of that name, on the experiment's network without BatchNorm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..registry import Registry
+from .arms import Arm, Scale, counted
+from .statistics import difference
+
+Outcome = Literal["reproduced", "partly", "not reproduced", "not run at this scale"]
+
+MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
+TIE = 0.01  # final accuracies this close count as equal
+SPEED_THRESHOLDS = (80, 70, 60, 50, 40, 30, 20)  # percent; the paper's is the first
+
+_CLASSES = {"cifar10": 10, "cifar100": 100, "fashion_mnist": 10, "digits": 10}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a claim.
+
+    Attributes:
+        claim: Its id.
+        outcome: One of the four.
+        evidence: One sentence that starts with the scale and gives the numbers.
+    """
+
+    claim: str
+    outcome: Outcome
+    evidence: str
+
+
+Judge = Callable[[Mapping[str, Arm], Sequence[str]], tuple[Outcome, str]]
+
+# Facts of an entry: ``needs`` names the arms without which there is no verdict; ``against`` those to compare with, of which
+# one must be there, or None for all other arms.
+CLAIMS: Registry[Judge] = Registry("claim")
+
+
+def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
+    """The verdict on a claim from the runs of one scale.
+
+    Args:
+        claim: Its id.
+        scale: The scale; it opens the evidence, since a verdict holds for no other.
+        arms: All arms at that scale; only their primary recipes count.
+
+    Raises:
+        UsageError: If no verdict function has that name.
+    """
+    entry = CLAIMS[claim]
+    primary = {arm.name: arm for arm in arms if arm.primary}
+    needs, against = entry.facts["needs"], entry.facts["against"]
+    if against is None:
+        against = [name for name in primary if name not in needs]
+    rivals = [name for name in against if name in primary]
+    missing = [name for name in needs if name not in primary] or ([] if rivals or not against else against)
+    if scale.budget == "smoke":
+        return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
+    if missing:
+        return Verdict(claim, "not run at this scale", f"{scale}: there are no runs of {_listed(missing)}.")
+    outcome, sentence = entry.build(primary, rivals)
+    sizes = sorted({len(primary[name].runs) for name in (*needs, *rivals)})
+    n = counted(sizes[0], "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
+    absent = [name for name in against if name not in primary]
+    tail = f" Not run: {', '.join(absent)}." if absent else ""
+    return Verdict(claim, outcome, f"{scale}, {n} an arm: {sentence}.{tail}")
+
+
+@CLAIMS.register("C1", needs=("idinit",), against=("xavier", "kaiming"))
+def _fails_without(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """Xavier and Kaiming fail on a deep residual network without BatchNorm, and IDInit trains it."""
+    failed = {name: _failures(arms[name]) for name in ("idinit", *rivals)}
+    all_fail = [failed[name] == len(arms[name].runs) for name in rivals]
+    outcome: Outcome = "not reproduced"
+    if failed["idinit"] == 0 and any(failed[name] for name in rivals):
+        outcome = "reproduced" if all(all_fail) else "partly"
+    bar = 100 * (_chance(arms["idinit"]) + MARGIN)
+    described = ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
+    return outcome, f"{described}; to fail is to diverge or to end at or below {bar:.0f} % test accuracy"
+
+
+@CLAIMS.register("C2", needs=("idinit",), against=("kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "zero"))
+def _first_to_threshold(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """IDInit needs the fewest epochs to 80 % accuracy.
+
+    Where no arm gets that far, the highest threshold that one did reach stands in for it, and the outcome is "partly" at
+    best: it is not the paper's measure.
+    """
+    names = ("idinit", *rivals)
+    for threshold in SPEED_THRESHOLDS:
+        reached = {name: arms[name].reached(threshold) for name in names}
+        if any(r.count for r in reached.values()):
+            break
+    else:
+        return "not run at this scale", f"no arm reached {SPEED_THRESHOLDS[-1]} % validation accuracy"
+    mine = reached["idinit"]
+    ahead = [name for name in rivals if reached[name].rank < mine.rank]
+    level = [name for name in rivals if reached[name].rank == mine.rank]
+    if ahead or not mine.count:
+        outcome: Outcome = "not reproduced"
+        place = f"{_listed(ahead)} came before idinit"
+    else:
+        outcome = "reproduced" if threshold == SPEED_THRESHOLDS[0] and not level else "partly"
+        place = f"idinit came first{f', level with {_listed(level)}' if level else ''}"
+    described = ", ".join(f"{name} {reached[name]}" for name in sorted(names, key=lambda name: reached[name].rank))
+    stand_in = "" if threshold == SPEED_THRESHOLDS[0] else f"no arm reached {SPEED_THRESHOLDS[0]} %; "
+    return outcome, f"{stand_in}{place} in epochs to {threshold} % validation accuracy ({described})"
+
+
+@CLAIMS.register("C3", needs=("idinit",), against=("kaiming", "fixup"))
+def _ties_at_the_end(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """The final accuracy of IDInit about equals that of Kaiming and Fixup."""
+    mine = arms["idinit"].test
+    ties, described = [], []
+    for name in rivals:
+        apart, half = difference(mine, arms[name].test)
+        tied = abs(apart) <= TIE or abs(apart) <= half  # false for NaN: a rival that diverged, or no interval
+        ties.append(tied)
+        points = "" if not (mine.n and arms[name].test.n) else f", {100 * apart:+.1f} points" + _plus_minus(half)
+        described.append(f"{'a tie' if tied else 'no tie'} with {name} ({_score(arms[name])}{points})")
+    outcome: Outcome = "reproduced" if all(ties) else "partly" if any(ties) else "not reproduced"
+    rule = f"a tie is a difference of at most {100 * TIE:g} point, or one whose 95 % interval covers 0"
+    return outcome, f"idinit ({_score(arms['idinit'])}): {'; '.join(described)}; {rule}"
+
+
+@CLAIMS.register("C4", needs=("neither", "idic", "idizc", "both"), against=())
+def _both_ideas_help(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """Final accuracy rises from neither idea over IDIC and IDIZC to both.
+
+    Reproduced means that the means stand in this order and that, with several seeds, the 95 % interval of the gain of both
+    over neither excludes 0. An arm of which every run diverged stands below all others.
+    """
+    order = ("neither", "idic", "idizc", "both")
+    means = [arms[name].test.mean if arms[name].test.n else 0.0 for name in order]
+    gain, half = difference(arms["both"].test, arms["neither"].test)
+    outcome: Outcome = "not reproduced"
+    if means == sorted(set(means)):
+        outcome = "partly" if gain <= half else "reproduced"
+    elif means[-1] == max(means) and means[-1] > means[0]:
+        outcome = "partly"
+    known = arms["both"].test.n and arms["neither"].test.n
+    gained = f"; both over neither gains {100 * gain:+.1f} points{_plus_minus(half)}" if known else ""
+    return outcome, ", ".join(f"{name} {_score(arms[name])}" for name in order) + gained
+
+
+@CLAIMS.register("C6", needs=("idinit",), against=None)
+def _trains_without_warmup(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """A network without shortcuts trains from IDInit without warm-up."""
+    failed = {name: _failures(arms[name]) for name in ("idinit", *rivals)}
+    outcome: Outcome = "reproduced" if not failed["idinit"] else "partly"
+    if failed["idinit"] == len(arms["idinit"].runs):
+        outcome = "not reproduced"
+    return outcome, ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
+
+
+def _chance(arm: Arm) -> float:
+    return 1 / _CLASSES[json.loads(arm.runs["config"].iloc[0])["data"]["name"]]
+
+
+def _failures(arm: Arm) -> int:
+    """Number of runs that diverged, or ended no further above chance than ``MARGIN``."""
+    return arm.diverged + int((arm.completed["test_accuracy"] <= _chance(arm) + MARGIN).sum())
+
+
+def _training(arm: Arm, failed: int) -> str:
+    runs = len(arm.runs)
+    verb = "trains" if not failed else "fails" if failed == runs else f"fails in {failed} of {runs} runs"
+    return f"{verb} ({_score(arm)})"
+
+
+def _score(arm: Arm) -> str:
+    """Final test accuracy with its interval, and how many runs diverged."""
+    if not arm.test.n:
+        return "diverged" if arm.diverged == 1 else f"all {arm.diverged} diverged"
+    text = f"{100 * arm.test.mean:.1f}{_plus_minus(arm.test.half_width)} %"
+    return f"{text}, {arm.diverged} of {len(arm.runs)} diverged" if arm.diverged else text
+
+
+def _plus_minus(half_width: float) -> str:
+    return "" if half_width != half_width else f" ± {100 * half_width:.1f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

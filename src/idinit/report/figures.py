@@ -1,0 +1,143 @@
+"""Curves of an experiment: train loss and validation accuracy against epochs, one line an arm."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from ..files import write_atomically
+from .arms import Arm
+from .statistics import estimate
+from .tables import percent
+
+# The colours of Okabe and Ito, without the yellow that fades on white. Dash and marker tell apart what shares a colour,
+# and every line after the seventh; the order of the legend is that of the results.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">", "p", "h", "d")
+_CROSS = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
+
+_STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "svg.hashsalt": "idinit",  # ids in the SVG are random otherwise
+    "svg.fonttype": "path",
+}
+
+
+def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
+    """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; the same input gives the same bytes.
+
+    A line is the mean over completed runs, its band the 95 % t-interval at each point. A run that diverged is a thin line of
+    its own that ends in a cross.
+
+    Args:
+        title: Heading of the figure.
+        arms: In the order in which the legend lists them.
+        stem: Path of the files, without ending.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = _draw(title, [arm for arm in arms if arm.primary])
+        for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=ending, metadata=metadata, dpi=160, facecolor="white")
+            write_atomically(stem.with_name(f"{stem.name}.{ending}"), buffer.getvalue())
+
+
+def _draw(title: str, arms: Sequence[Arm]) -> Figure:
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, accuracy = figure.subplots(1, 2)
+    names = sorted(arm.name for arm in arms)
+    styles = [
+        _style(names.index(arm.name)) for arm in arms
+    ]  # by name, not by rank: a line keeps its look as results come
+    for arm, style in zip(arms, styles, strict=True):
+        _draw_mean(loss, arm, "train", "loss", style)
+        _draw_mean(accuracy, arm, "validation", "accuracy", style)
+    loss.set(xlabel="epoch", ylabel="train loss", ylim=_loss_limits(arms))
+    accuracy.set(xlabel="epoch", ylabel="validation accuracy")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    for axes in (loss, accuracy):
+        axes.set_xlim(0, 1.02 * arms[0].last)  # room for the last marker
+    for arm, style in zip(arms, styles, strict=True):
+        _draw_diverged(loss, arm, "train", "loss", style)
+        _draw_diverged(accuracy, arm, "validation", "accuracy", style)
+    handles = [
+        Line2D([], [], label=f"{arm.label}  {percent(arm.test)}", **style)
+        for arm, style in zip(arms, styles, strict=True)
+    ]
+    if any(arm.diverged for arm in arms):
+        handles.append(Line2D([], [], label="a run diverged", color="#555555", linestyle="", **_CROSS))
+    legend = figure.legend(
+        handles=handles, loc="outside right upper", frameon=False, handlelength=4.5, alignment="left"
+    )
+    legend.set_title("test accuracy after the last epoch, %", prop={"size": 8.5})
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
+    return figure
+
+
+def _style(index: int) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[index % len(_COLOURS)],
+        "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "markersize": 4.5,
+        "linewidth": 1.5,
+    }
+
+
+def _draw_mean(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, Any]) -> None:
+    runs = arm.completed["hash"]
+    curves = arm.curves[(arm.curves["split"] == split) & arm.curves["hash"].isin(runs)]
+    points = [(float(epoch), estimate(values)) for epoch, values in curves.groupby("epoch")[metric]]
+    points = [(epoch, e) for epoch, e in points if e.n == len(runs)]
+    if not points:
+        return
+    epochs, means = [epoch for epoch, _ in points], np.array([e.mean for _, e in points])
+    axes.plot(epochs, means, markevery=max(1, len(points) // 6), **style)
+    if len(runs) > 1:
+        half = np.array([e.half_width for _, e in points])
+        axes.fill_between(epochs, means - half, means + half, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _draw_diverged(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, Any]) -> None:
+    """Thin lines for the diverged runs; a cross where each ended, at its last finite value or the axes' upper edge."""
+    for run in arm.runs[arm.runs["state"] == "diverged"].itertuples():
+        curve = arm.curves[(arm.curves["hash"] == run.hash) & (arm.curves["split"] == split)]
+        curve = curve[np.isfinite(curve[metric])]
+        upper = axes.get_ylim()[1]
+        end = min(float(curve[metric].iloc[-1]), upper) if len(curve) else upper
+        line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 0.8}
+        axes.plot([*curve["epoch"], run.epoch], [*curve[metric], end], **line)
+        axes.plot([run.epoch], [end], color=style["color"], clip_on=False, zorder=5, **_CROSS)
+
+
+def _loss_limits(arms: Sequence[Arm]) -> tuple[float, float]:
+    """Shows where the arms begin and end, without following a loss that explodes at the start or in between."""
+    train = pd.concat([arm.curves[(arm.curves["split"] == "train") & np.isfinite(arm.curves["loss"])] for arm in arms])
+    if train.empty:
+        return 0.0, 1.0
+    begin = train.groupby("hash")["loss"].first().median()
+    end = pd.concat([arm.completed["train_loss"] for arm in arms]).max()
+    return 0.9 * float(train["loss"].min()), float(np.nanmax([1.15 * begin, 1.1 * end]))

@@ -1,0 +1,133 @@
+"""The table of an experiment, for a terminal and as Markdown, and the table of its tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from .archive import Archive
+from .arms import Arm, Scale, counted
+from .statistics import THRESHOLDS, Estimate, estimate
+
+NOTES = (
+    "Accuracies are in percent: the mean and half of its 95 % t-interval over the runs that completed. "
+    "The last epoch is the result; the best epoch is chosen on the test set and stands there for comparison only. "
+    "Epochs to a threshold are those to the first validation accuracy that reaches it, over all runs, with "
+    "“> N” where no run did within N epochs. Time is that of one run, evaluations included."
+)
+
+
+def headers(tuned: bool) -> list[str]:
+    """The columns of the main table, in two lines where that saves width.
+
+    Args:
+        tuned: Whether each arm's learning rate was picked from a grid.
+    """
+    return [
+        "initializer",
+        "runs\n(diverged)",
+        "learning rate\n(picked)" if tuned else "learning\nrate",
+        "test accuracy,\nlast epoch",
+        "test accuracy,\nbest epoch",
+        *(f"epochs\nto {percent} %" for percent in THRESHOLDS),
+        "time",
+    ]
+
+
+def cells(arm: Arm) -> list[str]:
+    """One row of the main table."""
+    runs = len(arm.runs)
+    return [
+        arm.label,
+        f"{runs} ({arm.diverged})" if arm.diverged else f"{runs}",
+        f"{arm.lr:g}",
+        percent(arm.test),
+        percent(arm.best),
+        *(str(arm.reached(threshold)) for threshold in THRESHOLDS),
+        duration(arm.time.mean),
+    ]
+
+
+def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
+    """The main table for a terminal."""
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
+    for index, header in enumerate(headers(tuned)):
+        table.add_column(header, justify="right" if index else "left")
+    for arm in arms:
+        table.add_row(*map(Text, cells(arm)))
+    return table
+
+
+def markdown(arms: Sequence[Arm], tuned: bool) -> str:
+    """The main table as Markdown, without a title."""
+    return grid([header.replace("\n", " ") for header in headers(tuned)], [cells(arm) for arm in arms])
+
+
+def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
+    """What was tried before the learning rates were picked: mean validation accuracy by arm and learning rate.
+
+    Args:
+        archive: The experiment's archive.
+        scale: Whose tuning runs; these may be shorter than the main runs.
+        arms: The arms of the main table; the learning rates that they use are set in bold.
+
+    Returns:
+        One Markdown table for each length of the tuning runs; empty where there are none.
+    """
+    runs = archive.runs
+    tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
+    used = {(arm.name, arm.lr) for arm in arms if arm.primary}
+    tables = []
+    for epochs, trials in tune.groupby("epochs"):
+        rates = sorted(set(trials["lr"]))
+        rows = [
+            [str(name), *(_trial(of_arm[of_arm["lr"] == rate], (str(name), rate) in used) for rate in rates)]
+            for name, of_arm in trials.groupby("arm")
+        ]
+        seeds = counted(trials["seed"].nunique(), "seed")
+        heading = (
+            f"Validation accuracy in percent after {counted(float(epochs), 'epoch')}, {seeds}; in bold what was used."
+        )
+        tables.append(f"{heading}\n\n{grid(['initializer', *(f'lr {rate:g}' for rate in rates)], rows)}")
+    return "\n\n".join(tables)
+
+
+def _trial(runs: pd.DataFrame, used: bool) -> str:
+    if runs.empty:
+        return "–"
+    tried = estimate(runs.loc[runs["state"] == "done", "validation_accuracy"])
+    text = f"{100 * tried.mean:.1f}" if tried.n else "diverged"
+    if 0 < tried.n < len(runs):
+        text += f" ({len(runs) - tried.n} diverged)"
+    return f"**{text}**" if used else text
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table, the first ``left`` columns flush left, the others right."""
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in [head, rule, *rows]
+    )
+
+
+def percent(value: Estimate) -> str:
+    """A fraction as ``55.1 ± 1.2`` in percent; ``55.1 (n = 1)`` for a single run, ``diverged`` without any."""
+    if value.n == 0:
+        return "diverged"
+    mean = f"{100 * value.mean:.1f}"
+    return f"{mean} (n = 1)" if value.n == 1 else f"{mean} ± {100 * value.half_width:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``42 s``, ``7 min`` or ``1 h 05 min``; a dash for NaN."""
+    if math.isnan(seconds):
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

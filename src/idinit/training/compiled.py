@@ -1,0 +1,49 @@
+"""Compile once, train many: runs of one process whose networks have the same graph share one compiled network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Signature = tuple[Any, ...]
+
+
+class CompiledNetworks:
+    """Networks that were compiled in this process, by their structure."""
+
+    def __init__(self) -> None:
+        self._known: dict[Signature, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {}
+
+    def adopt(self, model: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+        """A network with the weights of ``model`` and its compiled form.
+
+        Args:
+            model: A freshly initialized network. Where one of the same structure was compiled before, that one takes over
+                its state and ``model`` itself is not needed any more.
+
+        Returns:
+            The network to train, and the compiled function from input to output that shares its weights.
+        """
+        key = _signature(model)
+        if key not in self._known:
+            self._known[key] = (model, torch.compile(model))
+        network, compiled = self._known[key]
+        if network is not model:
+            network.load_state_dict(model.state_dict())
+            network.train(model.training)
+            network.zero_grad(set_to_none=True)
+        return network, compiled
+
+
+def _signature(model: nn.Module) -> Signature:
+    """Equal for networks that compile to the same code: the modules as printed, their hooks, their tensors."""
+    hooks = tuple(
+        (name, len(m._forward_hooks), len(m._forward_pre_hooks))
+        for name, m in model.named_modules()
+        if m._forward_hooks or m._forward_pre_hooks
+    )
+    tensors = tuple((name, t.shape, t.dtype, t.device, t.stride()) for name, t in model.state_dict().items())
+    return (repr(model), hooks, tensors)

@@ -1,0 +1,38 @@
+"""What is learned: the loss of a batch, and how many of its answers are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data import Mixed
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One class for each input.
+
+    Attributes:
+        label_smoothing: Probability spread evenly over all classes.
+    """
+
+    label_smoothing: float = 0.0
+
+    def loss(self, logits: Tensor, target: Tensor | Mixed) -> Tensor:
+        """Mean cross-entropy in float32 of logits [N, classes]."""
+        logits = logits.float()
+        if isinstance(target, Mixed):
+            first = F.cross_entropy(logits, target.labels_a, label_smoothing=self.label_smoothing)
+            second = F.cross_entropy(logits, target.labels_b, label_smoothing=self.label_smoothing)
+            return target.lam * first + (1 - target.lam) * second
+        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+
+    def correct(self, logits: Tensor, target: Tensor | Mixed) -> Tensor:
+        """Number of right answers; for mixed labels, those of each counted by its share."""
+        answer = logits.argmax(dim=1)
+        if isinstance(target, Mixed):
+            shares = target.lam * (answer == target.labels_a) + (1 - target.lam) * (answer == target.labels_b)
+            return shares.sum()
+        return (answer == target).sum()

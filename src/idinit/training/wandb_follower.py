@@ -1,0 +1,128 @@
+"""Copies a run folder to one W&B run while it grows. ``wandb_mirror.py`` starts this file as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock
+
+POLL_S = 1.0
+
+
+def follow(folder: Path, init: dict[str, Any], ended: threading.Event) -> None:
+    """Copies what is in the run folder and what comes, until the run has ended.
+
+    Args:
+        folder: The run folder; its name ends with the run's hash, which is the id of the W&B run.
+        init: ``mode``, ``project`` and ``entity`` for ``wandb.init``.
+        ended: Set when nothing more will be written.
+    """
+    import wandb  # here, so that its absence is one of the errors that `main` tells
+
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config["environment"] = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    run_id = folder.name.rpartition("-")[2]
+    if init["mode"] == "offline":  # in `wandb sync` two files of one run would overwrite each other: one has it all
+        for earlier in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
+            shutil.rmtree(earlier)
+    run = wandb.init(
+        **init,
+        id=run_id,
+        name=folder.name,
+        group=config["experiment"],
+        job_type=config["arm"],
+        config=config,
+        dir=folder,
+        resume="allow",
+        allow_val_change=True,
+        settings=wandb.Settings(console="off", silent=True, disable_code=True, disable_git=True),
+    )
+    if run.url:
+        print(run.url, flush=True)
+    run.define_metric("epoch")
+    run.define_metric("*", step_metric="epoch")
+    first = run.step  # of a resumed run: the one after the last that W&B has
+    for step, metrics in complete_steps(folder, ended):
+        if step >= first:
+            run.log(metrics, step=step)
+    state = state_of(folder)
+    if state != "running":
+        run.summary["state"] = state
+    run.finish(exit_code=0 if state in ("done", "diverged") else 1)  # divergence is a result like any other
+
+
+def complete_steps(folder: Path, ended: threading.Event) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yields each step with what all its rows say, as ``{"validation/accuracy": 0.9, ..., "epoch": 1.5}``.
+
+    W&B takes a step once, so a step is held back until a later one shows that it is complete, or the run is over. What an
+    interrupted run leaves held back is sent when the run is resumed.
+    """
+    current, metrics = -1, dict[str, float]()
+    for row in rows(folder / "metrics.jsonl", ended):
+        step, epoch, split = row.pop("step"), row.pop("epoch"), row.pop("split")
+        if metrics and step != current:
+            yield current, metrics
+            metrics = {}
+        current = step
+        metrics["epoch"] = epoch
+        metrics |= {f"{split}/{name}": value for name, value in row.items() if value is not None}
+    if metrics and state_of(folder) in ("done", "diverged"):
+        yield current, metrics
+
+
+def rows(log: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a growing JSON Lines file until ``ended`` is set and all of it is read."""
+    position = 0
+    while True:
+        last = ended.is_set()  # asked before reading, so that whatever was written before the end is read
+        with log.open("rb") as file:
+            file.seek(position)
+            written = file.read()
+        whole = written[: written.rfind(b"\n") + 1]  # the last line may be half written
+        position += len(whole)
+        yield from map(json.loads, whole.splitlines())
+        if last:
+            return
+        ended.wait(POLL_S)
+
+
+def state_of(folder: Path) -> str:
+    """The state in ``status.json``."""
+    return str(json.loads((folder / "status.json").read_text(encoding="utf-8"))["state"])
+
+
+def _watch(ended: threading.Event, linger_s: float) -> None:
+    os.read(sys.stdin.fileno(), 1)  # returns when the run closes the pipe or dies
+    ended.set()
+    time.sleep(linger_s)
+    os._exit(1)  # W&B may hang in threads of its own
+
+
+def main() -> None:
+    """``wandb_follower.py FOLDER LINGER_S INIT``; prints the run's address, or in one line what went wrong."""
+    folder, linger_s, init = Path(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3])
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(ended, linger_s), daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(10)  # the run comes first
+    try:
+        (folder / "wandb").mkdir(exist_ok=True)
+        with FileLock(folder / "wandb" / "mirror.lock"):  # an earlier follower of this run may still be sending
+            follow(folder, init, ended)
+    except Exception as error:  # whatever it is, it must not matter to the run
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        print(f"not mirrored ({type(error).__name__}: {reason}); the run's own log is complete", flush=True)
+        os._exit(1)  # W&B's exit hooks could hang on what failed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Mirrors a run folder to Weights & Biases while the run writes it.
+
+The run folder is the truth and the mirror only reads it, from a process of its own (``wandb_follower.py``). So W&B can be
+slow, down or not installed: the run never waits for it, and shares no interpreter, random state, signal or exit with it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import netrc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+
+PATIENCE_S = 3.0  # how long the end of a run waits for its mirror; what is left then is sent in the background
+LINGER_S = 60.0  # how long that may take
+
+log = logging.getLogger(__name__)
+
+_FOLLOWER = str(Path(__file__).with_name("wandb_follower.py"))
+# Run as a file, because importing it as a part of this package would load torch, which it does not need.
+_RUN_FOLLOWER = f"import runpy; runpy.run_path({_FOLLOWER!r}, run_name='__main__')"
+
+
+@contextmanager
+def mirrored(folder: Path, *, mode: Mode = "auto", project: str = "idinit", entity: str | None = None) -> Iterator[None]:
+    """Mirrors the run folder for as long as the block runs, up to the last row that was written in it.
+
+    What goes wrong with W&B is said in one line of the log and never raised. A resumed run goes on in the same W&B run
+    without repeated rows: online, W&B says which step it has last; offline, the file is made anew from the whole log.
+
+    Args:
+        folder: The run folder. ``config.yaml`` and ``env.json`` are there, ``metrics.jsonl`` grows, and ``status.json`` is
+            final when the block ends.
+        mode: ``online``; ``offline`` (a file under ``folder/wandb`` for ``wandb sync``); ``disabled``; ``auto``: online
+            when logged in, else disabled.
+        project: The W&B project.
+        entity: The W&B user or team; None for the account's own.
+    """
+    resolved = resolve_mode(mode)
+    if resolved == "disabled":
+        yield
+        return
+    follower = _start(folder, {"mode": resolved, "project": project, "entity": entity})
+    try:
+        yield
+    finally:
+        if follower is not None:
+            _finish(follower)
+
+
+def resolve_mode(mode: Mode) -> Literal["online", "offline", "disabled"]:
+    """What ``auto`` means here and now, where W&B's own ``WANDB_MODE`` has the first word; the other modes as they are."""
+    if mode != "auto":
+        return mode
+    asked = os.environ.get("WANDB_MODE")
+    if asked == "offline" or asked == "disabled":
+        return asked
+    return "online" if logged_in() else "disabled"
+
+
+def logged_in() -> bool:
+    """Whether there is an API key: in ``WANDB_API_KEY``, or in the netrc file for the host of ``WANDB_BASE_URL``."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _start(folder: Path, init: dict[str, str | None]) -> subprocess.Popen[str] | None:
+    try:
+        follower = subprocess.Popen(
+            [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), str(LINGER_S), json.dumps(init)],
+            stdin=subprocess.PIPE,  # closes with the run, however it ends: the follower's sign to finish
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is meant for the run
+            text=True,
+        )
+    except OSError as error:
+        log.warning("W&B: not mirrored, its process could not be started (%s)", error)
+        return None
+    threading.Thread(target=_relay, args=(follower,), daemon=True).start()
+    return follower
+
+
+def _relay(follower: subprocess.Popen[str]) -> None:
+    assert follower.stdout is not None
+    with follower.stdout as lines:
+        for line in lines:
+            log.log(logging.INFO if line.startswith("http") else logging.WARNING, "W&B: %s", line.strip())
+    follower.wait()
+
+
+def _finish(follower: subprocess.Popen[str]) -> None:
+    assert follower.stdin is not None
+    follower.stdin.close()
+    try:
+        follower.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        log.warning("W&B: still sending; this goes on in the background for at most %.0f s", LINGER_S)

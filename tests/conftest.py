@@ -1,0 +1,37 @@
+"""What all tests share: no GPU, one thread, no internet, no W&B account."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# Set before torch is imported; processes that tests start inherit it.
+os.environ |= {
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",  # two pytest workers share the cores
+    "HF_HUB_OFFLINE": "1",
+    "MPLBACKEND": "Agg",
+    "NETRC": os.devnull,
+    "WANDB_ERROR_REPORTING": "false",
+}
+for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_internet() -> Iterator[None]:
+    """Fails a test that opens a connection to another machine."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost", "0.0.0.0"):
+            raise AssertionError(f"a test opened a connection to {address}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local_only)
+        yield

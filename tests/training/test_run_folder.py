@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from idinit.errors import RunLocked
+from idinit.training.run_folder import RunFolder, read_metrics
+
+
+def rows(*steps: int) -> list[dict[str, object]]:
+    return [{"step": step, "split": "train", "loss": 1.0 / (step + 1)} for step in steps]
+
+
+def test_rewind_drops_later_rows_and_a_line_cut_short(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        for row in rows(1, 2, 3):
+            folder.append(row)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "spl')
+    with RunFolder(tmp_path) as folder:
+        assert folder.rewind(2) == rows(1, 2)
+        folder.append(rows(3)[0])
+    assert read_metrics(tmp_path / "metrics.jsonl") == rows(1, 2, 3)
+
+
+def test_not_a_number_is_written_as_null(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        folder.append({"step": 1, "loss": float("nan"), "inner": {"x": float("inf")}})
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(line) == {"step": 1, "loss": None, "inner": {"x": None}}
+
+
+def test_a_second_holder_is_refused_until_the_first_leaves(tmp_path: Path) -> None:
+    with RunFolder(tmp_path), pytest.raises(RunLocked, match="trained by another process"), RunFolder(tmp_path):
+        pass
+    with RunFolder(tmp_path) as folder:
+        assert folder.status() is None
+
+
+def test_a_damaged_status_counts_as_none(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_status({"state": "done"})
+        assert folder.status() == {"state": "done"}
+        (tmp_path / "status.json").write_text('{"state": "do')
+        assert folder.status() is None
