@@ -18,6 +18,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -164,17 +165,17 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
 
 
 def register_choices() -> None:
-    """Makes every registry entry a choice of its Hydra group, and ``default_budget`` a resolver."""
+    """Makes every registry entry without a file a choice of its Hydra group, and ``default_budget`` a resolver."""
     store = ConfigStore.instance()
     for group, registry in GROUPS.items():
         for name in registry:
+            if (CONFIG_DIR / group / f"{name}.yaml").exists():
+                continue
             fields = registry[name].options.model_fields
             defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
             node = OmegaConf.create({"name": name, **json.loads(json.dumps(defaults, default=str))})
             store.store(group=group, name=name, node=node)
-    OmegaConf.register_new_resolver(
-        "default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True
-    )
+    OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -183,12 +184,17 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UsageError: If an override names something that is not there.
     """
+    try:
+        return _compose(overrides)
+    except HydraException as error:
+        raise usage_error(error, overrides) from None
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
     register_choices()
+    GlobalHydra.instance().clear()  # a failed ``hydra.main`` leaves its own behind
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        try:
-            return hydra_compose("train", overrides=list(overrides))
-        except HydraException as error:
-            raise usage_error(error, overrides) from None
+        return hydra_compose("train", overrides=list(overrides))
 
 
 def usage_error(error: HydraException, overrides: Sequence[str]) -> UsageError:
@@ -207,13 +213,13 @@ def _unknown_key(overrides: Sequence[str]) -> str | None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         parent, _, leaf = key.rpartition(".")
-        if not (override.is_add() or override.is_hydra_override_group()) and leaf not in _keys_of(parent):
+        if not override.is_add() and leaf not in _keys_of(parent):
             return key
     return None
 
 
 def _keys_of(node: str) -> list[str]:
-    config = hydra_compose("train", overrides=[])
+    config = _compose([])
     found = OmegaConf.select(config, node) if node else config
-    groups = [p.name for p in CONFIG_DIR.iterdir() if p.is_dir()] if not node else []
-    return [str(k) for k in found] + groups if isinstance(found, DictConfig) else []
+    groups = [path.name for path in CONFIG_DIR.iterdir() if path.is_dir()] if not node else []
+    return [str(key) for key in found] + groups if isinstance(found, DictConfig) else []

@@ -1,7 +1,7 @@
 """Initialization of one tensor, in the style of ``torch.nn.init``: in place, returns the tensor, explicit generator.
 
-A weight has shape [out, in] or, for a convolution over k positions (1d, 2d, 3d), [out, in, *kernel]. A convolution becomes a
-matrix by its *layout*:
+A weight has shape [out, in] or, for a convolution over k positions (1d, 2d, 3d), [out, in, *kernel]. A convolution
+becomes a matrix by its *layout*:
 
 - ``patch``: [out, in * k], input channel slowest, what ``weight.view(out, -1)`` gives;
 - ``spatial``: [out, k * in], position slowest;
@@ -13,7 +13,7 @@ The three are the same for [out, in]. "Paper" below is IDInit (Pan et al. 2025, 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from scipy.linalg import hadamard
@@ -41,8 +41,8 @@ def identity_(
         w: Weight of shape [out, in, *kernel], any floating dtype.
         tau: Value of the non-zero entries.
         layout: How a kernel becomes a matrix.
-        loose_std: Standard deviation of a normal, never truncated, around ``tau``: the loose condition, which keeps equal
-            rows from staying equal. The paper says 1e-6, which vanishes beside 1 in half precision. 0: exact.
+        loose_std: Standard deviation of a normal, never truncated, around ``tau``: the loose condition, which keeps
+            equal rows from staying equal. The paper says 1e-6, which vanishes beside 1 in half precision. 0: exact.
         generator: Source of the noise; unused when ``loose_std`` is 0.
 
     Returns:
@@ -51,14 +51,13 @@ def identity_(
     Raises:
         UsageError: If ``w`` has fewer than two dimensions, or the layout is unknown.
     """
-    matrix = _blank(w, layout)
-    rows = torch.arange(len(matrix), device=w.device)
-    values = torch.full((len(matrix),), tau, dtype=w.dtype, device=w.device)
+    columns = _columns(w, layout)
+    rows = torch.arange(len(w), device=w.device)
+    values = torch.full((len(w),), tau, dtype=w.dtype, device=w.device)
     if loose_std:
-        noise = torch.randn(len(matrix), generator=generator, dtype=w.dtype, device=w.device)
-        values += loose_std * noise
-    matrix[rows, rows % matrix.shape[1]] = values
-    return _place(w, matrix, layout)
+        values += loose_std * torch.randn(len(w), generator=generator, dtype=w.dtype, device=w.device)
+    w.zero_()[_at(w, layout, rows, rows % columns)] = values
+    return w
 
 
 @torch.no_grad()
@@ -66,8 +65,8 @@ def zero_preserving_(w: Tensor, eps: float = 1e-6, layout: Layout = "patch") -> 
     """Fills a weight with IDIZ(eps): each row is eps times the difference of two inputs (paper: IDIZ, IDIZC).
 
     Starts from IDI(eps). With fewer rows than columns the columns from ``out`` on get IDI(-eps); else
-    W[m, (m + 1) mod columns] = -eps. Rows sum to zero; with rows >= columns the rank is columns - 1. A single column has no
-    second input to subtract and holds -eps, which keeps it trainable.
+    W[m, (m + 1) mod columns] = -eps. Rows sum to zero; with rows >= columns the rank is columns - 1. A single column
+    has no second input to subtract and holds -eps, which keeps it trainable.
 
     Args:
         w: Weight of shape [out, in, *kernel], any floating dtype.
@@ -80,20 +79,19 @@ def zero_preserving_(w: Tensor, eps: float = 1e-6, layout: Layout = "patch") -> 
     Raises:
         UsageError: If ``w`` has fewer than two dimensions, or the layout is unknown.
     """
-    matrix = _blank(w, layout)
-    out, columns = matrix.shape
+    out, columns = len(w), _columns(w, layout)
     rows = torch.arange(out, device=w.device)
-    matrix[rows, rows % columns] = eps
     negative = out + rows % (columns - out) if out < columns else (rows + 1) % columns
-    matrix[rows, negative] = -eps
-    return _place(w, matrix, layout)
+    w.zero_()[_at(w, layout, rows, rows % columns)] = eps
+    w[_at(w, layout, rows, negative)] = -eps
+    return w
 
 
 @torch.no_grad()
 def hadamard_(w: Tensor, scale: HadamardScale = "orthonormal") -> Tensor:
-    """Fills the centre tap with the upper left corner of a scaled Hadamard matrix (ZerO, Zhao et al. 2022, Algorithms 1, 2).
+    """Fills the centre tap with the upper left corner of a scaled Hadamard matrix (ZerO).
 
-    The matrix is Sylvester's, of size p = 2^ceil(log2 out).
+    The matrix is Sylvester's, of size p = 2^ceil(log2 out) (Zhao et al. 2022, Algorithms 1 and 2).
 
     Args:
         w: Weight of shape [out, in, *kernel], any floating dtype.
@@ -106,16 +104,15 @@ def hadamard_(w: Tensor, scale: HadamardScale = "orthonormal") -> Tensor:
     Raises:
         UsageError: If ``w`` has fewer than two dimensions.
     """
-    matrix = _blank(w, "channel")
-    out, columns = matrix.shape
+    out, columns = len(w), _columns(w, "channel")
     if columns > out:
         raise UsageError(f"hadamard_ widens: got [out, in] = [{out}, {columns}]; it needs out >= in")
     # The first n columns of Sylvester's matrix repeat those of the one of size >= n: no need for all p x p entries.
     size = 2 ** math.ceil(math.log2(columns))
-    signs = torch.from_numpy(hadamard(size, dtype="int8")).to(w.device)[:, :columns]
+    signs = torch.from_numpy(hadamard(size, dtype="int8")).to(w)
     exponent = math.ceil(math.log2(out)) - (scale == "paper")
-    matrix.copy_(signs[torch.arange(out, device=w.device) % size]).mul_(2 ** (-exponent / 2))
-    return _place(w, matrix, "channel")
+    w.zero_()[_centre(w)] = signs[torch.arange(out, device=w.device) % size, :columns] * 2 ** (-exponent / 2)
+    return w
 
 
 @torch.no_grad()
@@ -133,29 +130,34 @@ def delta_orthogonal_(w: Tensor, gain: float = 1.0, generator: Generator | None 
     Raises:
         UsageError: If ``w`` has fewer than two dimensions, or more inputs than outputs.
     """
-    matrix = _blank(w, "channel")
-    out, columns = matrix.shape
+    out, columns = len(w), _columns(w, "channel")
     if columns > out:
         raise UsageError(f"delta_orthogonal_ keeps norms: got [out, in] = [{out}, {columns}]; it needs in <= out")
-    return _place(w, nn.init.orthogonal_(matrix, gain, generator), "channel")
+    matrix = nn.init.orthogonal_(w.new_empty(out, columns), gain, generator)
+    w.zero_()[_centre(w)] = matrix
+    return w
 
 
-def _blank(w: Tensor, layout: Layout) -> Tensor:
-    """Zeros in the shape of the weight's matrix, [out, columns]."""
+def _columns(w: Tensor, layout: Layout) -> int:
+    """Number of columns of the weight's matrix."""
     if w.ndim < 2:
         raise UsageError(f"a weight needs the shape [out, in, *kernel]; got {list(w.shape)}")
     if layout not in ("patch", "spatial", "channel"):
         raise UsageError(f"unknown layout '{layout}'. Valid: channel, patch, spatial")
-    return w.new_zeros(w.shape[0], w.shape[1] if layout == "channel" else w[0].numel())
+    return w.shape[1] if layout == "channel" else w[0].numel()
 
 
-def _place(w: Tensor, matrix: Tensor, layout: Layout) -> Tensor:
-    """Writes the matrix into the weight, whatever its memory format."""
-    out, inputs, *kernel = w.shape
+def _at(w: Tensor, layout: Layout, rows: Tensor, columns: Tensor) -> tuple[Any, ...]:
+    """Index into the weight of entries of its matrix."""
+    inputs, *kernel = w.shape[1:]
+    if layout == "channel":
+        return (rows, columns, *_centre(w)[2:])
     if layout == "patch":
-        return w.copy_(matrix.view(w.shape))
-    if layout == "spatial":
-        return w.copy_(matrix.view(out, *kernel, inputs).movedim(-1, 1))
-    w.zero_()
-    w[(slice(None), slice(None), *(k // 2 for k in kernel))] = matrix
-    return w
+        return (rows, *torch.unravel_index(columns, (inputs, *kernel)))
+    *taps, channels = torch.unravel_index(columns, (*kernel, inputs))
+    return (rows, channels, *taps)
+
+
+def _centre(w: Tensor) -> tuple[Any, ...]:
+    """Index into the weight of its centre tap, [out, in]."""
+    return (slice(None), slice(None), *(k // 2 for k in w.shape[2:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from inspect import formatannotation
 from io import StringIO
 from typing import Any
 
@@ -46,24 +47,25 @@ class Report:
 
     def __str__(self) -> str:
         options = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        table = Table("parameter", "shape", "part", "rule", "note", title=f"{self.method}({options})", title_justify="left")
+        table = Table(
+            "parameter", "shape", "part", "rule", "note", title=f"{self.method}({options})", title_justify="left"
+        )
         for row in self.rows:
             table.add_row(row.parameter, "x".join(map(str, row.shape)), row.part, row.rule, row.note)
-        left = len(self.left_alone)
-        table.caption = f"{len(self.rows)} parameters, {left} left alone"
+        table.caption = f"{len(self.rows)} parameters, {len(self.left_alone)} left alone"
         out = StringIO()
         # Wide enough for any row: a report in a file or a notebook must not wrap at some terminal's width.
-        Console(file=out, width=1000, color_system=None).print(table)
+        Console(file=out, width=1000, color_system=None, markup=False, emoji=False).print(table)
         return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of an initializer: its name, type and default as text."""
+    """An option of an initializer: its name, its type as text, its default."""
 
     name: str
     type: str
-    default: str
+    default: Any
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,14 @@ def initialize_(
     """Initializes a network in place.
 
     Scalars that an earlier call added are removed first: calling twice, or with another method, is the same as calling
-    once. Initialize before compiling, wrapping (DDP) and making the optimizer. torch's global random state is neither read
-    nor changed.
+    once. Initialize before compiling, wrapping (DDP) and making the optimizer. torch's global random state is neither
+    read nor changed.
 
     Args:
         model: Any network, on any device, in any floating dtype.
         method: Name of an initializer; see `list_initializers`.
-        example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of positional
-            ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
+        example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of
+            positional ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``; or a `Structure`, which is then taken as it is.
         generator: CPU generator of all randomness.
@@ -118,16 +120,20 @@ def initialize_(
         A report with a row for every parameter.
 
     Raises:
-        UsageError: If a name, an option or an override is not valid, or the method cannot do this network. The network then
-            keeps its values; scalars of an earlier call may be gone.
+        UsageError: If a name, an option or an override is not valid, or the method cannot do this network. The network
+            then keeps its values; scalars of an earlier call may be gone.
     """
     checked = INITIALIZERS.check(method, options)
     if generator is not None and seed is not None:
         raise UsageError("give either generator or seed, not both")
     if generator is not None and generator.device.type != "cpu":
-        raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
+        raise UsageError(
+            f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU"
+        )
     if any(p.is_meta for p in model.parameters()):
-        raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
+        raise UsageError(
+            "the model is on the meta device, which holds no values; call model.to_empty(device=...) first"
+        )
     generator = generator or torch.Generator().manual_seed(seed or 0)
 
     detach_scalars(model)
@@ -147,14 +153,16 @@ def list_initializers() -> tuple[InitializerInfo, ...]:
     for name in INITIALIZERS:
         entry = INITIALIZERS[name]
         options = tuple(
-            Option(key, str(field.annotation).replace("typing.", ""), repr(field.default))
+            Option(key, formatannotation(field.annotation), field.default)
             for key, field in entry.options.model_fields.items()
         )
         infos.append(InitializerInfo(name, entry.summary, options=options, **entry.facts))
     return tuple(infos)
 
 
-def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None) -> Structure:
+def _structure(
+    model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None
+) -> Structure:
     if isinstance(parts, Structure):
         return parts
     if example_inputs is None:
@@ -171,7 +179,9 @@ def _lacks_branches(structure: Structure) -> str:
 
 def _has_norm(structure: Structure) -> str:
     norm = next((name for name, part in structure.parts.items() if part == "norm"), None)
-    return f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
+    return (
+        f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
+    )
 
 
 def _lacks_end_norm(structure: Structure) -> str:

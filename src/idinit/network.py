@@ -1,7 +1,7 @@
 """What an initializer gets: a network as a list of weights with their parts, and the means to fill them.
 
-Methods work on parts and never on model classes. A method says only what is special about it: norms, biases and whatever
-it does not mention get the shared rules of `Network.finish`.
+Methods work on parts and never on model classes. A method says only what is special about it: norms, biases and
+whatever it does not mention get the shared rules of `Network.finish`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from .errors import UsageError
 from .parts import Branch, Structure
 from .scalars import Kind, Scalar, attach_scalar
 
@@ -27,8 +28,8 @@ class Weight:
     Attributes:
         name: Name of the parameter.
         part: What it does in the network.
-        shape: Shape of one block, (out, in, *kernel). A grouped convolution is that many small ones side by side, and each
-            is filled on its own.
+        shape: Shape of one block, (out, in, *kernel). A grouped convolution is that many small ones side by side, and
+            each is filled on its own.
         branch: The residual branch it belongs to, if any.
     """
 
@@ -133,16 +134,24 @@ class Network:
             at: Dotted name of the module it acts on; None for the module of ``weight``.
             also: Dotted name of a second module it acts on, with the same number.
             lr_scale: Factor on its learning rate.
+
+        Raises:
+            UsageError: If the weight has such a scalar already, as one that several branches share would.
         """
         owner = _owner(weight)
+        name = ".".join(filter(None, (owner, kind, "value")))
+        if name in self._rows:
+            raise UsageError(
+                f"'{weight}' is used by several branches and cannot have a scalar of its own for each: use init=idinit"
+            )
         places = [owner if at is None else at] + ([] if also is None else [also])
         get = self.model.get_submodule
         attach_scalar(Scalar(kind, value, lr_scale), get(owner), *(get(place) for place in places))
-        where = [place for place in places if place != owner]
-        note = "added" + (f", acts on {' and '.join(where)}" if where else "")
-        name = ".".join(filter(None, (owner, kind, "value")))
+        note = "added" if places == [owner] else f"added, acts on {' and '.join(places)}"
         part = "scale" if kind == "output_scale" else "bias"
-        self._rows[name] = Row(name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else ""))
+        self._rows[name] = Row(
+            name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else "")
+        )
 
     def finish(self, method: str) -> list[Row]:
         """Applies the shared rules to what the method did not mention.
@@ -158,11 +167,13 @@ class Network:
                 self.fill(name, "0", nn.init.zeros_)
             elif part == "norm":
                 self.fill(name, "1", nn.init.ones_)
+            elif part is None:
+                self.leave(name, self.structure.unknown.get(name, "its part is not known"))
             else:
-                self.leave(name, self.structure.unknown.get(name, f"{method} has no rule for the part '{part}'"))
+                self.leave(name, f"{method} has no rule for the part '{part}'")
         for module in self.model.modules():
-            if hasattr(module, "reset_running_stats"):
-                module.reset_running_stats()
+            if callable(reset := getattr(module, "reset_running_stats", None)):
+                reset()
         own = [self._rows[name] for name in self._parameters]
         return own + [row for name, row in self._rows.items() if name not in self._parameters]
 

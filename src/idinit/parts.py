@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, cast, get_args
 
 from torch import nn
 
+from .analysis.flow import REARRANGEMENTS, Flow, Use
+from .analysis.reading import Lines, Reading
+from .analysis.sums import Region
 from .errors import UsageError, did_you_mean
-from .flow import Flow, Use
 from .graph import Inputs, Node, capture
-from .sums import Region, find_gates, find_sides, nearest
 
 Part = Literal[
     "stem",  # first weight(s), from the input to the main path
@@ -59,20 +60,32 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """A part of a parameter: indices ``start`` to ``stop`` (exclusive) of dimension ``dim``."""
+
+    dim: int
+    start: int
+    stop: int
+    part: Part
+
+
+@dataclass(frozen=True)
 class Structure:
     """The parts of a network and its residual branches.
 
     Attributes:
-        parts: Part of every parameter, in the order of ``named_parameters``.
+        parts: Part of every parameter, in the order of ``named_parameters``; that of the first slice where it has several.
         branches: The residual branches in the order of their sums.
         shared: Names under which a parameter is also known, where it is tied: first name -> the others.
         unknown: Parameters whose part could not be told, with the reason.
+        slices: Parameters that have several parts side by side, e.g. query, key and value, from first to last index.
     """
 
     parts: dict[str, Part]
     branches: tuple[Branch, ...]
     shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
+    slices: dict[str, tuple[Slice, ...]] = field(default_factory=dict)
 
 
 def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
@@ -105,35 +118,16 @@ def find_structure(
         names.setdefault(id(parameter), []).append(name)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     chosen = _overridden(sizes, overrides or {})
-    flow = Flow(capture(model, example_inputs))
-    maps = [use for use in flow.uses if use.is_map]
-    sides = sorted(find_sides(flow, maps, sizes, set()), key=lambda side: side.sum.index)
-    regions = sorted([*sides, *find_gates(flow, maps)], key=lambda region: len(region.uses))
-    innermost = {id(use): region for region in reversed(regions) for use in region.uses}
-    branches = [side for side in sides if side.kind == "branch"]
-    ends = {id(end) for side in branches for end in nearest(flow, maps, side.operand) if end in side.uses}
-    found: dict[str, set[str]] = {}
-    for use in flow.uses:
-        found.setdefault(use.parameter, set()).add(_part(flow, use, maps, sides, innermost, ends))
-    parts = {name: cast(Part, min(found[name], key=_PRIORITY.index)) for name in sizes if found.get(name, {""}) != {""}}
-    unknown = {
-        name: "enters an operator whose use of it is not understood" if name in found else "takes no part in the forward pass"
-        for name in sizes
-        if name not in parts
-    }
+    reading = Reading(Flow(capture(model, example_inputs)), sizes)
+    parts = cast(dict[str, Part], reading.parts) | chosen
+    branches = (_branch(reading, side) for side in reading.sides if side.kind == "branch")
     return Structure(
-        parts={name: part for name in sizes if (part := chosen.get(name) or parts.get(name))},
-        branches=tuple(branch for side in branches if (branch := _branch(flow, side, maps, innermost, ends))),
+        parts={name: parts[name] for name in sizes if name in parts},
+        branches=tuple(branch for branch in branches if branch),
         shared={first: tuple(others) for first, *others in names.values() if others},
-        unknown={name: reason for name, reason in unknown.items() if name not in chosen},
+        unknown={name: reason for name, reason in reading.unknown.items() if name not in chosen},
+        slices={name: tuple(_runs(lines)) for name, lines in reading.lines.items() if name not in chosen},
     )
-
-
-# Of a parameter with several uses, the part that comes first here holds: a tied embedding is an embedding and no head.
-_PRIORITY = (
-    *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
-    *("stem", "head", "norm", "bias", "scale", ""),
-)
 
 
 def _overridden(names: Mapping[str, object], overrides: Mapping[str, Part]) -> dict[str, Part]:
@@ -148,45 +142,39 @@ def _overridden(names: Mapping[str, object], overrides: Mapping[str, Part]) -> d
     return chosen
 
 
-def _part(
-    flow: Flow, use: Use, maps: list[Use], sides: list[Region], innermost: Mapping[int, Region], ends: set[int]
-) -> str:
-    if use.role != "weight":
-        return use.role
-    if id(use) in ends:
-        return "branch_end"
-    if id(use) in innermost:
-        return innermost[id(use)].kind
-    bit, ancestors = 1 << use.node.index, flow.ancestors[use.node.index]
-    if not any(flow.ancestors[other.node.index] & bit for other in maps if other.node is not use.node):
-        return "head"
-    if any(ancestors >> side.sum.index & 1 for side in sides):
-        return "trunk"
-    if any(flow.ancestors[side.sum.index] & bit for side in sides):
-        return "stem"
-    earlier = [u for u in flow.uses if u.role in ("weight", "recurrent", "embedding") and u.node is not use.node]
-    return "trunk" if any(ancestors >> u.node.index & 1 for u in earlier) else "stem"
-
-
-def _branch(flow: Flow, side: Region, maps: list[Use], innermost: Mapping[int, Region], ends: set[int]) -> Branch | None:
-    own = [use for use in side.uses if innermost[id(use)] is side]
-    if not own:  # a chain of residual blocks: each is a branch of its own
+def _branch(reading: Reading, side: Region) -> Branch | None:
+    own = reading.own(side)
+    if not own or own[-1] not in side.ends:  # the ends are those of branches inside it, or there is none
         return None
-    norms: list[Node] = []
-    nearest(flow, maps, side.operand, norms)
-    other = side.sides[0]
+    flow, shortcut = reading.flow, side.other
+    norm = next((node.scope[-1][1] for node in side.norms if node.scope), None)
     return Branch(
-        weights=tuple(dict.fromkeys(use.parameter for use in sorted(own, key=lambda use: id(use) in ends))),
+        weights=tuple(dict.fromkeys(use.parameter for use in own)),
         output=_module(flow, side.operand, side.sum, own),
-        shortcut=None if flow.depends(side.operand, other) else _module(flow, other, side.sum, []),
-        end_norm=norms[0].scope[-1][1] if norms and norms[0].scope else None,
+        shortcut=None if flow.depends(side.operand, shortcut) else _module(flow, shortcut, side.sum, []),
+        end_norm=norm,
     )
 
 
 def _module(flow: Flow, node: Node, reader: Node, uses: list[Use]) -> str | None:
     """The module whose output a node is: the outermost that has all these uses inside, else the innermost.
 
-    A module that is called more than once is none: what is attached to it would act in other places as well.
+    Only a module that returns one tensor and is called once will do: what a hook does to it happens nowhere else.
     """
-    calls = [call for call in node.scope if call not in reader.scope and len(flow.calls[call[1]]) == 1]
-    return next((path for key, path in calls if all((key, path) in u.node.scope for u in uses)), calls[-1][1] if calls else None)
+    calls = [c for c in node.scope if c not in reader.scope and len(flow.calls[c[1]]) == 1 and c[1] in flow.hookable]
+    whole = (path for key, path in calls if all((key, path) in use.node.scope for use in uses))
+    if calls:
+        return next(whole, calls[-1][1])
+    moved = node.op in REARRANGEMENTS - {"getitem"} and len(node.inputs[0].users) == 1
+    return _module(flow, node.inputs[0], reader, uses) if moved else None
+
+
+def _runs(lines: Lines) -> Iterator[Slice]:
+    """Neighbouring indices with the same part, as slices."""
+    start = None
+    for dim, number in sorted(lines):
+        part = lines[dim, number]
+        start = number if start is None else start
+        if lines.get((dim, number + 1)) != part:
+            yield Slice(dim, start, number + 1, cast(Part, part))
+            start = None

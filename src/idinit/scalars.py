@@ -1,8 +1,8 @@
 """Learnable scalars that initializers add to a network without touching its forward code.
 
-A `Scalar` holds one number. It is registered as a child of the module that owns a weight, so it is trained, saved and copied
-with the network, and it acts through forward (pre-)hooks: it shifts the input, scales the output or shifts the output of
-one module or several.
+A `Scalar` holds one number. It is registered as a child of the module that owns a weight, so it is trained, saved and
+copied with the network, and it acts through forward (pre-)hooks: it shifts the input, scales the output or shifts the
+output of one module or several.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Scalar(nn.Module):
         self.kind = kind
         self.lr_scale = lr_scale
 
-    # The hooks are bound methods: copying a network copies them bound to the copied scalar. The value takes the dtype of
-    # what flows through, or it would promote half-precision activations to float32.
+    # The hooks are bound methods: copying a network copies them bound to the copied scalar. The value takes the dtype
+    # of what flows through, or it would promote half-precision activations to float32.
     def _shift_input(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (args[0] + self.value.to(args[0].dtype), *args[1:])
 
@@ -73,8 +73,9 @@ def attach_scalar(scalar: Scalar, owner: nn.Module, *modules: nn.Module) -> None
 def _make_compiled_code_check_hooks() -> None:
     """Keeps torch.compile from running code that was compiled for a network without these scalars.
 
-    By default Dynamo takes modules for equal whatever their hooks are: code compiled for a network without scalars would
-    run, and ignore them, for one of the same classes with scalars. What was compiled that way before is forgotten.
+    By default Dynamo takes modules for equal whatever their hooks are: code compiled for a network without scalars
+    would run, and ignore them, for one of the same classes with scalars. What was compiled that way before is
+    forgotten.
     """
     import torch._dynamo  # slow to import, and needed by nobody who adds no scalar
 
@@ -114,7 +115,8 @@ def param_groups(
             dimensions and more.
 
     Returns:
-        Groups with the keys ``params``, ``lr`` and ``weight_decay``, none empty, in the order of ``model.parameters()``.
+        Groups with the keys ``params``, ``lr`` and ``weight_decay``, none empty, in the order of
+        ``model.parameters()``.
     """
     lr_scales = {scalar.value: scalar.lr_scale for _, scalar in named_scalars(model)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -30,8 +30,8 @@ ENVIRONMENT = {
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Writes a run folder and returns it: ``make_run("idinit", validation=[0.1, 0.4, 0.6], ...)``.
 
-    ``validation`` and ``test`` hold an accuracy for each evaluation: before training and after each epoch; ``test`` is like
-    ``validation`` if left out. A state of ``diverged`` cuts the run in the middle of the epoch after the last of them.
+    ``validation`` and ``test`` hold an accuracy for each evaluation: before training and after each epoch; ``test`` is
+    like ``validation`` if left out. A state of ``diverged`` cuts the run in the middle of the epoch after the last.
     """
 
     def make(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
-
 
 from torch import Tensor
 
 from ..registry import Registry
-
-#: A registered function is called as ``build(root, seed, device, rank, world, channels_last, **options)`` and returns
-#: :class:`Batches`.
-DATASETS: Registry = Registry("data set")
 
 
 class Mixed(NamedTuple):
@@ -34,31 +29,35 @@ class Batches(Protocol):
 
     A training batch is a function of ``(seed, step)`` and of nothing else, so a run can be resumed at any step, and
     processes that slice the same global batch need not talk to each other.
-
-    Attributes:
-        batch_size: Examples in a training batch of all processes together.
-        steps_per_epoch: Training batches in an epoch; what does not fill a batch is left out.
-        input_shape: Shape of one example, without the batch.
-        num_classes: Number of classes.
-        splits: Number of examples in each split: ``train``, ``test``, and ``validation`` where one was asked for.
-        checksum: SHA-256 of the data as decoded, in hex.
-        source: What was read, for people: ``CIFAR-10 (JPEG copy)``. Results must say it.
     """
 
     @property
-    def batch_size(self) -> int: ...  # noqa: D102
+    def batch_size(self) -> int:
+        """Examples in a training batch of all processes together."""
+
     @property
-    def steps_per_epoch(self) -> int: ...  # noqa: D102
+    def steps_per_epoch(self) -> int:
+        """Training batches in an epoch; what does not fill a batch is left out."""
+
     @property
-    def input_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example, without the batch."""
+
     @property
-    def num_classes(self) -> int: ...  # noqa: D102
+    def num_classes(self) -> int:
+        """Number of classes."""
+
     @property
-    def splits(self) -> Mapping[str, int]: ...  # noqa: D102
+    def splits(self) -> Mapping[str, int]:
+        """Number of examples in each split: ``train``, ``test``, and ``validation`` where one was asked for."""
+
     @property
-    def checksum(self) -> str: ...  # noqa: D102
+    def checksum(self) -> str:
+        """SHA-256 of the data as decoded, in hex."""
+
     @property
-    def source(self) -> str: ...  # noqa: D102
+    def source(self) -> str:
+        """What was read, for people: ``CIFAR-10 (JPEG copy)``. Results must say it."""
 
     def example_inputs(self, count: int = 2) -> tuple[Tensor, ...]:
         """What a model is called with, for ``count`` training examples: the same at every call, not augmented."""
@@ -70,3 +69,6 @@ class Batches(Protocol):
         """This process's share of a split, without augmentation, every example exactly once over all processes."""
 
 
+#: A registered function is called as ``build(root, seed, device, rank, world, channels_last, **options)`` and returns
+#: :class:`Batches`.
+DATASETS: Registry[Callable[..., Batches]] = Registry("data set")

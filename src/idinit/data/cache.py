@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,9 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..files import write_atomically
+
 logger = logging.getLogger(__name__)
 
-Content = tuple[dict[str, Tensor], dict[str, Any]]
+Content = tuple[dict[str, Tensor], dict[str, Any]]  # arrays, facts about them
 
 
 class Corrupt(Exception):
@@ -48,18 +51,18 @@ def checksum(arrays: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def cached(path: Path, build: Callable[[], Content]) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def cached(path: Path, build: Callable[[], Content]) -> Content:
     """Loads what an earlier call has kept in a file, or builds and keeps it.
 
-    A file that is damaged is built again, with a warning in the log. Where the file cannot be written, what was built is
-    returned all the same. Of several processes one builds and the others wait for it.
+    A file that is damaged is built again, with a warning in the log. Where the file cannot be written, what was built
+    is returned all the same. Of several processes one builds and the others wait for it.
 
     Args:
         path: The file.
         build: Makes the arrays and the facts about them, which must survive JSON.
 
     Returns:
-        The arrays, the facts, and the arrays' checksum.
+        The arrays and the facts, to which ``checksum`` of the arrays is added.
     """
     with contextlib.suppress(FileNotFoundError, Corrupt):
         return _load(path)
@@ -78,13 +81,11 @@ def cached(path: Path, build: Callable[[], Content]) -> tuple[dict[str, Tensor],
 
 def _lock(path: Path) -> contextlib.AbstractContextManager[object]:
     """A lock on the file, or nothing where none can be made: then nothing can be written either."""
-    lock = FileLock(f"{path}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError:
-        return contextlib.nullcontext()
-    return contextlib.closing(_Release(lock))
+    with contextlib.suppress(OSError):
+        if is_writable(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock(f"{path}.lock").acquire()
+    return contextlib.nullcontext()
 
 
 def _load(path: Path) -> Content:
@@ -107,7 +108,7 @@ def _keep(path: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
     try:
         write_atomically(path, save(arrays, {"facts": text, "seal": _seal(text)}))
     except OSError as error:
-        logger.warning("cannot keep decoded data in %s (%s): it is decoded again next time", path.parent, error.strerror)
+        logger.warning("cannot keep decoded data in %s (%s): it is decoded anew each time", path.parent, error.strerror)
 
 
 def _seal(text: str) -> str:

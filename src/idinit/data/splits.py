@@ -11,7 +11,7 @@ from ..seeds import generator
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
-    """A random order in which the classes alternate: any run of it holds each class in its share, within one or two examples.
+    """A random order, stratified throughout: any stretch of it holds each class in its share, give or take two.
 
     Args:
         labels: int64 [N].
@@ -37,8 +37,8 @@ def split(labels: Tensor, validation: int, seed: int) -> tuple[Tensor, Tensor]:
         seed: Seed of the split, not of the run: runs with other seeds or initializers hold out the same examples.
 
     Returns:
-        Indices to train on, int64 [N - validation], in an order whose beginnings are stratified too, and indices held out,
-        int64 [validation].
+        Indices to train on, int64 [N - validation], in an order whose beginnings are stratified too, and indices held
+        out, int64 [validation].
 
     Raises:
         UsageError: If nothing would be left to train on.

@@ -9,13 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from rich.table import Table
 
 from ..config import RunConfig
 from ..data import DATASETS, Batches
+from ..errors import UsageError
+from ..report.archive import archived
 from ..training.loop import autocast, build
 from ..training.progress import console
 from ..training.task import Classification
-from .grid import Experiment
+from .grid import Experiment, list_experiments, load
+from .search import pick
 
 _MEASURED_STEPS = 3
 
@@ -29,6 +33,30 @@ def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequenc
     tuned = f" and {searches} short ones that pick the recipe" if searches else ""
     left = f"{len(missing)} to do, about {duration(estimate(missing))}" if missing else "all done"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", markup=False)
+
+
+def plan(overrides: Sequence[str]) -> None:
+    """Prints what each experiment costs here, what is done and what is missing.
+
+    Args:
+        overrides: Overrides that hold for every experiment, such as ``budget=cpu`` or ``paths.data=...``.
+    """
+    table = Table(title="What is missing, and what it would take on this machine")
+    for heading in ("experiment", "budget", "runs", "done", "missing", "time for what is missing"):
+        table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
+    for name in list_experiments():
+        experiment = load([f"experiment={name}", *overrides])
+        results = experiment.paths.results / name
+        searches = experiment.tuning_runs()
+        runs = [*searches, *experiment.main_runs(pick(experiment, searches, results))]
+        done = archived(results)
+        missing = [config for config in runs if config.hash not in done]
+        try:
+            cost = duration(estimate(missing))
+        except UsageError as error:
+            cost = str(error).splitlines()[0]
+        table.add_row(name, runs[0].budget, *map(str, (len(runs), len(runs) - len(missing), len(missing))), cost)
+    console.print(table)
 
 
 def estimate(runs: Sequence[RunConfig]) -> float:

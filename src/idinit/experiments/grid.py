@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..config import CONFIG_DIR, RunConfig, check, compose
+from ..config import CONFIG_DIR, PathsConfig, RunConfig, check, compose
 from ..errors import UsageError, did_you_mean, explain
 from ..initializers import INITIALIZERS
 from .info import ExperimentInfo
@@ -62,10 +62,12 @@ class Experiment:
         grid: Its arms, seeds and search, as narrowed by ``init=`` and ``seed=``.
         overrides: The other overrides; they hold for every run.
         sweep: Overrides with several values (``optim.lr=0.01,0.1``): key -> values.
+        paths: Where its data, runs and results are.
     """
 
     info: ExperimentInfo
     grid: Grid
+    paths: PathsConfig
     overrides: tuple[str, ...]
     sweep: Mapping[str, tuple[str, ...]]
 
@@ -145,7 +147,7 @@ def load(arguments: Sequence[str]) -> Experiment:
         grid["seeds"] = seeds
     try:
         info = ExperimentInfo(**_section(config, "experiment"))
-        return Experiment(info, Grid(**grid), tuple(plain), sweep)
+        return Experiment(info, Grid(**grid), PathsConfig(**_section(config, "paths")), tuple(plain), sweep)
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 

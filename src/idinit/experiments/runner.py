@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import RunConfig
 from ..errors import RunLocked, UsageError
-from ..report.archive import archived, load, merge
+from ..report.archive import archived, merge
 from ..report.results import update_results
 from ..training.compiled import CompiledNetworks
 from ..training.loop import train
 from ..training.progress import console
 from .cost import announce
 from .grid import Experiment
+from .search import pick
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     searches = experiment.tuning_runs()
-    expected = [*searches, *experiment.main_runs({})]
-    results = expected[0].paths.results / experiment.info.name
+    results = experiment.paths.results / experiment.info.name
+    expected = [*searches, *experiment.main_runs(pick(experiment, searches, results))]
     done = set() if force else archived(results)
     announce(experiment, expected, [c for c in expected if c.hash not in done])
     compiled = CompiledNetworks()
@@ -51,25 +51,6 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
     return failures
 
 
-def pick(experiment: Experiment, searches: Sequence[RunConfig], results: Path) -> dict[str, float]:
-    """For each arm the value of the search whose run ended with the highest validation accuracy.
-
-    A diverged run ranks below all others; of equals the smaller value is taken.
-    """
-    tune = experiment.grid.tune
-    if tune is None or not searches:
-        return {}
-    rows = load(results).runs.set_index("hash")
-    best: dict[str, tuple[float, float]] = {}
-    for config, value in zip(searches, tune.values * len(experiment.grid.arms), strict=True):
-        if config.hash not in rows.index:
-            continue  # it failed; said at the end
-        row = rows.loc[config.hash]
-        score = float(row["validation_accuracy"]) if row["state"] == "done" else -math.inf
-        best[config.arm] = max(best.get(config.arm, (-math.inf, -math.inf)), (score, -value))
-    return {arm: -negated for arm, (_, negated) in best.items()}
-
-
 def _train_missing(runs: Sequence[RunConfig], results: Path, compiled: CompiledNetworks, force: bool) -> list[str]:
     failures = []
     done = set() if force else archived(results)
@@ -78,7 +59,8 @@ def _train_missing(runs: Sequence[RunConfig], results: Path, compiled: CompiledN
             continue
         if force:
             shutil.rmtree(config.folder, ignore_errors=True)
-        console.print(f"[{number}/{len(runs)}] {config.arm} {config.phase} lr {config.optim['lr']:g} seed {config.seed}", markup=False)
+        what = f"{config.arm}, {config.phase}, lr {config.optim['lr']:g}, seed {config.seed}"
+        console.print(f"[{number}/{len(runs)}] {what}", markup=False)
         failure = _train_twice(config, compiled)
         if failure is None:
             done |= merge([config.folder], results)

@@ -31,8 +31,8 @@ def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0)
         out, inputs, *kernel = weight.shape
         if set(kernel) - {1} and inputs > out:
             raise UsageError(
-                f"initializer 'delta_orthogonal': '{weight.name}' ({weight.part}) has {inputs} inputs and {out} outputs, it "
-                "needs inputs <= outputs; use init=orthogonal, or a network whose convolutions do not narrow"
+                f"initializer 'delta_orthogonal': '{weight.name}' ({weight.part}) has {inputs} inputs and {out} "
+                "outputs, it needs inputs <= outputs; use init=orthogonal, or convolutions that do not narrow"
             )
     scale = f", gain {gain:.4g}" if gain != 1 else ""
     for weight in weights:

@@ -24,14 +24,14 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
 
     With L branches of m weights each, inner weights are Kaiming (fan-out) times L^(-1/(2m-2)); every other weight is
-    Kaiming. A scalar bias (0) stands before and after each weight of a branch, after the stem and before the head, and a
-    scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the shortcut, the
+    Kaiming. A scalar bias (0) stands before and after each weight of a branch, after the stem and before the head, and
+    a scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the shortcut, the
     branch's first bias feeds it too. The scalars learn at a tenth of the rate.
 
     Args:
         net: The network.
-        stem: ``default`` leaves the first weight to torch's default, as the authors' code does; ``he`` reads the paper's
-            rule for "the other layers" literally.
+        stem: ``default`` leaves the first weight to torch's default, as the authors' code does; ``he`` reads the
+            paper's rule for "the other layers" literally.
     """
     depth = len(net.branches)
     for weight in net.weights(*BODY):
@@ -39,8 +39,8 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
             net.fill(weight.name, "0", nn.init.zeros_)
         elif weight.part == "stem" and stem == "default":
             net.fill_default(weight.name)
-        elif weight.branch:
-            fill_kaiming(net, weight.name, factor=depth ** (-1 / (2 * len(weight.branch.weights) - 2)))
+        elif weight.branch and (inner := len(weight.branch.weights) - 1):
+            fill_kaiming(net, weight.name, factor=depth ** (-1 / (2 * inner)))
         else:
             fill_kaiming(net, weight.name)
     for weight in net.weights("head"):

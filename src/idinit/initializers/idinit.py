@@ -30,8 +30,8 @@ def idinit(
 ) -> None:
     """IDInit: identity-preserving IDI(tau) on the main path, zero-preserving IDIZ(eps) at the end of each branch.
 
-    From the paper: trunk and inner branch weights are IDI(tau), the last weight of a branch is IDIZ(eps). What could be read
-    of it does not tell the rest; these rules are ours, and the report says so: stem and head (options), shortcut
+    From the paper: trunk and inner branch weights are IDI(tau), the last weight of a branch is IDIZ(eps). What could be
+    read of it does not tell the rest; these rules are ours, and the report says so: stem and head (options), shortcut
     projections and attention's query, key and value (IDI), gates (torch's default).
 
     Args:
@@ -40,10 +40,11 @@ def idinit(
         eps: Size of the entries of the zero-preserving weights.
         layout: How a kernel becomes a matrix: ``patch`` (patch-maintain, IDIC and IDIZC), ``spatial`` (the same with
             position slowest) or ``channel`` (the centre tap, which the paper argues against).
-        loose: Draw the identity's entries from a normal around tau. Off (ours): whether the experiments do is not known.
+        loose: Draw the identity's entries from a normal around tau. Off (ours): whether the experiments do is not
+        known.
         loose_std: Standard deviation of that normal.
-        zero_preserving: If off, the last weight of a branch is IDI(tau) like the branch's others, so that an identity branch
-            doubles its input: the ablation's "without IDIZC" as we read it.
+        zero_preserving: If off, the last weight of a branch is IDI(tau) like the branch's others, so that an identity
+            branch doubles its input: the ablation's "without IDIZC" as we read it.
         stem: Rule of the first weight.
         head: Rule of the last weight.
     """
@@ -53,7 +54,10 @@ def idinit(
     if zero_preserving:
         rules["branch_end"] = "idiz"
     for weight in net.weights():
-        name, note = weight.name, "" if weight.part in ("trunk", "branch", "branch_end") else "ours"
+        name, note = (
+            weight.name,
+            "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say",
+        )
         match rules[weight.part]:
             case "idi":
                 net.fill(name, idi, lambda w: identity_(w, tau, layout, std, net.generator), note)

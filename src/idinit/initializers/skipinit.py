@@ -15,8 +15,8 @@ from .kaiming import BODY, fill_kaiming
 def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "zero") -> None:
     """SkipInit: a learnable multiplier on each residual branch, 0 or 1/sqrt(number of branches) at first.
 
-    Weights are Kaiming (fan-in, normal): our choice, where the authors' ImageNet code leaves them at its library's default
-    (truncated normal, fan-in, gain 1). The head is 0, as in that code. Scalars learn at the full rate.
+    Weights are Kaiming (fan-in, normal): our choice, where the authors' ImageNet code leaves them at its library's
+    default (truncated normal, fan-in, gain 1). The head is 0, as in that code. Scalars learn at the full rate.
 
     Args:
         net: The network.

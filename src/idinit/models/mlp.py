@@ -35,6 +35,7 @@ class ResidualLayers(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Adds the branch to its input."""
         return x + self.branch(x)
 
 

@@ -37,6 +37,7 @@ class ZeroPadShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C + new_channels, H / stride, W / stride]."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
@@ -73,6 +74,7 @@ class BasicBlock(nn.Module):
         self.act: nn.Module = nn.ReLU() if last_activation == "sum" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Adds the branch to the shortcut."""
         return self.act(self.shortcut(x) + self.branch(x))
 
 

@@ -70,9 +70,7 @@ def load(results_dir: Path) -> Archive:
         environments = json.loads(environments_file.read_text(encoding="utf-8")) if environments_file.exists() else {}
     except ValueError as error:
         raise _damaged(environments_file, error) from error
-    return Archive(
-        _read(results_dir / "runs.csv", RUN_COLUMNS), _read(results_dir / "curves.csv", CURVE_COLUMNS), environments
-    )
+    return Archive(_read(results_dir / "runs.csv", RUN_COLUMNS), _read(results_dir / "curves.csv", CURVE_COLUMNS), environments)
 
 
 def archived(results_dir: Path) -> set[str]:
@@ -87,8 +85,8 @@ def archived(results_dir: Path) -> set[str]:
 def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
     """Adds the finished and the diverged among some runs to an archive.
 
-    A run that is there already is replaced; no other row changes. Safe against a crash and against others who merge at the
-    same time.
+    A run that is there already is replaced; no other row changes. Safe against a crash and against others who merge at
+    the same time.
 
     Args:
         run_dirs: Run folders, in any state.
@@ -99,7 +97,7 @@ def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
 
     Raises:
         UsageError: If a finished run's folder or the archive is damaged.
-        OSError: If the archive cannot be written; it is then as it was.
+        OSError: If the archive cannot be written; each of its files is then whole, and no run in it is lost.
     """
     records = {record.row["hash"]: record for record in map(read_run, run_dirs) if record is not None}
     if records:
@@ -116,19 +114,20 @@ def _merged(old: Archive, new: dict[str, RunRecord]) -> Archive:
     environments = old.environments | {r.row["environment"]: r.environment for r in new.values()}
     return Archive(
         runs.sort_values(["phase", "budget", "arm", "lr", "seed", "hash"], kind="stable"),
-        # the splits of one step in the order of SPLITS, which is also the order train < validation < test by rank
         curves.sort_values(["hash", "step", "split"], kind="stable", key=_split_rank),
         {key: environments[key] for key in sorted(set(runs["environment"]))},
     )
 
 
 def _stacked(old: pd.DataFrame, new: pd.DataFrame, replaced: Iterable[str]) -> pd.DataFrame:
-    kept = old[~old["hash"].isin(list(replaced))]
-    return pd.concat([kept, new[list(old.columns)]], ignore_index=True) if len(kept) else new[list(old.columns)]
+    kept: pd.DataFrame = old[~old["hash"].isin(list(replaced))]
+    new = new[list(old.columns)]
+    return pd.concat([kept, new], ignore_index=True) if len(kept) else new
 
 
 def _split_rank(column: pd.Series) -> pd.Series:
-    return column.map({name: rank for rank, name in enumerate(SPLITS)}) if column.name == "split" else column
+    """Sorts the splits of one step in the order of ``SPLITS``."""
+    return column.map(SPLITS.index) if column.name == "split" else column
 
 
 def _save(archive: Archive, results_dir: Path) -> None:
@@ -145,11 +144,12 @@ def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     try:
         # an arm may be called "none": only an empty cell is a missing value
-        return pd.read_csv(
+        table: pd.DataFrame = pd.read_csv(
             file, dtype=columns, usecols=list(columns), keep_default_na=False, na_values=[""], encoding="utf-8"
-        )[list(columns)]
+        )
     except ValueError as error:
         raise _damaged(file, error) from error
+    return table
 
 
 def _damaged(file: Path, error: Exception) -> UsageError:

@@ -49,7 +49,7 @@ class Arm:
     Attributes:
         name: The arm of the experiment to which they belong.
         label: The name; where runs of the arm exist with several recipes, then with what is different in this one.
-        primary: Whether this is the arm's recipe for verdicts and figures: the one with the most runs and, among equals, with
+        primary: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
             the best mean accuracy on the validation split at the last epoch.
         lr: Learning rate.
         runs: Their rows of ``runs.csv``.
@@ -95,9 +95,7 @@ class Arm:
         evaluations = self.curves[self.curves["split"] == "validation"]
         by_run = dict(iter(evaluations.groupby("hash")))
         epochs = [
-            first_epoch(by_run[run]["epoch"].tolist(), by_run[run]["accuracy"].tolist(), percent)
-            if run in by_run
-            else math.nan
+            first_epoch(by_run[run]["epoch"].tolist(), by_run[run]["accuracy"].tolist(), percent) if run in by_run else math.nan
             for run in self.runs["hash"]
         ]
         return Reached(tuple(epochs), self.last)
@@ -106,14 +104,13 @@ class Arm:
 def scales(archive: Archive) -> list[Scale]:
     """The scales at which an archive has main runs: the largest budget first, then the longest training."""
     main = archive.runs[archive.runs["phase"] == "main"]
-    found = {
-        Scale(str(b), float(e), str(d)) for b, e, d in zip(main["budget"], main["epochs"], main["data"], strict=True)
-    }
+    conditions = main[["budget", "epochs", "data"]].drop_duplicates().itertuples(index=False)
+    found = [Scale(str(budget), float(epochs), str(data)) for budget, epochs, data in conditions]
     return sorted(found, key=lambda scale: (BUDGETS.index(scale.budget), -scale.epochs, scale.data))
 
 
 def arms(archive: Archive, scale: Scale) -> list[Arm]:
-    """The arms at one scale, the best mean test accuracy after the last epoch first, those without a completed run last."""
+    """The arms at one scale, the best mean test accuracy after the last epoch first; without a completed run last."""
     runs = archive.runs
     main = runs[
         (runs["phase"] == "main")

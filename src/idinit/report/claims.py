@@ -1,7 +1,7 @@
 """Verdicts: what the runs of one scale say of a claim of the paper.
 
-Adding a claim is writing one function that gets the arms and returns an outcome with its evidence in one sentence. Arms are
-meant by name: ``kaiming`` is the arm of that name, on the experiment's network without BatchNorm.
+Adding a claim is writing one function that gets the arms and returns an outcome with its evidence in one sentence. Arms
+are meant by name: ``kaiming`` is the arm of that name, on the experiment's network without BatchNorm.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..data.catalog import IMAGE_SETS
 from ..registry import Registry
 from .arms import Arm, Scale, counted
 from .statistics import difference
@@ -20,8 +21,6 @@ Outcome = Literal["reproduced", "partly", "not reproduced", "not run at this sca
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 TIE = 0.01  # final accuracies this close count as equal
 SPEED_THRESHOLDS = (80, 70, 60, 50, 40, 30, 20)  # percent; the paper's is the first
-
-_CLASSES = {"cifar10": 10, "cifar100": 100, "fashion_mnist": 10, "digits": 10}
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Verdict:
 
 Judge = Callable[[Mapping[str, Arm], Sequence[str]], tuple[Outcome, str]]
 
-# Facts of an entry: ``needs`` names the arms without which there is no verdict; ``against`` those to compare with, of which
-# one must be there, or None for all other arms.
+# Facts of an entry: ``needs`` names the arms without which there is no verdict; ``against`` those to compare with, of
+# which one must be there, or None for all other arms.
 CLAIMS: Registry[Judge] = Registry("claim")
 
 
@@ -93,8 +92,8 @@ def _fails_without(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outc
 def _first_to_threshold(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit needs the fewest epochs to 80 % accuracy.
 
-    Where no arm gets that far, the highest threshold that one did reach stands in for it, and the outcome is "partly" at
-    best: it is not the paper's measure.
+    Where no arm gets that far, the highest threshold that one did reach stands in for it, and the outcome is "partly"
+    at best: it is not the paper's measure.
     """
     names = ("idinit", *rivals)
     for threshold in SPEED_THRESHOLDS:
@@ -106,7 +105,7 @@ def _first_to_threshold(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple
     mine = reached["idinit"]
     ahead = [name for name in rivals if reached[name].rank < mine.rank]
     level = [name for name in rivals if reached[name].rank == mine.rank]
-    if ahead or not mine.count:
+    if ahead:
         outcome: Outcome = "not reproduced"
         place = f"{_listed(ahead)} came before idinit"
     else:
@@ -137,8 +136,8 @@ def _ties_at_the_end(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Ou
 def _both_ideas_help(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """Final accuracy rises from neither idea over IDIC and IDIZC to both.
 
-    Reproduced means that the means stand in this order and that, with several seeds, the 95 % interval of the gain of both
-    over neither excludes 0. An arm of which every run diverged stands below all others.
+    Reproduced means that the means stand in this order and that, with several seeds, the 95 % interval of the gain of
+    both over neither excludes 0. An arm of which every run diverged stands below all others.
     """
     order = ("neither", "idic", "idizc", "both")
     means = [arms[name].test.mean if arms[name].test.n else 0.0 for name in order]
@@ -164,7 +163,7 @@ def _trains_without_warmup(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tu
 
 
 def _chance(arm: Arm) -> float:
-    return 1 / _CLASSES[json.loads(arm.runs["config"].iloc[0])["data"]["name"]]
+    return 1 / IMAGE_SETS[json.loads(arm.runs["config"].iloc[0])["data"]["name"]].num_classes
 
 
 def _failures(arm: Arm) -> int:

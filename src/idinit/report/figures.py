@@ -26,9 +26,9 @@ from .tables import percent
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">", "p", "h", "d")
-_CROSS = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
+_CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
     "font.size": 9,
     "axes.spines.top": False,
@@ -37,16 +37,17 @@ _STYLE = {
     "grid.color": "#E5E5E5",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "legend.title_fontsize": 9,
     "svg.hashsalt": "idinit",  # ids in the SVG are random otherwise
     "svg.fonttype": "path",
 }
 
 
 def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
-    """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; the same input gives the same bytes.
+    """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
 
-    A line is the mean over completed runs, its band the 95 % t-interval at each point. A run that diverged is a thin line of
-    its own that ends in a cross.
+    A line is the mean over completed runs, its band the 95 % t-interval at each point. A run that diverged is a thin
+    line of its own that ends in a cross.
 
     Args:
         title: Heading of the figure.
@@ -65,13 +66,12 @@ def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
 
 
 def _draw(title: str, arms: Sequence[Arm]) -> Figure:
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(11, max(4.4, 0.2 * (len(arms) + 3))), layout="constrained")  # as high as the legend
     FigureCanvasAgg(figure)
     loss, accuracy = figure.subplots(1, 2)
     names = sorted(arm.name for arm in arms)
-    styles = [
-        _style(names.index(arm.name)) for arm in arms
-    ]  # by name, not by rank: a line keeps its look as results come
+    # by name and not by rank: a line keeps its look when the results change their order
+    styles = [_style(names.index(arm.name)) for arm in arms]
     for arm, style in zip(arms, styles, strict=True):
         _draw_mean(loss, arm, "train", "loss", style)
         _draw_mean(accuracy, arm, "validation", "accuracy", style)
@@ -83,16 +83,12 @@ def _draw(title: str, arms: Sequence[Arm]) -> Figure:
     for arm, style in zip(arms, styles, strict=True):
         _draw_diverged(loss, arm, "train", "loss", style)
         _draw_diverged(accuracy, arm, "validation", "accuracy", style)
-    handles = [
-        Line2D([], [], label=f"{arm.label}  {percent(arm.test)}", **style)
-        for arm, style in zip(arms, styles, strict=True)
-    ]
+    labels = [f"{arm.label}  {percent(arm.test)}" for arm in arms]
+    handles = [Line2D([], [], label=label, **style) for label, style in zip(labels, styles, strict=True)]
     if any(arm.diverged for arm in arms):
         handles.append(Line2D([], [], label="a run diverged", color="#555555", linestyle="", **_CROSS))
-    legend = figure.legend(
-        handles=handles, loc="outside right upper", frameon=False, handlelength=4.5, alignment="left"
-    )
-    legend.set_title("test accuracy after the last epoch, %", prop={"size": 8.5})
+    heading = "test accuracy after the last epoch, %"
+    figure.legend(handles=handles, title=heading, loc="outside right upper", frameon=False, handlelength=4.5, alignment="left")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
     return figure
 
@@ -128,7 +124,7 @@ def _draw_diverged(axes: Axes, arm: Arm, split: str, metric: str, style: dict[st
         curve = curve[np.isfinite(curve[metric])]
         upper = axes.get_ylim()[1]
         end = min(float(curve[metric].iloc[-1]), upper) if len(curve) else upper
-        line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 0.8}
+        line: dict[str, Any] = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 0.8}
         axes.plot([*curve["epoch"], run.epoch], [*curve[metric], end], **line)
         axes.plot([run.epoch], [end], color=style["color"], clip_on=False, zorder=5, **_CROSS)
 

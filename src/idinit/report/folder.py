@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -74,9 +73,7 @@ def compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _row(
-    status: dict[str, Any], config: dict[str, Any], metrics: pd.DataFrame, environment: dict[str, Any]
-) -> dict[str, Any]:
+def _row(status: dict[str, Any], config: dict[str, Any], metrics: pd.DataFrame, environment: dict[str, Any]) -> dict[str, Any]:
     split = {name: metrics[metrics["split"] == name] for name in SPLITS}
     final = status.get("final") or {}
     row = {
@@ -115,17 +112,18 @@ def _row(
 def _curve(run: str, metrics: pd.DataFrame) -> pd.DataFrame:
     """The run's rows, the train rows averaged in groups of equal size so that at most ``TRAIN_ROWS`` remain.
 
-    A train row is a mean since the row before it, and so is a group's mean; its step, epoch and learning rate are those of
-    the group's last row. A non-finite loss stays visible in its group.
+    A train row is a mean since the row before it, and so is a group's mean; its step, epoch and learning rate are those
+    of the group's last row. A group with a non-finite loss has none.
     """
     columns = ["step", "epoch", "split", "loss", "accuracy", "lr"]
     metrics = metrics[columns].astype(dict.fromkeys(["epoch", "loss", "accuracy", "lr"], float))
     train = metrics[metrics["split"] == "train"].reset_index(drop=True)
     group = train.index // max(1, math.ceil(len(train) / TRAIN_ROWS))
-    means = train.groupby(group)[["loss", "accuracy"]].mean().to_numpy()
-    gaps = train[["loss", "accuracy"]].isna().groupby(group).any().to_numpy()
-    thinned = train.groupby(group).tail(1).assign(**dict(zip(("loss", "accuracy"), np.where(gaps, np.nan, means).T)))
-    curve = pd.concat([thinned, metrics[metrics["split"] != "train"]], ignore_index=True)
+    thinned = train.groupby(group).tail(1).copy()
+    for metric in ("loss", "accuracy"):
+        groups = train[metric].groupby(group)
+        thinned[metric] = groups.mean().where(groups.count() == groups.size()).to_numpy()
+    curve: pd.DataFrame = pd.concat([thinned, metrics[metrics["split"] != "train"]], ignore_index=True)
     curve.insert(0, "hash", run)
     return curve
 

@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..experiments.info import TAGS, ExperimentInfo
+from ..experiments.info import TAGS, ClaimInfo, ExperimentInfo
 from .archive import Archive
 from .arms import Arm, Scale, arms, counted, scales
 from .claims import Verdict, judge
 from .tables import NOTES, grid, markdown, tuning
 
 
-def page(info: ExperimentInfo, archive: Archive, figures: Mapping[Scale, str]) -> str:
+@dataclass(frozen=True)
+class Section:
+    """The results at one scale.
+
+    Attributes:
+        scale: The conditions that all of its runs share.
+        arms: The rows of its table.
+        verdicts: One for each claim of the experiment.
+        tuning: What was tried to pick the learning rates, as Markdown; empty where nothing was.
+        figure: Name of its figure's files, without ending.
+    """
+
+    scale: Scale
+    arms: Sequence[Arm]
+    verdicts: Sequence[Verdict]
+    tuning: str
+    figure: str
+
+
+def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
+    """The results of an experiment, the largest scale first. Its figure has the plain name, for others to point to.
+
+    Raises:
+        UsageError: If the experiment names a claim for which there is no verdict function.
+    """
+    found: list[Section] = []
+    for scale in scales(archive):
+        rows = arms(archive, scale)
+        verdicts = [judge(claim.id, scale, rows) for claim in info.claims]
+        figure = f"curves-{scale.slug}" if found else "curves"
+        found.append(Section(scale, rows, verdicts, tuning(archive, scale, rows), figure))
+    return found
+
+
+def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) -> str:
     """The page as Markdown.
 
     Args:
         info: What the config says of the experiment.
         archive: Its runs.
-        figures: For each scale the name of its figure's files, without ending.
-
-    Raises:
-        UsageError: If the experiment names a claim for which there is no verdict function.
+        sections: Its results.
     """
-    found = {scale: arms(archive, scale) for scale in scales(archive)}
-    verdicts = {scale: [judge(claim.id, scale, of_scale) for claim in info.claims] for scale, of_scale in found.items()}
     parts = [
         f"# {info.title}",
         f"Made from `runs.csv`, `curves.csv` and `environments.json` in this folder and from the head of "
@@ -32,57 +62,58 @@ def page(info: ExperimentInfo, archive: Archive, figures: Mapping[Scale, str]) -
         f"```\n{info.command}\n```",
         f"Cost: {info.cost}",
         *_claims(info),
-        *(part for scale in found for part in _results(archive, scale, found[scale], verdicts[scale], figures[scale])),
-        *_numbered("Deviations from the paper", info.deviations),
+        *(part for section in sections for part in _results(info, section)),
+        *_deviations(info),
         *_environments(archive),
-        *_not_run(archive, found, verdicts),
+        *_not_run(archive, sections),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def tuned(archive: Archive, scale: Scale) -> bool:
-    """Whether learning rates were tried for a scale before its main runs."""
-    runs = archive.runs
-    return bool(((runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)).any())
+def against_paper(claim: ClaimInfo, verdict: Verdict) -> str:
+    """The paper's value beside what came out."""
+    value = "no number" if claim.paper == "-" else claim.paper
+    return f"The paper: {value} ({claim.tag}). Ours: {verdict.evidence}"
 
 
 def _claims(info: ExperimentInfo) -> list[str]:
     if not info.claims:
         return []
-    rows = [[claim.id, claim.text, claim.setting, claim.paper, f"`{claim.tag}`"] for claim in info.claims]
-    tags = dict.fromkeys(claim.tag.split(" ")[0] for claim in info.claims)
-    legend = "; ".join(f"`{tag}`: {TAGS[tag]}" for tag in tags)
     head = ["claim", "what the paper says", "setting", "the paper's value", "known from"]
-    return ["## Claims", grid(head, rows, left=len(head)), f"{legend}."]
+    rows = [[claim.id, claim.text, claim.setting, claim.paper, claim.tag] for claim in info.claims]
+    tags = dict.fromkeys(claim.tag.split(" ")[0] for claim in info.claims)
+    legend = "; ".join(f"*{tag}* is {TAGS[tag]}" for tag in tags)
+    return ["## Claims", grid(head, rows, left=len(head)), f"Known from: {legend}."]
 
 
-def _results(
-    archive: Archive, scale: Scale, of_scale: Sequence[Arm], verdicts: Sequence[Verdict], figure: str
-) -> list[str]:
-    tried = tuning(archive, scale, of_scale)
+def _results(info: ExperimentInfo, section: Section) -> list[str]:
+    verdicts = [
+        f"- **{claim.id}: {verdict.outcome}.** {against_paper(claim, verdict)}"
+        for claim, verdict in zip(info.claims, section.verdicts, strict=True)
+    ]
     return [
-        f"## Results: {scale}",
-        markdown(of_scale, tuned(archive, scale)),
+        f"## Results: {section.scale}",
+        markdown(section.arms, bool(section.tuning)),
         NOTES,
-        *(["\n".join(f"- **{v.claim}: {v.outcome}.** {v.evidence}" for v in verdicts)] if verdicts else []),
-        f"![Train loss and validation accuracy of each arm over the epochs; the table above has the final values]"
-        f"({figure}.png)",
-        f"[The figure as SVG]({figure}.svg)",
-        *(["### Learning rates tried", tried] if tried else []),
+        *(["\n".join(verdicts)] if verdicts else []),
+        f"![Train loss and validation accuracy of each arm over the epochs; the table has the final values]"
+        f"({section.figure}.png)",
+        f"[The figure as SVG]({section.figure}.svg)",
+        *(["### Learning rates tried", section.tuning] if section.tuning else []),
     ]
 
 
-def _numbered(heading: str, lines: Sequence[str]) -> list[str]:
-    return [f"## {heading}", "\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=1))] if lines else []
+def _deviations(info: ExperimentInfo) -> list[str]:
+    lines = [f"{number}. {line}" for number, line in enumerate(info.deviations, start=1)]
+    return ["## Deviations from the paper", "\n".join(lines)] if lines else []
 
 
 def _environments(archive: Archive) -> list[str]:
-    runs = archive.runs["environment"].value_counts().sort_index()
     lines = [
         f"- `{key}` ({counted(int(count), 'run')}): {', '.join(_facts(archive.environments[str(key)]))}"
-        for key, count in runs.items()
+        for key, count in archive.runs["environment"].value_counts().sort_index().items()
     ]
-    return ["## Environment", "\n".join(lines)] if lines else []
+    return ["## Environment", "\n".join(lines)]
 
 
 def _facts(content: Mapping[str, Any]) -> list[str]:
@@ -95,16 +126,14 @@ def _facts(content: Mapping[str, Any]) -> list[str]:
     return facts
 
 
-def _not_run(
-    archive: Archive, found: Mapping[Scale, Sequence[Arm]], verdicts: Mapping[Scale, Sequence[Verdict]]
-) -> list[str]:
-    lines = [] if any(scale.budget == "paper" for scale in found) else ["The paper budget: no runs."]
-    for scale, of_scale in found.items():
-        most = max(len(arm.runs) for arm in of_scale)
-        fewer = [f"{arm.label} {len(arm.runs)}" for arm in of_scale if len(arm.runs) < most]
+def _not_run(archive: Archive, sections: Sequence[Section]) -> list[str]:
+    lines = [] if any(section.scale.budget == "paper" for section in sections) else ["The paper budget: no runs."]
+    for section in sections:
+        most = max(len(arm.runs) for arm in section.arms)
+        fewer = [f"{arm.label} {len(arm.runs)}" for arm in section.arms if len(arm.runs) < most]
         if fewer:
-            lines.append(f"{scale}: fewer than {counted(most, 'run')} of {', '.join(fewer)}.")
-        lines += [f"{v.claim} at {v.evidence}" for v in verdicts[scale] if v.outcome == "not run at this scale"]
+            lines.append(f"{section.scale}: fewer than {counted(most, 'run')} of {', '.join(fewer)}.")
+        lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome == "not run at this scale"]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
     lines += [f"{arm}: tuning runs only." for arm in sorted(set(archive.runs["arm"]) - main)]
     return ["## Not run", "\n".join(f"- {line}" for line in lines)] if lines else []

@@ -6,16 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from ..experiments.info import ExperimentInfo
 from ..files import write_atomically
 from .archive import load, merge
-from .arms import arms, scales
-from .claims import judge
 from .figures import save_curves
-from .page import page, tuned
+from .page import Section, against_paper, page, sections
 from .tables import NOTES, terminal
 
 
@@ -40,15 +37,21 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
     archive = load(results_dir)
     if archive.runs.empty:
         return Text(f"{info.name}: no finished runs yet")
-    figures, shown = {}, []
-    for index, scale in enumerate(scales(archive)):
-        of_scale = arms(archive, scale)
-        # the largest scale has the plain name, by which other pages can point to it
-        figures[scale] = "curves" if index == 0 else f"curves-{scale.slug}"
-        save_curves(f"{info.title}\n{scale}", of_scale, results_dir / figures[scale])
-        if not merged or any(merged & set(arm.runs["hash"]) for arm in of_scale):
-            shown.append(terminal(f"{info.name}: {scale}", of_scale, tuned(archive, scale)))
-            verdicts = [judge(claim.id, scale, of_scale) for claim in info.claims]
-            shown += [Text.assemble((f"{v.claim}: {v.outcome}. ", "bold"), v.evidence) for v in verdicts]
-    write_atomically(results_dir / "README.md", page(info, archive, figures).encode())
-    return Group(*shown, Padding(Text(NOTES, style="dim"), (1, 0, 0, 0)), Text(f"Written: {results_dir}"))
+    found = sections(info, archive)
+    for section in found:
+        save_curves(f"{info.title}\n{section.scale}", section.arms, results_dir / section.figure)
+    write_atomically(results_dir / "README.md", page(info, archive, found).encode())
+    shown = [part for section in found if not merged or _has(section, merged) for part in _printed(info, section)]
+    return Group(*shown, Text(f"\n{NOTES}\n", style="dim"), Text(f"Written: {results_dir}"))
+
+
+def _has(section: Section, runs: set[str]) -> bool:
+    return any(runs & set(arm.runs["hash"]) for arm in section.arms)
+
+
+def _printed(info: ExperimentInfo, section: Section) -> list[RenderableType]:
+    verdicts = [
+        Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
+        for claim, verdict in zip(info.claims, section.verdicts, strict=True)
+    ]
+    return [terminal(f"{info.name}: {section.scale}", section.arms, bool(section.tuning)), *verdicts]

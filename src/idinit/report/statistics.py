@@ -1,7 +1,7 @@
 """From values of single runs to what is said of a method: means, intervals and epochs to an accuracy.
 
-Runs that diverged are data. They are counted beside every mean, they count as runs that did not reach a threshold (unless
-they had reached it before), and they never enter the mean of a final metric, which they do not have. A mean is therefore
+Runs that diverged are data. They are counted beside every mean, they count as runs that did not reach a threshold
+(unless they had before), and they never enter the mean of a final metric, which they do not have. A mean is therefore
 one over completed runs, and says little of a method that often diverges: read it with the count beside it.
 """
 
@@ -112,7 +112,7 @@ class Reached:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Sorts the faster method first: the share of runs that never reached it, then the mean epoch of those that did."""
+        """Sorts the faster method first: by the share of runs that never reached it, then by the mean of the others."""
         return (1 - self.count / len(self.epochs), self.mean if self.count else math.inf)
 
     def __str__(self) -> str:

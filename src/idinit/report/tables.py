@@ -90,9 +90,8 @@ def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
             for name, of_arm in trials.groupby("arm")
         ]
         seeds = counted(trials["seed"].nunique(), "seed")
-        heading = (
-            f"Validation accuracy in percent after {counted(float(epochs), 'epoch')}, {seeds}; in bold what was used."
-        )
+        length = counted(float(epochs), "epoch")
+        heading = f"Validation accuracy in percent after {length}, {seeds}; in bold what was used."
         tables.append(f"{heading}\n\n{grid(['initializer', *(f'lr {rate:g}' for rate in rates)], rows)}")
     return "\n\n".join(tables)
 
@@ -110,9 +109,7 @@ def _trial(runs: pd.DataFrame, used: bool) -> str:
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """A Markdown table, the first ``left`` columns flush left, the others right."""
     rule = ["---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in [head, rule, *rows]
-    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
 
 
 def percent(value: Estimate) -> str:

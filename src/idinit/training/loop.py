@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from ..config import RunConfig
@@ -63,7 +62,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
             if isinstance(status, dict) and status["state"] in FINISHED:
                 return status
             with stop_signals() as stop_asked:
-                return _Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
+                return Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
 
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
@@ -105,20 +104,27 @@ class _Meter:
         return means
 
 
-@dataclass
-class _Training:
-    config: RunConfig
-    team: Workers
-    folder: RunFolder
-    compiled: CompiledNetworks
-    stop_asked: threading.Event
-    meter: _Meter = field(default_factory=_Meter)
-    last_rows: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seconds_before: float = 0.0  # of earlier sessions
-    first_step: int = 0
+class Training:
+    """One run in training: what `train` sets up, step by step.
 
-    def run(self) -> Status:
-        config, team = self.config, self.team
+    Args:
+        config: The run.
+        team: The processes that train it.
+        folder: Its folder, locked.
+        compiled: Networks compiled before in this process.
+        stop_asked: Set when the run should save itself and stop.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        team: Workers,
+        folder: RunFolder,
+        compiled: CompiledNetworks,
+        stop_asked: threading.Event,
+    ) -> None:
+        self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
+        self.started = time.monotonic()
         self.data: Batches = DATASETS[config.data["name"]].build(
             config.paths.data,
             config.seed,
@@ -134,130 +140,123 @@ class _Training:
         self.per_epoch = self.data.steps_per_epoch
         self.steps = max(1, round(config.train.epochs * self.per_epoch))
         self.task = Classification(config.train.label_smoothing)
-        model, self.report = build(config, self.data)
+        model, _ = build(config, self.data)
         layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
-        self.network, self.forward = self._forward(model)
+        self.network, forward = compiled.adopt(model) if config.impl.compile else (model, model)
+        self.forward = team.wrap(forward)
         self.optimizer: Optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
-        set_rate(self.optimizer, 1.0)
-        self.started = time.monotonic()
+        self.meter = _Meter()
+        self.last_rows: dict[str, dict[str, Any]] = {}
+        self.seconds_before = 0.0  # of earlier sessions
+        self.step = 0  # finished steps
+
+    def run(self) -> Status:
+        """Trains what is left; see `train`."""
         self._restore()
-        if team.main:
-            self.folder.write_config(config.to_yaml())
+        if self.team.main:
+            self.folder.write_config(self.config.to_yaml())
             self.folder.write_environment(self._environment())
-        wandb = config.wandb
-        mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if team.main else nullcontext()
-        try:
-            with mirror:
+        wandb = self.config.wandb
+        mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.main else nullcontext()
+        with mirror:
+            try:
                 return self._loop()
-        except (Exception, KeyboardInterrupt) as error:
-            if team.main and not isinstance(error, OSError):
-                self._write_status("failed", self.step, error=f"{type(error).__name__}: {error}")
-            raise
+            except Exception as error:
+                if not isinstance(error, OSError):  # the disk would not take it
+                    self._write_status("failed", error=f"{type(error).__name__}: {error}")
+                raise
 
     def _loop(self) -> Status:
         config = self.config
-        with RunProgress(config.name, self.first_step, self.steps, quiet=not self.team.main) as self.bar:
-            self.clock = (self.first_step, time.monotonic())
-            self._write_status("running", self.first_step)
-            if self.first_step == 0 and config.phase == "main":
-                self._evaluate(0)
-            for self.step in range(self.first_step, self.steps):
-                finite, stop = self._update(self.step)
+        with RunProgress(config.name, self.step, self.steps, quiet=not self.team.main) as self.bar:
+            self.clock = (self.step, time.monotonic())
+            self._write_status("running")
+            if self.step == 0 and config.phase == "main":
+                self._evaluate()
+            while self.step < self.steps:
+                finite, stop = self.update()
                 if not finite:
-                    return self._finish("diverged", self.step, reason=f"loss is not finite at step {self.step}")
-                done = self.step + 1
-                if done % config.train.log_every == 0 or done == self.steps:
-                    self._log_train(done)
-                if self._evaluates_at(done):
-                    self._evaluate(done)
-                if done == self.steps:
-                    break
-                if stop:
-                    self._save(done)
-                    self._write_status("preempted", done)
-                    raise Preempted(f"{config.name} is saved at step {done} of {self.steps}")
-                if done % config.impl.checkpoint_every == 0:
-                    self._save(done)
-                self.bar.step(done)
-            self._save(self.steps)
-            return self._finish("done", self.steps)
+                    return self._finish("diverged", f"loss is not finite at step {self.step}")
+                if self.step % config.train.log_every == 0 or self.step == self.steps:
+                    self._row("train", self.meter.take())
+                    self.clock = (self.step, time.monotonic())
+                if self._evaluation_due():
+                    self._evaluate()
+                if stop and self.step < self.steps:
+                    self._save()
+                    self._write_status("preempted")
+                    raise Preempted(f"{config.name} is saved at step {self.step} of {self.steps}")
+                if self.step % config.impl.checkpoint_every == 0 or self.step == self.steps:
+                    self._save()
+                self.bar.step(self.step)
+            return self._finish("done")
 
-    def _update(self, step: int) -> tuple[bool, bool]:
-        """One step. Returns whether the loss is finite (else nothing was changed) and whether to stop after it."""
+    def update(self) -> tuple[bool, bool]:
+        """Takes one step, unless the loss is not finite.
+
+        Returns:
+            Whether the loss is finite (if not, nothing was changed), and whether a process was asked to stop.
+        """
         config = self.config
-        set_rate(self.optimizer, self._rate(step))
-        torch.manual_seed(derive(config.seed, "dropout", step, self.team.rank))
-        inputs, targets = self.data.train_batch(step)
+        set_rate(self.optimizer, SCHEDULES[config.schedule["name"]].build(self.step, self.steps, **config.options("schedule")))
+        torch.manual_seed(derive(config.seed, "dropout", self.step, self.team.rank))
+        inputs, targets = self.data.train_batch(self.step)
         with autocast(config, self.team.device):
             logits = self.forward(inputs)
         loss = self.task.loss(logits, targets)
         with torch.no_grad():
             stop_asked = torch.tensor(float(self.stop_asked.is_set()), device=loss.device)
             sums = torch.stack([loss.detach(), self.task.correct(logits, targets), stop_asked])
-            mean_loss, correct, stop = self.team.total(sums).tolist()
-        if not math.isfinite(mean_loss):
+            total_loss, correct, stop = self.team.total(sums).tolist()
+        if not math.isfinite(total_loss):
             return False, False
         loss.backward()
         if config.train.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), config.train.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.meter.add(mean_loss / self.team.world, correct, self.data.batch_size)
+        self.meter.add(total_loss / self.team.world, correct, self.data.batch_size)
+        self.step += 1
         return True, stop > 0
 
     @torch.no_grad()
-    def _evaluate(self, step: int) -> None:
-        config = self.config
+    def _evaluate(self) -> None:
         self.network.eval()
         for split in self.splits:
             sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
             for inputs, targets in self.data.evaluation_batches(split):
-                with autocast(config, self.team.device):
+                with autocast(self.config, self.team.device):
                     logits = self.forward(inputs)
                 sums[0] += Classification().loss(logits, targets) * len(targets)
                 sums[1] += self.task.correct(logits, targets)
                 sums[2] += len(targets)
             loss, correct, count = self.team.total(sums).tolist()
-            self._row(split, step, {"loss": loss / count, "accuracy": correct / count})
+            self._row(split, {"loss": loss / count, "accuracy": correct / count})
         self.network.train()
-        self.clock = (step, time.monotonic())  # evaluation does not count as training time
-        shown = "  ".join(f"{s} {100 * self.last_rows[s]['accuracy']:.1f} %" for s in self.splits)
-        self.bar.say(step, f"epoch {step / self.per_epoch:.2f}  {shown}")
+        self.clock = (self.step, time.monotonic())  # evaluation does not count as training time
+        shown = "  ".join(f"{split} {100 * self.last_rows[split]['accuracy']:.1f} %" for split in self.splits)
+        self.bar.say(self.step, f"epoch {self.step / self.per_epoch:.2f}  {shown}")
 
-    def _log_train(self, step: int) -> None:
-        self._row("train", step, self.meter.take())
-        self.clock = (step, time.monotonic())
+    def _evaluation_due(self) -> bool:
+        """Whether the last step ended a span of ``evaluate_every`` epochs, rounded up to a step, or the run."""
+        every = self.config.train.evaluate_every * self.per_epoch
+        return self.step == self.steps or math.floor(self.step / every) > math.floor((self.step - 1) / every)
 
-    def _row(self, split: str, step: int, values: dict[str, float]) -> None:
+    def _row(self, split: str, values: dict[str, float]) -> None:
         since, then = self.clock
-        speed = (step - since) * self.data.batch_size / max(time.monotonic() - then, 1e-9) if step > since else None
+        trained = (self.step - since) * self.data.batch_size
         row = {
-            "step": step,
-            "epoch": step / self.per_epoch,
+            "step": self.step,
+            "epoch": self.step / self.per_epoch,
             "split": split,
             **values,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "samples_per_s": speed if split == "train" else None,
+            "samples_per_s": trained / (time.monotonic() - then) if split == "train" else None,
         }
         self.last_rows[split] = row
         if self.team.main:
             self.folder.append(row)
-
-    def _rate(self, step: int) -> float:
-        schedule = self.config.schedule
-        return SCHEDULES[schedule["name"]].build(step, self.steps, **self.config.options("schedule"))
-
-    def _evaluates_at(self, step: int) -> bool:
-        """Whether an evaluation falls due: at every ``evaluate_every`` epochs, rounded to a step, and at the end."""
-        every = self.config.train.evaluate_every * self.per_epoch
-        return step == self.steps or math.floor(step / every) > math.floor((step - 1) / every)
-
-    def _forward(self, model: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-        if self.config.impl.compile:
-            network, forward = self.compiled.adopt(model)
-            return network, self.team.wrap(forward)
-        return model, self.team.wrap(model)
 
     def _environment(self) -> dict[str, Any]:
         impl = self.config.impl
@@ -270,50 +269,48 @@ class _Training:
             "compile": impl.compile,
         }
 
-    def _save(self, step: int) -> None:
+    def _save(self) -> None:
         if not self.team.main:
             return
         self.folder.sync()
         state = {
             "hash": self.config.hash,
-            "step": step,
+            "step": self.step,
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "meter": vars(self.meter),
-            "seconds": self._seconds(),
         }
-        checkpoint.save(self.folder.checkpoints, step, state)
+        checkpoint.save(self.folder.checkpoints, self.step, state)
+        self._write_status("running")  # keeps the time spent; a checkpoint is the same bytes however often it was resumed
 
     def _restore(self) -> None:
-        state = checkpoint.load_latest(self.folder.checkpoints) if self.team.main else None
-        state = self.team.broadcast(state)
+        state = self.team.broadcast(checkpoint.load_latest(self.folder.checkpoints) if self.team.main else None)
         if isinstance(state, dict):
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.meter = _Meter(**state["meter"])
-            self.seconds_before = state["seconds"]
-            self.first_step = state["step"]
-        self.step = self.first_step
+            self.step = state["step"]
         if self.team.main:
-            # Before the first checkpoint there is nothing to keep: step 0 is evaluated again.
-            self.last_rows = {row["split"]: row for row in self.folder.rewind(self.first_step or -1)}
+            self.seconds_before = (self.folder.status() or {}).get("time_s", 0.0)
+            # Without a checkpoint the run starts anew, its evaluation at step 0 included.
+            self.last_rows = {row["split"]: row for row in self.folder.rewind(self.step or -1)}
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def _finish(self, state: str, step: int, reason: str | None = None) -> Status:
-        self.bar.say(step, reason or "done")
-        return self._write_status(state, step, reason=reason)
+    def _finish(self, state: str, reason: str | None = None) -> Status:
+        self.bar.say(self.step, reason or "done")
+        return self._write_status(state, reason=reason)
 
-    def _write_status(self, state: str, step: int, *, reason: str | None = None, error: str | None = None) -> Status:
+    def _write_status(self, state: str, *, reason: str | None = None, error: str | None = None) -> Status:
         status = {
             "state": state,
             "hash": self.config.hash,
-            "step": step,
+            "step": self.step,
             "steps": self.steps,
-            "epoch": step / self.per_epoch,
+            "epoch": self.step / self.per_epoch,
             "time_s": self._seconds(),
-            "final": dict(self.last_rows),
+            "final": self.last_rows,
             "reason": reason,
             "error": error,
         }

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from filelock import FileLock
@@ -18,12 +18,13 @@ from filelock import FileLock
 POLL_S = 1.0
 
 
-def follow(folder: Path, init: dict[str, Any], ended: threading.Event) -> None:
+def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended: threading.Event) -> None:
     """Copies what is in the run folder and what comes, until the run has ended.
 
     Args:
         folder: The run folder; its name ends with the run's hash, which is the id of the W&B run.
-        init: ``mode``, ``project`` and ``entity`` for ``wandb.init``.
+        mode: Whether rows go to the server or into a file under ``folder/wandb``.
+        project: The W&B project.
         ended: Set when nothing more will be written.
     """
     import wandb  # here, so that its absence is one of the errors that `main` tells
@@ -31,11 +32,12 @@ def follow(folder: Path, init: dict[str, Any], ended: threading.Event) -> None:
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     config["environment"] = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     run_id = folder.name.rpartition("-")[2]
-    if init["mode"] == "offline":  # in `wandb sync` two files of one run would overwrite each other: one has it all
+    if mode == "offline":  # in `wandb sync` two files of one run would overwrite each other: one has it all
         for earlier in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
             shutil.rmtree(earlier)
     run = wandb.init(
-        **init,
+        mode=mode,
+        project=project,
         id=run_id,
         name=folder.name,
         group=config["experiment"],
@@ -63,8 +65,8 @@ def follow(folder: Path, init: dict[str, Any], ended: threading.Event) -> None:
 def complete_steps(folder: Path, ended: threading.Event) -> Iterator[tuple[int, dict[str, float]]]:
     """Yields each step with what all its rows say, as ``{"validation/accuracy": 0.9, ..., "epoch": 1.5}``.
 
-    W&B takes a step once, so a step is held back until a later one shows that it is complete, or the run is over. What an
-    interrupted run leaves held back is sent when the run is resumed.
+    W&B takes a step once, so a step is held back until a later one shows that it is complete, or the run is over. What
+    an interrupted run leaves held back is sent when the run is resumed.
     """
     current, metrics = -1, dict[str, float]()
     for row in rows(folder / "metrics.jsonl", ended):
@@ -108,8 +110,8 @@ def _watch(ended: threading.Event, linger_s: float) -> None:
 
 
 def main() -> None:
-    """``wandb_follower.py FOLDER LINGER_S INIT``; prints the run's address, or in one line what went wrong."""
-    folder, linger_s, init = Path(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3])
+    """``wandb_follower.py FOLDER MODE PROJECT LINGER_S``; prints the run's address, or in one line what went wrong."""
+    folder, mode, project, linger_s = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
     ended = threading.Event()
     threading.Thread(target=_watch, args=(ended, linger_s), daemon=True).start()
     if hasattr(os, "nice"):
@@ -117,7 +119,7 @@ def main() -> None:
     try:
         (folder / "wandb").mkdir(exist_ok=True)
         with FileLock(folder / "wandb" / "mirror.lock"):  # an earlier follower of this run may still be sending
-            follow(folder, init, ended)
+            follow(folder, "offline" if mode == "offline" else "online", project, ended)
     except Exception as error:  # whatever it is, it must not matter to the run
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         print(f"not mirrored ({type(error).__name__}: {reason}); the run's own log is complete", flush=True)

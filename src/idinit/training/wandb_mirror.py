@@ -1,12 +1,11 @@
 """Mirrors a run folder to Weights & Biases while the run writes it.
 
-The run folder is the truth and the mirror only reads it, from a process of its own (``wandb_follower.py``). So W&B can be
-slow, down or not installed: the run never waits for it, and shares no interpreter, random state, signal or exit with it.
+The run folder is the truth and the mirror only reads it, from a process of its own (``wandb_follower.py``). So W&B can
+be slow, down or not installed: the run does not wait for it, and shares no interpreter, random state or signal with it.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import netrc
 import os
@@ -32,25 +31,24 @@ _RUN_FOLLOWER = f"import runpy; runpy.run_path({_FOLLOWER!r}, run_name='__main__
 
 
 @contextmanager
-def mirrored(folder: Path, *, mode: Mode = "auto", project: str = "idinit", entity: str | None = None) -> Iterator[None]:
+def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
     """Mirrors the run folder for as long as the block runs, up to the last row that was written in it.
 
     What goes wrong with W&B is said in one line of the log and never raised. A resumed run goes on in the same W&B run
     without repeated rows: online, W&B says which step it has last; offline, the file is made anew from the whole log.
 
     Args:
-        folder: The run folder. ``config.yaml`` and ``env.json`` are there, ``metrics.jsonl`` grows, and ``status.json`` is
-            final when the block ends.
+        folder: The run folder. ``config.yaml``, ``env.json`` and ``metrics.jsonl`` are there, the last one grows, and
+            ``status.json`` is final when the block ends.
         mode: ``online``; ``offline`` (a file under ``folder/wandb`` for ``wandb sync``); ``disabled``; ``auto``: online
             when logged in, else disabled.
-        project: The W&B project.
-        entity: The W&B user or team; None for the account's own.
+        project: The W&B project; ``WANDB_ENTITY`` says in which account, as everywhere in W&B.
     """
     resolved = resolve_mode(mode)
     if resolved == "disabled":
         yield
         return
-    follower = _start(folder, {"mode": resolved, "project": project, "entity": entity})
+    follower = _start(folder, resolved, project)
     try:
         yield
     finally:
@@ -59,12 +57,14 @@ def mirrored(folder: Path, *, mode: Mode = "auto", project: str = "idinit", enti
 
 
 def resolve_mode(mode: Mode) -> Literal["online", "offline", "disabled"]:
-    """What ``auto`` means here and now, where W&B's own ``WANDB_MODE`` has the first word; the other modes as they are."""
+    """What ``auto`` means here and now, where W&B's own ``WANDB_MODE`` has the first word; other modes as they are."""
     if mode != "auto":
         return mode
-    asked = os.environ.get("WANDB_MODE")
-    if asked == "offline" or asked == "disabled":
-        return asked
+    match os.environ.get("WANDB_MODE"):
+        case "offline":
+            return "offline"
+        case "disabled":
+            return "disabled"
     return "online" if logged_in() else "disabled"
 
 
@@ -79,10 +79,10 @@ def logged_in() -> bool:
         return False
 
 
-def _start(folder: Path, init: dict[str, str | None]) -> subprocess.Popen[str] | None:
+def _start(folder: Path, mode: str, project: str) -> subprocess.Popen[str] | None:
     try:
         follower = subprocess.Popen(
-            [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), str(LINGER_S), json.dumps(init)],
+            [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), mode, project, str(LINGER_S)],
             stdin=subprocess.PIPE,  # closes with the run, however it ends: the follower's sign to finish
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -100,7 +100,7 @@ def _relay(follower: subprocess.Popen[str]) -> None:
     assert follower.stdout is not None
     with follower.stdout as lines:
         for line in lines:
-            log.log(logging.INFO if line.startswith("http") else logging.WARNING, "W&B: %s", line.strip())
+            log.warning("W&B: %s", line.strip())  # the run's address, or what went wrong: shown by default
     follower.wait()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from .graph import Node
+from ..graph import Graph, Node
 
 NORMS = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "_fused_rms_norm", "native_batch_norm",
@@ -24,16 +24,17 @@ REARRANGEMENTS = {
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "squeeze",
     "unsqueeze", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
     "getitem", "expand", "expand_as", "view_as", "reshape_as", "repeat", "repeat_interleave", "tile", "roll", "flip",
-    "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle", "contiguous", "clone", "to",
+    "index", "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle", "contiguous", "clone", "to",
     "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout", "_unsafe_view",
 }  # fmt: skip
+SAME = {"contiguous", "clone", "to", "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout"}
 SHAPE_ONLY = {
     "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full",
     "new_empty", "sym_size", "sym_numel", "size",
 }  # fmt: skip
 # Activation functions as gates: where two of them are multiplied, the higher one is the gate.
 GATE_RANK = {
-    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "_softmax", "clamp", "hardtanh", "relu6", "rsub"), 2),
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "_softmax", "clamp", "hardtanh", "relu6"), 2),
     **dict.fromkeys(("tanh", "silu", "gelu", "relu", "hardswish", "mish", "elu", "softplus", "leaky_relu", "softsign"), 1),
 }
 
@@ -55,34 +56,35 @@ class Use:
     role: str
     operand: Node
 
-    @property
-    def is_map(self) -> bool:
-        """Whether it is the weight of a linear map."""
-        return self.role in ("weight", "recurrent")
-
 
 class Flow:
     """What depends on what in a graph.
 
     Attributes:
-        nodes: The graph.
+        nodes: The graph's values, in the order of execution.
+        hookable: Names of the modules that return one tensor.
         active: For each node, whether its value depends on the input, or is what a map makes of constants.
         ancestors: For each node, the set of active nodes its value is differentiably computed from, itself included.
         uses: Every use of a parameter by an active node, in the order of execution.
+        maps: Those of them that are weights of linear maps.
+        fed: For each node, whether its value depends on the input or on learned tokens, not on constants alone.
         coefficients: Operands that only scale what the others carry, by the index of the operator.
         calls: The calls of each module, by its dotted name.
     """
 
-    def __init__(self, nodes: list[Node]) -> None:
-        self.nodes = nodes
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = graph.nodes
+        self.hookable = graph.hookable
         self.active: list[bool] = []
         self.ancestors: list[int] = []
+        self.fed: list[bool] = []
         self.uses: list[Use] = []
         self.coefficients: dict[int, Node] = {}
         self.calls: dict[str, set[str]] = {}
         self._made_of: list[int] = []  # of nodes that are not active: the parameters they are computed from
-        for node in nodes:
+        for node in self.nodes:
             self._visit(node)
+        self.maps = [use for use in self.uses if use.role in ("weight", "recurrent")]
 
     def depends(self, node: Node, source: Node) -> bool:
         """Whether a value is differentiably computed from another, or is it."""
@@ -106,6 +108,7 @@ class Flow:
         is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
         depends = node.op not in SHAPE_ONLY and any(self.active[n.index] for n in node.inputs)
         active = depends or is_map or node.op == "input"
+        fed = node.op == "input" or depends and any(self.fed[n.index] for n in node.inputs)
         made_of = 1 << node.index if node.op == "parameter" else 0
         ancestors = 0
         for read in node.inputs:
@@ -116,13 +119,15 @@ class Flow:
         if active and node.op != "output":
             for operand in dict.fromkeys(learned):
                 role = self._role(node, operand)
+                fed |= role == "embedding"
                 if role in ("embedding", "position"):
                     ancestors |= self._made_of[operand.index]
-                self.uses += [Use(node, *found, operand) for found in _split(operand, role)]
+                self.uses += [Use(node, *found, operand) for found in self._split(operand, role)]
             # A mask made of integers is the ancestor of nothing: no gradient flows through it.
             starts = is_map or node.op == "input" or ancestors
             ancestors = ancestors | 1 << node.index if node.is_float and starts else 0
         self.ancestors.append(ancestors if active else 0)
+        self.fed.append(fed)
         self._find_coefficient(node)
         for key, path in node.scope:
             self.calls.setdefault(path, set()).add(key)
@@ -141,11 +146,25 @@ class Flow:
             self.coefficients[node.index] = max(a, b, key=self._gate_rank)
 
     def _gate_rank(self, node: Node) -> int:
-        while node.op in REARRANGEMENTS and node.inputs:
-            node = node.inputs[0]
+        while (node.op in REARRANGEMENTS or node.op in ("add", "sub", "rsub", "mul", "div")) and len(self.operands(node)) == 1:
+            node = self.operands(node)[0]
         if node.op == "mul" and node.index in self.coefficients:  # x * sigmoid(x) is an activation function as well
             return 1
         return GATE_RANK.get(node.op, 0)
+
+    def _counts(self, indices: Node) -> bool:
+        """Whether indices say where something is, and not what it is: they are counted up, or constants that vary."""
+        seen, queue = set(), [indices]
+        while queue:
+            node = queue.pop()
+            if node.index in seen:
+                continue
+            seen.add(node.index)
+            if node.op in ("arange", "cumsum") or (node.op == "constant" and not node.value.is_meta and len(node.value.unique()) > 1):
+                return True
+            moved = [node.arguments["self"]] if node.op in ("gather", "index", "index_select") else node.inputs
+            queue += [n for n in moved if not n.is_float]
+        return False
 
     def _role(self, node: Node, operand: Node) -> str:
         """What an operator does with a learned operand."""
@@ -154,7 +173,7 @@ class Flow:
         if op in RECURRENT:
             return "embedding" if argument == "hx" else "recurrent" if len(operand.shape) > 1 else "bias"
         if op in LOOKUPS:
-            return "position" if not self.active[node.arguments["indices"].index] else "embedding"
+            return "position" if self._counts(node.arguments["indices"]) else "embedding"
         if op == "prelu":
             return "scale"
         if argument in ("weight", "bias"):
@@ -170,29 +189,29 @@ class Flow:
             return "scale"
         if op == "scaled_dot_product_attention":
             return "position" if argument == "attn_mask" else "query"
-        is_token = argument in ("input", "hx", "tensors", "src", "values", "value") or op in REARRANGEMENTS | {"where", "index"}
+        is_token = argument in ("input", "hx", "tensors", "src", "values", "value") or op in REARRANGEMENTS | {"where"}
         return "embedding" if is_token else ""
 
+    def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
+        """The parameters an operand is computed from, each with its own role.
 
-def _split(operand: Node, role: str) -> Iterator[tuple[str, str]]:
-    """The parameters an operand is computed from, each with its own role.
-
-    The factors of a product are told apart by size: of a weight-normalized weight, the direction keeps the role and the
-    magnitude is a scale.
-    """
-    seen = set()
-    queue = [(operand, role)]
-    while queue:
-        node, role = queue.pop(0)
-        if node.index in seen:
-            continue
-        seen.add(node.index)
-        if node.op == "parameter":
-            yield node.name, role
-            continue
-        largest = max((prod(n.shape) for n in node.inputs), default=0)
-        is_sum = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
-        queue += [(n, role if is_sum or prod(n.shape) == largest else "scale") for n in node.inputs]
+        The factors of a product are told apart by size: of a weight-normalized weight, the direction keeps the role and
+        the magnitude is a scale.
+        """
+        seen = set()
+        queue = [(operand, role)]
+        while queue:
+            node, role = queue.pop(0)
+            if node.index in seen:
+                continue
+            seen.add(node.index)
+            if node.op == "parameter":
+                yield node.name, role
+                continue
+            learned = [n for n in node.inputs if self._made_of[n.index]]
+            largest = max((prod(n.shape) for n in learned), default=0)
+            is_alike = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
+            queue += [(n, role if is_alike or prod(n.shape) == largest else "scale") for n in learned]
 
 
 def _is_normalized(node: Node) -> bool:

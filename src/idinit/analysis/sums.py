@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .flow import NORMS, SUMS, Flow, Use
-from .graph import Node
+from ..graph import Node
+from .flow import SAME, SUMS, Flow, Use
+from .walk import walk_back
 
 
 @dataclass(eq=False)
@@ -16,29 +17,33 @@ class Region:
     Attributes:
         kind: ``branch``, ``shortcut`` or ``gate``.
         uses: The linear maps in it, in the order of execution.
+        ends: Of a branch, the last ones; none where the branch ends in a product of values that are on a par.
+        norms: Of a branch, the normalizations after them.
         operand: What enters the sum.
         sum: The sum.
-        sides: The other operands of the sum.
+        other: Of a side, another operand of the sum: the shortcut of a branch, a branch of the shortcut.
     """
 
     kind: str
     uses: list[Use]
     operand: Node
     sum: Node
-    sides: list[Node] = field(default_factory=list)
+    other: Node | None = None
+    ends: list[Use] = field(default_factory=list)
+    norms: list[Node] = field(default_factory=list)
 
 
-def find_gates(flow: Flow, maps: list[Use]) -> Iterator[Region]:
+def find_gates(flow: Flow) -> Iterator[Region]:
     """What makes the coefficients that are multiplied into values, e.g. the two layers of squeeze-excite."""
     for index, gate in flow.coefficients.items():
         node = flow.nodes[index]
         values = flow.values(node)
-        uses = _between(flow, maps, gate, values) or [u for u in nearest(flow, maps, gate) if not any(flow.depends(v, u.node) for v in values)]
+        uses = _between(flow, gate, values) or [u for u in walk_back(flow, gate).maps if not any(flow.depends(v, u.node) for v in values)]
         if uses:
             yield Region("gate", uses, gate, node)
 
 
-def find_sides(flow: Flow, maps: list[Use], sizes: dict[str, int], excluded: set[int]) -> Iterator[Region]:
+def find_sides(flow: Flow, sizes: dict[str, int], excluded: set[int]) -> Iterator[Region]:
     """The sides of every residual sum.
 
     A residual sum adds values that have an ancestor in common. The side with the fewest weights is the shortcut, the
@@ -46,7 +51,6 @@ def find_sides(flow: Flow, maps: list[Use], sizes: dict[str, int], excluded: set
 
     Args:
         flow: The graph.
-        maps: The linear maps.
         sizes: Number of elements of each parameter, which decides between sides with equally many weights.
         excluded: Sums inside attention's scores.
     """
@@ -57,41 +61,47 @@ def find_sides(flow: Flow, maps: list[Use], sizes: dict[str, int], excluded: set
         terms = _terms(flow, node, inner)
         if len(terms) < 2:
             continue
-        sides = [_between(flow, maps, t, [o for o in terms if o is not t]) for t in terms]
+        sides = [_between(flow, t, [o for o in terms if o is not t]) for t in terms]
         amounts = [(len(uses), sum(sizes[u.parameter] for u in uses)) for uses in sides]
         if len(set(amounts)) == 1:
             continue
         least = amounts.index(min(amounts))
         for i, (term, uses) in enumerate(zip(terms, sides, strict=True)):
-            if uses:
-                others = [t for t in terms if t is not term]
-                yield Region("shortcut" if i == least else "branch", uses, term, node, [terms[least]] if i != least else others)
+            if i == least:
+                yield Region("shortcut", uses, term, node, terms[least - 1])
+            elif uses:
+                walk = walk_back(flow, term)
+                ends = [use for use in walk.maps if use in uses and walk.is_plain]
+                yield Region("branch", uses, term, node, terms[least], ends, walk.norms)
 
 
-def nearest(flow: Flow, maps: list[Use], node: Node, norms: list[Node] | None = None) -> list[Use]:
-    """The last linear maps through which values flow to a node; ``norms`` collects the normalizations passed."""
-    at: dict[int, list[Use]] = {}
-    for use in maps:
-        at.setdefault(use.node.index, []).append(use)
-    found, seen, queue = [], set(), [node]
-    while queue:
-        node = queue.pop()
-        if node.index in seen:
-            continue
-        seen.add(node.index)
-        if node.index in at:
-            found += at[node.index]
-            continue
-        if norms is not None and node.op in NORMS:
-            norms.append(node)
-        queue += flow.values(node)
-    return sorted(found, key=lambda use: use.node.index)
+def find_loops(flow: Flow) -> set[str]:
+    """The weights of hand-written recurrent networks.
+
+    Such a weight is applied to what it made itself, together with something that no earlier step has seen: layers that
+    share their weights, in contrast, only see what the layer before them made.
+    """
+    uses: dict[str, list[Node]] = {}
+    for use in flow.maps:
+        uses.setdefault(use.parameter, []).append(use.node)
+    return {name for name, steps in uses.items() if len(steps) > 2 and _is_fed(flow, steps)}
+
+
+def _is_fed(flow: Flow, steps: list[Node]) -> bool:
+    if not all(flow.depends(after, before) for before, after in zip(steps, steps[1:], strict=False)):
+        return False
+    new = flow.ancestors[steps[2].index] & ~flow.ancestors[steps[1].index]
+    seen = 1 << steps[0].index | 1 << steps[1].index
+    fresh = (n for n in flow.nodes[steps[0].index : steps[2].index] if new >> n.index & 1 and flow.fed[n.index])
+    return any(not flow.ancestors[n.index] & seen for n in fresh)
 
 
 def _terms(flow: Flow, node: Node, inner: set[int]) -> list[Node]:
     """The addends of a sum of several; the sums inside it that nothing else reads are noted as inner."""
     terms = []
     for operand in flow.operands(node):
+        while operand.op in SAME and len(operand.users) == 1:
+            operand = operand.inputs[0]
         if operand.op in SUMS and len(operand.users) == 1 and len(flow.operands(operand)) > 1:
             inner.add(operand.index)
             terms += _terms(flow, operand, inner)
@@ -100,11 +110,11 @@ def _terms(flow: Flow, node: Node, inner: set[int]) -> list[Node]:
     return terms
 
 
-def _between(flow: Flow, maps: list[Use], end: Node, others: list[Node]) -> list[Use]:
+def _between(flow: Flow, end: Node, others: list[Node]) -> list[Use]:
     """The maps on the way from what a value shares with others to the value."""
     rest = 0
     for other in others:
         rest |= flow.ancestors[other.index]
     common = flow.ancestors[end.index] & rest
     own = flow.ancestors[end.index] & ~rest
-    return [u for u in maps if own >> u.node.index & 1 and flow.ancestors[u.node.index] & common]
+    return [u for u in flow.maps if own >> u.node.index & 1 and flow.ancestors[u.node.index] & common]

@@ -1,0 +1,14 @@
+"""What each experiment costs on this machine, what is done and what is missing: ``python scripts/plan.py [budget=cpu]``."""
+
+import sys
+
+from idinit.command import run_command
+from idinit.experiments.cost import plan
+
+
+def main() -> None:
+    plan(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,133 @@
+"""The parts of the uses of parameters, as read from the graph of a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..graph import Node
+from .attention import find_attention
+from .flow import Flow, Use
+from .slices import rows
+from .sums import Region, find_gates, find_loops, find_sides
+from .walk import walk_back
+
+# Of a parameter with several uses, the part that comes first here holds: a tied embedding is an embedding and no head.
+_PRIORITY = (
+    *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
+    *("stem", "head", "norm", "bias", "scale", ""),
+)
+Lines = dict[tuple[int, int], str]
+
+
+class Reading:
+    """What each parameter does.
+
+    Attributes:
+        flow: What depends on what.
+        sides: The sides of the residual sums, in the order of the sums.
+        parts: The part of each parameter that could be told.
+        lines: Of parameters with several parts side by side, the part of each index of a dimension: (dim, index) -> part.
+        unknown: The other parameters, with the reason.
+    """
+
+    def __init__(self, flow: Flow, sizes: Mapping[str, int]) -> None:
+        self.flow = flow
+        self._loops = find_loops(flow)
+        attentions = list(find_attention(flow))
+        regions = [*find_sides(flow, sizes, set().union(*(a.inside for a in attentions))), *find_gates(flow)]
+        regions = [region for region in regions if not self._loops & {use.parameter for use in region.uses}]
+        self.sides = sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index)
+        self._innermost = {id(u): r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for u in r.uses}
+        self._ends = {id(use) for side in self.sides for use in side.ends}
+        self._taps: dict[int, list[tuple[str, Node]]] = {}
+        for attention in attentions:
+            self._tap(attention.operands)
+        for index, gate in flow.coefficients.items():
+            self._tap_packed(gate, flow.values(flow.nodes[index]))
+        self.parts: dict[str, str] = {}
+        self.lines: dict[str, Lines] = {}
+        self.unknown = dict.fromkeys(sizes, "takes no part in the forward pass")
+        self._read(sizes)
+
+    def own(self, side: Region) -> list[Use]:
+        """The maps of a side through which its values flow and that are in no region inside it; the ends come last."""
+        own = [use for use in side.uses if self._innermost[id(use)] is side and self._carries(use)]
+        return sorted(own, key=lambda use: use in side.ends)
+
+    def _tap(self, operands: list[tuple[str, Node]]) -> None:
+        """Notes which maps make the operands of an attention."""
+        stop = frozenset(side.sum.index for side in self.sides)
+        found = [(use, part, n) for part, n in operands for use in walk_back(self.flow, n, stop).maps]
+        for use, part, operand in found:
+            # Where an operand is not made by a map of its own, the nearest one is behind those of the other operands.
+            if use.role == "weight" and not any(self.flow.depends(u.node, use.node) for u, _, _ in found if u.node is not use.node):
+                self._taps.setdefault(id(use), []).append((part, operand))
+
+    def _tap_packed(self, gate: Node, values: list[Node]) -> None:
+        """Notes a map that makes a gate and the value it is multiplied into side by side."""
+        if len(values) != 1 or self.flow.depends(gate, values[0]):
+            return
+        makers = [walk_back(self.flow, node).maps for node in (gate, values[0])]
+        if len(makers[0]) == 1 and makers[0] == makers[1] and id(makers[0][0]) not in self._taps:
+            self._taps[id(makers[0][0])] = [("gate", gate), ("", values[0])]
+
+    def _read(self, sizes: Mapping[str, int]) -> None:
+        found: dict[str, set[str]] = {name: set() for name in sizes}
+        for use in self.flow.uses:
+            name = use.parameter
+            taps = [(self._part(use, part), operand) for part, operand in self._taps.get(id(use), [("", use.node)])]
+            parts = {part for part, _ in taps}
+            if id(use) in self._taps and (len(parts) > 1 or use.operand.op != "parameter"):
+                try:
+                    self.lines.setdefault(name, {}).update(self._lines(use, taps))
+                except LookupError:
+                    parts = {self._part(use, "")} if "gate" in parts else {"several"}
+                    self.unknown[name] = "holds queries, keys or values side by side, but not where is what"
+            elif "" in parts:
+                self.unknown[name] = f"what the operator {use.node.op} does with it is not understood"
+            found[name] |= parts
+        self.lines = {name: lines for name, lines in self.lines.items() if len(set(lines.values())) > 1}
+        self.parts = {n: min(p, key=_PRIORITY.index) for n, p in found.items() if p and p != {""} and "several" not in p}
+        self.parts |= {name: lines[min(lines)] for name, lines in self.lines.items() if name in self.parts}
+        self.unknown = {name: reason for name, reason in self.unknown.items() if name not in self.parts}
+
+    def _lines(self, use: Use, taps: list[tuple[str, Node]]) -> Lines:
+        """The part of each row of a weight; rows that reach none of the operands have the weight's ordinary part."""
+        lines: Lines = {}
+        for part, operand in [*taps, (self._part(use, ""), use.node)]:
+            dim, numbers = rows(self.flow, use, operand)
+            for number in numbers:
+                lines.setdefault((dim, number), part)
+        return lines
+
+    def _carries(self, use: Use) -> bool:
+        """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
+        parts = {self._part(use, tapped) for tapped, _ in self._taps.get(id(use), [("", use.node)])}
+        return not parts <= {"query", "key", "gate", "position"}
+
+    def _part(self, use: Use, tapped: str) -> str:
+        """The part of a use; ``tapped`` is what an attention or a gate makes of the weight's output, if any."""
+        if use.role != "weight":
+            return use.role
+        if use.parameter in self._loops:
+            return "recurrent"
+        if id(use) in self._ends and tapped in ("", "value"):
+            return "branch_end"
+        if tapped:
+            return tapped
+        if not any(self.flow.fed[node.index] for node in use.node.inputs):
+            return "position"
+        if id(use) in self._innermost:
+            return self._innermost[id(use)].kind
+        return self._part_on_main_path(use)
+
+    def _part_on_main_path(self, use: Use) -> str:
+        flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
+        if not any(flow.ancestors[other.node.index] & bit for other in self.flow.maps if other.node is not use.node):
+            return "head"
+        if any(ancestors >> side.sum.index & 1 for side in self.sides):
+            return "trunk"
+        if any(flow.ancestors[side.sum.index] & bit for side in self.sides):
+            return "stem"
+        earlier = [u for u in flow.uses if (u.role in ("weight", "recurrent", "embedding")) and u.node is not use.node]
+        return "trunk" if any(ancestors >> u.node.index & 1 for u in earlier) else "stem"

@@ -1,0 +1,46 @@
+"""Going back along the values from a node to the maps that made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..graph import Node
+from .flow import NORMS, PRODUCTS, Flow, Use
+
+
+@dataclass
+class Walk:
+    """What one meets going back from a node along the values: the last maps, and what is passed on the way.
+
+    Attributes:
+        maps: The last maps through which values flow to the node.
+        norms: The normalizations after them.
+        is_plain: Whether no product of two values stands in between, whose factors are on a par.
+    """
+
+    maps: list[Use] = field(default_factory=list)
+    norms: list[Node] = field(default_factory=list)
+    is_plain: bool = True
+
+
+def walk_back(flow: Flow, node: Node, stop: frozenset[int] = frozenset()) -> Walk:
+    """Goes back from a node to the last maps; ``stop`` holds indices of nodes not to go beyond."""
+    maps: dict[int, list[Use]] = {}
+    for use in flow.maps:
+        maps.setdefault(use.node.index, []).append(use)
+    walk, seen, queue = Walk(), set(), [node]
+    while queue:
+        node = queue.pop()
+        if node.index in seen or node.index in stop:
+            continue
+        seen.add(node.index)
+        if node.index in maps:
+            walk.maps += maps[node.index]
+            continue
+        if node.op in NORMS:
+            walk.norms.append(node)
+        values = flow.values(node)
+        walk.is_plain &= len(values) < 2 or node.op not in PRODUCTS | {"mul"}
+        queue += values
+    walk.maps.sort(key=lambda use: use.node.index)
+    return walk

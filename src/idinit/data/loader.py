@@ -1,0 +1,192 @@
+"""Batches of images from memory, and the sets of images by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..errors import UsageError
+from ..seeds import derive, generator
+from .augment import Augmentation, Draws, normalize, pad
+from .batches import DATASETS, Mixed
+from .catalog import IMAGE_SETS, ImageSet
+from .images import ImageData, load_images
+from .splits import split
+
+
+class ImageBatches:
+    """Implements :class:`idinit.data.Batches` for images held on the device as uint8.
+
+    The order of an epoch is a permutation drawn from ``(seed, "order", epoch)``, the same on every device; augmentation
+    of a step is drawn from ``(seed, "augment", step)`` for the global batch, of which each process makes its share.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        train: Tensor,
+        held_out: Tensor,
+        *,
+        batch_size: int,
+        augmentation: Augmentation,
+        mixup: float = 0.0,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        channels_last: bool = False,
+    ) -> None:
+        """Moves the images to the device.
+
+        Args:
+            data: All images.
+            train: Indices of the training images to train on, int64.
+            held_out: Indices of the training images to validate on, int64; may be empty.
+            batch_size: Images in a training batch of all processes together.
+            augmentation: Crop, flip and cutout of training images.
+            mixup: Parameter of the Beta(mixup, mixup) distribution of mixing weights (Zhang et al., 2018); 0 for none.
+            seed: Seed of the run.
+            device: Where images are kept and batches made.
+            rank: Number of this process.
+            world: Number of processes.
+            channels_last: Memory format of the batches.
+
+        Raises:
+            UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
+        """
+        if batch_size > len(train):
+            raise UsageError(
+                f"data.batch_size={batch_size} is more than the {len(train)} images to train on: ask for less of "
+                "data.batch_size or data.validation, or more of data.train_limit"
+            )
+        if batch_size % world:
+            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {world} processes: use a multiple")
+        self.batch_size = batch_size
+        self.steps_per_epoch = len(train) // batch_size
+        self.num_classes = len(data.classes)
+        self.input_shape = tuple(data.train_images.shape[1:])
+        self.checksum, self.source = data.checksum, data.source
+        self._augmentation, self._mixup, self._seed, self._channels_last = augmentation, mixup, seed, channels_last
+        self._rank, self._world, self._device = rank, world, torch.device(device)
+        self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+        padding, (height, width) = augmentation.padding, self.input_shape[1:]
+        self._padded = pad(data.train_images[train], padding).to(device)
+        self._labels = data.train_labels[train].to(device)
+        self._splits = {
+            "train": (self._padded[:, padding : padding + height, padding : padding + width], self._labels),
+            "validation": (pad(data.train_images[held_out], 0).to(device), data.train_labels[held_out].to(device)),
+            "test": (pad(data.test_images, 0).to(device), data.test_labels.to(device)),
+        }
+        if not len(held_out):
+            del self._splits["validation"]
+        self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Number of images in each split."""
+        return {name: len(labels) for name, (_, labels) in self._splits.items()}
+
+    def example_inputs(self, count: int = 2) -> tuple[Tensor, ...]:
+        """The first training images, float32 [count, C, H, W], as the only input of a model."""
+        return (self._normalize(self._splits["train"][0][:count]),)
+
+    def train_batch(self, step: int) -> tuple[Tensor, Tensor | Mixed]:
+        """This process's share of a training batch.
+
+        Args:
+            step: Global step from 0, through all epochs.
+
+        Returns:
+            Images, float32 [batch_size / world, C, H, W], and labels, int64 [batch_size / world], or :class:`Mixed`.
+        """
+        epoch, position = divmod(step, self.steps_per_epoch)
+        rows = self._order_of(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+        random = generator(self._seed, "augment", step, device=self._device)
+        height, width = self.input_shape[1:]
+        draws = self._augmentation.draw(self.batch_size, (height, width), random)
+        share = self.batch_size // self._world
+        mine = slice(self._rank * share, (self._rank + 1) * share)
+        images, labels = self._augmented(rows[mine], draws[mine]), self._labels[rows[mine]]
+        if not self._mixup:
+            return images, labels
+        other = torch.randperm(self.batch_size, generator=random, device=self._device)[mine]
+        weight = np.random.default_rng(derive(self._seed, "mixup", step)).beta(self._mixup, self._mixup)
+        images = self._augmented(rows[other], draws[other]).lerp_(images, weight)
+        return images, Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=self._device))
+
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of a split, without augmentation: every ``world``-th image, in order.
+
+        Args:
+            split: One of :attr:`splits`.
+
+        Yields:
+            Images, float32 [B, C, H, W], and labels, int64 [B]; B is that of a training batch, the last may be smaller.
+        """
+        images, labels = (whole[self._rank :: self._world] for whole in self._splits[split])
+        share = self.batch_size // self._world
+        for batch, target in zip(images.split(share), labels.split(share), strict=True):
+            yield self._normalize(batch), target
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if self._order[0] != epoch:
+            order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", epoch))
+            self._order = epoch, order.to(self._device)
+        return self._order[1]
+
+    def _augmented(self, rows: Tensor, draws: Draws) -> Tensor:
+        images = self._normalize(self._augmentation.pixels(self._padded, rows, draws))
+        return self._augmentation.cut(images, draws)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        return normalize(images, self._mean, self._std, channels_last=self._channels_last)
+
+
+def _register(name: str, image_set: ImageSet) -> None:
+    """Registers a set of images: all have the same options, with defaults of their own."""
+
+    def build(
+        root: Path,
+        seed: int,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        channels_last: bool = False,
+        *,
+        batch_size: Annotated[int, Field(gt=0)] = 128,
+        validation: Annotated[int, Field(ge=0)] = image_set.validation,
+        split_seed: Annotated[int, Field(ge=0)] = 0,
+        train_limit: Annotated[int, Field(gt=0)] | None = None,
+        crop: Annotated[int, Field(ge=0, le=16)] = 4,
+        flip: bool = image_set.flip,
+        cutout: Annotated[int, Field(ge=0, le=32)] = 0,
+        mixup: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> ImageBatches:
+        data = load_images(name, root)
+        train, held_out = split(data.train_labels, validation, split_seed)
+        return ImageBatches(
+            data,
+            train[:train_limit],
+            held_out,
+            batch_size=batch_size,
+            augmentation=Augmentation(crop, flip, cutout),
+            mixup=mixup,
+            seed=seed,
+            device=device,
+            rank=rank,
+            world=world,
+            channels_last=channels_last,
+        )
+
+    build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."
+    DATASETS.register(name)(build)
+
+
+for _name, _image_set in IMAGE_SETS.items():
+    _register(_name, _image_set)

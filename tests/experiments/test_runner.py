@@ -1,0 +1,108 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from idinit.experiments.grid import Experiment, load
+from idinit.experiments.runner import run
+from idinit.experiments.search import pick
+
+ROOT = Path(__file__).parents[2]
+TINY = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.validation=200", "impl.threads=1"]
+
+
+def experiment(folder: Path, *arguments: str, name: str = "cifar10-resnet20-ablation") -> Experiment:
+    places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
+    return load(
+        [f"experiment={name}", "budget=smoke", "data.train_limit=32", "wandb.mode=disabled", *TINY, *places, *arguments]
+    )
+
+
+def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablation = experiment(tmp_path, "init=both,neither")
+    assert run(ablation) == []
+    results = tmp_path / "results" / "cifar10-resnet20-ablation"
+    rows = pd.read_csv(results / "runs.csv")
+    assert sorted(zip(rows["arm"], rows["phase"], strict=True)) == sorted(
+        [(arm, "tune") for arm in ("both", "neither") for _ in range(3)] + [("both", "main"), ("neither", "main")]
+    )
+    picked = pick(ablation, ablation.tuning_runs(), results)
+    main = rows[rows["phase"] == "main"].set_index("arm")["lr"].to_dict()
+    assert main == picked
+    for arm in picked:
+        tried = rows[(rows["arm"] == arm) & (rows["phase"] == "tune") & (rows["state"] == "done")]
+        assert tried.set_index("lr")["validation_accuracy"].get(picked[arm]) == tried["validation_accuracy"].max()
+    assert {"README.md", "runs.csv", "curves.csv", "curves.svg", "curves.png"} <= {p.name for p in results.iterdir()}
+    first = capsys.readouterr().out
+    assert "2 runs and 6 short ones" in first and "8 to do, about" in first
+
+    before = {p.name: p.read_bytes() for p in results.iterdir()}
+    assert run(ablation) == []
+    assert "all done" in capsys.readouterr().out
+    assert {p.name: p.read_bytes() for p in results.iterdir()} == before
+
+
+def test_a_run_in_the_archive_counts_as_done_where_its_folder_is_gone(tmp_path: Path) -> None:
+    grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
+    run(grid)
+    folder = grid.main_runs({})[0].folder
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    folder.rmdir()
+    run(grid)
+    assert not folder.exists()
+    run(grid, force=True)
+    assert json.loads((folder / "status.json").read_text())["state"] == "done"
+
+
+def test_a_diverged_run_is_a_result_and_ranks_last_in_the_search(tmp_path: Path) -> None:
+    ablation = experiment(tmp_path, "init=both", "schedule.warmup=0", "grid.tune.values=[1e30,0.01]")
+    assert run(ablation) == []
+    rows = pd.read_csv(tmp_path / "results" / "cifar10-resnet20-ablation" / "runs.csv")
+    assert set(rows[rows["lr"] == 1e30]["state"]) == {"diverged"}
+    assert rows[rows["phase"] == "main"]["lr"].tolist() == [0.01]
+
+
+def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from idinit.data import loader
+
+    original, calls = loader.ImageBatches.train_batch, []
+
+    def fails_for_seed_0(self: loader.ImageBatches, step: int) -> object:
+        if self._seed == 0:
+            calls.append(step)
+            raise RuntimeError("cosmic ray")
+        return original(self, step)
+
+    monkeypatch.setattr(loader.ImageBatches, "train_batch", fails_for_seed_0)
+    monkeypatch.setattr("idinit.experiments.cost.estimate", lambda runs: 0.0)
+    grid = experiment(tmp_path, "init=idinit", "seed=0,1", "optim.lr=0.1", name="demo")
+    failures = run(grid)
+    assert len(failures) == 1 and "cosmic ray" in failures[0]
+    assert calls == [0, 0]
+    states = {config.seed: json.loads((config.folder / "status.json").read_text())["state"] for config in grid.main_runs({})}
+    assert states == {0: "failed", 1: "done"}
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "code", "message"),
+    [
+        ("sweep.py", ["experiment=demmo"], 2, "unknown experiment 'demmo': did you mean 'demo'"),
+        ("train.py", ["init=fixpu"], 2, "unknown init 'fixpu': did you mean 'fixup'"),
+        ("train.py", ["optim.lr=-1"], 2, "'lr=-1': input should be greater than 0"),
+        ("train.py", ["model=resnet20", "data=cifar10", "paths.data=nowhere"], 2, "'cifar10' was not found"),
+        ("train.py", ["data=digits", "init=zero_gamma"], 2, "norm=batch"),
+    ],
+)
+def test_exit_codes(script: str, arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == code
+    assert re.sub(r"\s+", " ", message) in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr

@@ -1,0 +1,283 @@
+"""Every initializer against a slow, literal version of its definition, for every parameter of several networks.
+
+A reference says what each parameter holds, in the order in which the method draws from the generator. A method without
+a reference fails `test_equals_reference`.
+"""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from idinit.initialize import initialize_
+from idinit.initializers import INITIALIZERS
+
+
+class Reference:
+    """What a definition says: values by parameter name."""
+
+    def __init__(self, case, seed):
+        self.shapes = {name: tuple(p.shape) for name, p in case.model.named_parameters()}
+        self.model = case.model
+        self.parts = case.structure.parts
+        self.branches = case.structure.branches
+        self.generator = torch.Generator().manual_seed(seed)
+        self.values = {}
+
+    def named(self, *parts):
+        return [name for name in self.shapes if self.parts[name] in parts]
+
+    def matrices(self):
+        return [name for name in self.shapes if self.parts[name] not in ("norm", "bias")]
+
+    def body(self):
+        return [name for name in self.matrices() if self.parts[name] != "head"]
+
+    def normal(self, name, std):
+        self.values[name] = torch.empty(self.shapes[name]).normal_(0, std, generator=self.generator)
+
+    def uniform(self, name, bound):
+        self.values[name] = torch.empty(self.shapes[name]).uniform_(-bound, bound, generator=self.generator)
+
+    def constant(self, name, value):
+        self.values[name] = torch.full(self.shapes[name], float(value))
+
+    def scalar(self, name, value):
+        self.values[name] = torch.tensor([float(value)])
+
+    def fans(self, name):
+        out, inputs, *kernel = self.shapes[name]
+        return inputs * math.prod(kernel), out * math.prod(kernel)
+
+    def he(self, name, factor=1.0, mode="fan_out"):
+        fan_in, fan_out = self.fans(name)
+        self.normal(name, factor * math.sqrt(2 / (fan_out if mode == "fan_out" else fan_in)))
+
+    def torch_default(self, name):
+        self.uniform(name, 1 / math.sqrt(self.fans(name)[0]))
+
+    def norms_and_biases(self):
+        for name in self.shapes:
+            if self.parts[name] == "bias" or (self.parts[name] == "norm" and name.endswith(".bias")):
+                self.constant(name, 0)
+            elif self.parts[name] == "norm":
+                self.constant(name, 1)
+
+
+def default(ref):
+    """A module made anew has torch's values; modules draw in reverse order, each from a seed of its own."""
+    for prefix, module in reversed(list(ref.model.named_modules())):
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
+            seed = torch.randint(2**63 - 1, (), generator=ref.generator).item()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                if isinstance(module, nn.Conv2d):
+                    bias = module.bias is not None
+                    new = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, bias=bias)
+                elif isinstance(module, nn.Linear):
+                    new = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
+                else:
+                    new = nn.BatchNorm2d(module.num_features)
+            ref.values |= {f"{prefix}.{leaf}": p.detach() for leaf, p in new.named_parameters()}
+
+
+def xavier(ref, distribution="uniform", gain=1.0):
+    """Variance 2 gain^2 / (fan-in + fan-out)."""
+    for name in ref.matrices():
+        std = gain * math.sqrt(2 / sum(ref.fans(name)))
+        if distribution == "normal":
+            ref.normal(name, std)
+        else:
+            ref.uniform(name, math.sqrt(3) * std)
+    ref.norms_and_biases()
+
+
+def kaiming(ref, mode="fan_out", distribution="normal"):
+    """Variance 2 / fan; the head as torch does."""
+    for name in ref.body():
+        if distribution == "normal":
+            ref.he(name, mode=mode)
+        else:
+            ref.uniform(name, math.sqrt(6 / ref.fans(name)[mode == "fan_out"]))
+    for name in ref.named("head"):
+        ref.torch_default(name)
+    ref.norms_and_biases()
+
+
+def _orthogonal(ref, rows, columns):
+    """Q of a Gaussian, with the signs that make it uniform (Mezzadri 2007)."""
+    wide = rows < columns
+    gaussian = torch.empty(rows, columns).normal_(generator=ref.generator)
+    q, r = torch.linalg.qr(gaussian.T if wide else gaussian)
+    q = q * r.diagonal().sign()
+    return q.T if wide else q
+
+
+def orthogonal(ref, gain=2**0.5):
+    """Singular values of [out, in * k] equal the gain; 1 for the head."""
+    for name in [*ref.body(), *ref.named("head")]:
+        fan_in, _ = ref.fans(name)
+        factor = 1 if ref.parts[name] == "head" else gain
+        ref.values[name] = factor * _orthogonal(ref, ref.shapes[name][0], fan_in).reshape(ref.shapes[name])
+    ref.norms_and_biases()
+
+
+def delta_orthogonal(ref, gain=1.0):
+    """Orthogonal on the centre tap."""
+    for name in ref.matrices():
+        out, inputs, *kernel = ref.shapes[name]
+        ref.constant(name, 0)
+        centre = (slice(None), slice(None), *(k // 2 for k in kernel))
+        ref.values[name][centre] = gain * _orthogonal(ref, out, inputs)
+    ref.norms_and_biases()
+
+
+def zero_gamma(ref):
+    """Kaiming fan-out; the last norm's scale is 0."""
+    kaiming(ref)
+    for branch in ref.branches:
+        ref.constant(f"{branch.end_norm}.weight", 0)
+
+
+def fixup(ref, stem="default"):
+    """He (fan-out) x L^(-1/(2m-2)); last weight and classifier 0; scalar biases 0, one scale of 1 a branch."""
+    count = len(ref.branches)
+    inner = {name: len(branch.weights) for branch in ref.branches for name in branch.weights[:-1]}
+    for name in ref.body():
+        if ref.parts[name] == "branch_end":
+            ref.constant(name, 0)
+        elif ref.parts[name] == "stem" and stem == "default":
+            ref.torch_default(name)
+        elif name in inner:
+            ref.he(name, count ** (-1 / (2 * inner[name] - 2)))
+        else:
+            ref.he(name)
+    for name in ref.named("head"):
+        ref.constant(name, 0)
+        ref.scalar(name.replace("weight", "input_bias.value"), 0)
+    for name in ref.named("stem"):
+        ref.scalar(name.replace("weight", "output_bias.value"), 0)
+    for branch in ref.branches:
+        for name in branch.weights:
+            ref.scalar(name.replace("weight", "input_bias.value"), 0)
+            ref.scalar(name.replace("weight", "output_bias.value"), 0)
+        ref.scalar(branch.weights[-1].replace("weight", "output_scale.value"), 1)
+    ref.norms_and_biases()
+
+
+def skipinit(ref, alpha="zero"):
+    """He (fan-in), head 0, a multiplier of 0 or 1/sqrt(L)."""
+    for name in ref.body():
+        ref.he(name, mode="fan_in")
+    for name in ref.named("head"):
+        ref.constant(name, 0)
+    value = 0 if alpha == "zero" else 1 / math.sqrt(len(ref.branches))
+    for branch in ref.branches:
+        ref.scalar(branch.weights[-1].replace("weight", "output_scale.value"), value)
+    ref.norms_and_biases()
+
+
+def rezero(ref):
+    """Kaiming fan-out and a multiplier of 0."""
+    kaiming(ref)
+    for branch in ref.branches:
+        ref.scalar(branch.weights[-1].replace("weight", "output_scale.value"), 0)
+
+
+def zero(ref, hadamard_scale="orthonormal"):
+    """Partial identity where out <= in, the corner of c H_p where out > in, on the centre tap; branch ends 0."""
+    for name in ref.matrices():
+        out, inputs, *kernel = ref.shapes[name]
+        ref.constant(name, 0)
+        if ref.parts[name] == "branch_end":
+            continue
+        log = math.ceil(math.log2(out))
+        c = 2 ** (-log / 2) if hadamard_scale == "orthonormal" else 2 ** (-(log - 1) / 2)
+        for m in range(out):
+            for j in range(inputs):
+                sign = (-1) ** bin(m & j).count("1")  # Sylvester's matrix, entry by entry
+                value = float(m == j) if out <= inputs else c * sign
+                ref.values[name][(m, j, *(k // 2 for k in kernel))] = value
+    ref.norms_and_biases()
+
+
+def idinit(ref, tau=1.0, eps=1e-6, layout="patch", zero_preserving=True, stem="idi", head="default"):
+    """IDI(tau), IDIZ(eps) at the end of branches, entry by entry of [out, in * k] (patch) or of the centre tap."""
+    for name in ref.matrices():
+        out, inputs, *kernel = ref.shapes[name]
+        part = ref.parts[name]
+        if part == "head" and head == "default":
+            ref.torch_default(name)
+            continue
+        if part == "stem" and stem == "kaiming":
+            ref.he(name)
+            continue
+        ref.constant(name, 0)
+        if part == "head" and head == "zero":
+            continue
+        centre = (slice(None), slice(None), *(k // 2 for k in kernel))
+        matrix = ref.values[name].view(out, -1) if layout == "patch" else ref.values[name][centre]
+        columns = matrix.shape[1]
+        ends = part == "branch_end" and zero_preserving
+        for m in range(out):
+            matrix[m, m % columns] = eps if ends else tau
+            if ends and out < columns:
+                matrix[m, out + m % (columns - out)] = -eps
+            elif ends:
+                matrix[m, (m + 1) % columns] = -eps
+    ref.norms_and_biases()
+
+
+REFERENCES = {
+    function.__name__: function
+    for function in (
+        *(default, xavier, kaiming, orthogonal, delta_orthogonal, zero_gamma),
+        *(fixup, skipinit, rezero, zero, idinit),
+    )
+}
+
+OPTIONS = [
+    ("xavier", dict(distribution="normal", gain=1.5)),
+    ("kaiming", dict(mode="fan_in")),
+    ("kaiming", dict(distribution="uniform")),
+    ("kaiming", dict(distribution="uniform", mode="fan_in")),
+    ("orthogonal", dict(gain=0.5)),
+    ("delta_orthogonal", dict(gain=2.0)),
+    ("fixup", dict(stem="he")),
+    ("skipinit", dict(alpha="inverse_sqrt_depth")),
+    ("zero", dict(hadamard_scale="paper")),
+    ("idinit", dict(tau=1.5, eps=1e-3)),
+    ("idinit", dict(layout="channel")),
+    ("idinit", dict(zero_preserving=False)),
+    ("idinit", dict(stem="kaiming", head="zero")),
+    ("idinit", dict(head="idi")),
+]
+
+
+def _check(case, method, options):
+    assert method in REFERENCES, f"write a reference for '{method}'"
+    reference = Reference(case, seed=5)
+    REFERENCES[method](reference, **options)
+    initialize_(case.model, method, parts=case.structure, seed=5, **options)
+    actual = dict(case.model.named_parameters())
+    assert actual.keys() == reference.values.keys()
+    for name, value in reference.values.items():
+        torch.testing.assert_close(actual[name].detach(), value, rtol=1e-6, atol=0, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_equals_reference(method, kind, build):
+    _check(build(kind), method, {})
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ",".join(v))
+def test_options_equal_reference(name, options, build):
+    needs = INITIALIZERS[name].facts["needs"]
+    for kind in (
+        ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv")
+    ):
+        _check(build(kind), name, options)
+
+
+def test_every_reference_is_of_an_initializer():
+    assert set(REFERENCES) == set(INITIALIZERS)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from idinit.report.archive import Archive, load, merge
+from idinit.report.arms import arms, scales
+from idinit.report.statistics import estimate
+from idinit.report.tables import duration, grid, markdown, percent, terminal, tuning
+
+
+@pytest.fixture
+def archive(make_run: Callable[..., Path], tmp_path: Path) -> Archive:
+    runs = [make_run("idinit", [0.1, 0.65, 0.72], seed=seed, time_s=420 + seed) for seed in range(2)]
+    runs += [make_run("kaiming", [0.1, 0.2, 0.3], lr=0.01, time_s=40)]
+    runs += [make_run("xavier", [0.1], state="diverged", epochs=2, seed=seed) for seed in range(2)]
+    merge(runs, tmp_path / "r")
+    return load(tmp_path / "r")
+
+
+def test_the_table_row_by_row(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    assert markdown(arms(archive, scale), tuned=False).splitlines() == [
+        "| initializer | runs (diverged) | learning rate | test accuracy, last epoch | test accuracy, best epoch "
+        "| epochs to 60 % | epochs to 70 % | epochs to 80 % | time |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| idinit | 2 | 0.1 | 72.0 ± 0.0 | 72.0 ± 0.0 | 1 | 2 | > 2 | 7 min |",
+        "| kaiming | 1 | 0.01 | 30.0 (n = 1) | 30.0 (n = 1) | > 2 | > 2 | > 2 | 40 s |",
+        "| xavier | 2 (2) | 0.1 | diverged | diverged | > 2 | > 2 | > 2 | – |",
+    ]
+
+
+def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    text = io.StringIO()
+    Console(file=text, width=140).print(terminal("demo: digits", arms(archive, scale), tuned=True))
+    lines = text.getvalue().splitlines()
+    assert lines[0].strip() == "demo: digits"
+    assert "(picked)" in text.getvalue()
+    rows = [" ".join(line.split()) for line in lines if "idinit" in line or "xavier" in line]
+    assert rows == [
+        "idinit 2 0.1 72.0 ± 0.0 72.0 ± 0.0 1 2 > 2 7 min",
+        "xavier 2 (2) 0.1 diverged diverged > 2 > 2 > 2 –",
+    ]
+
+
+def test_brackets_in_a_label_are_no_markup(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    runs = [make_run("idinit", [0.1, 0.5], seed=seed) for seed in range(2)]
+    merge([*runs, make_run("idinit", [0.1, 0.4], optim={"betas": [0.9, 0.99]})], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    text = io.StringIO()
+    Console(file=text, width=200).print(terminal("t", arms(archive, scale), tuned=False))
+    assert "idinit (optim.betas=[0.9, 0.99])" in text.getvalue()
+
+
+def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    tune = {"phase": "tune", "epochs": 1}
+    runs = [
+        make_run("idinit", [0.1, 0.3], lr=0.1, **tune),
+        make_run("idinit", [0.1, 0.5], lr=0.1, seed=1, **tune),
+        make_run("idinit", [0.1, 0.2], lr=0.01, **tune),
+        make_run("kaiming", [0.1], lr=0.1, state="diverged", **tune),
+        make_run("kaiming", [0.1, 0.25], lr=0.01, **tune),
+        make_run("kaiming", [0.1], lr=0.01, seed=1, state="diverged", **tune),
+        make_run("idinit", [0.1, 0.9], lr=0.01, seed=2, budget="paper", **tune),
+        make_run("idinit", [0.1, 0.5, 0.6], lr=0.1),
+        make_run("kaiming", [0.1, 0.5, 0.6], lr=0.01),
+    ]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    assert tuning(archive, scale, arms(archive, scale)).splitlines() == [
+        "Validation accuracy in percent after 1 epoch, 2 seeds; in bold what was used.",
+        "",
+        "| initializer | lr 0.01 | lr 0.1 |",
+        "| --- | ---: | ---: |",
+        "| idinit | 20.0 | **40.0** |",
+        "| kaiming | **25.0 (1 diverged)** | diverged |",
+    ]
+
+
+def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    assert tuning(archive, scale, arms(archive, scale)) == ""
+
+
+def test_percent() -> None:
+    assert percent(estimate([0.5512])) == "55.1 (n = 1)"
+    assert percent(estimate([])) == "diverged"
+    assert percent(estimate([0.54, 0.56])) == "55.0 ± 12.7"  # 12.706 * 0.01414 / 1.414
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (99, "99 s"), (101, "2 min"), (3569, "59 min"), (3599, "1 h 00 min"), (3900, "1 h 05 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+    assert duration(math.nan) == "–"
+
+
+def test_grid_alignment() -> None:
+    assert grid(["a", "b", "c"], [["1", "2", "3"]], left=2) == "| a | b | c |\n| --- | --- | ---: |\n| 1 | 2 | 3 |"

@@ -1,0 +1,121 @@
+"""The workspace of an initializer: what it lists, how it fills, and the rules shared by all methods."""
+
+import pytest
+import torch
+from torch import nn
+
+from idinit.errors import UsageError
+from idinit.init import identity_
+from idinit.network import Network
+from idinit.parts import Branch, Structure
+
+
+def _network(model, parts, branches=(), **kwargs):
+    return Network(model, Structure(parts, branches, **kwargs), torch.Generator().manual_seed(0))
+
+
+def _names(weights):
+    return [weight.name for weight in weights]
+
+
+def test_weights_are_listed_by_part_in_the_order_of_the_parameters():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 4))
+    parts = {"0.weight": "stem", "0.bias": "bias", "1.weight": "branch", "1.bias": "bias", "2.weight": "branch_end"}
+    parts |= {"2.bias": "bias", "3.weight": "norm", "3.bias": "norm", "4.weight": "head", "4.bias": "bias"}
+    branch = Branch(("1.weight", "2.weight"), "2")
+    net = _network(model, parts, (branch,))
+    assert _names(net.weights()) == ["0.weight", "1.weight", "2.weight", "4.weight"]
+    assert _names(net.weights("head", "branch_end")) == ["2.weight", "4.weight"]
+    assert [w.branch for w in net.weights()] == [None, branch, branch, None]
+    assert [tuple(w.shape) for w in net.weights()] == [(3, 2), (3, 3), (3, 3), (4, 3)]
+    assert net.names("norm") == ["3.weight", "3.bias"]
+    assert len(net.names()) == 10
+
+
+def test_the_groups_of_a_convolution_are_filled_one_by_one():
+    model = nn.Sequential(nn.Conv2d(8, 12, 3, groups=4))
+    net = _network(model, {"0.weight": "trunk", "0.bias": "bias"})
+    assert tuple(net.weights()[0].shape) == (3, 2, 3, 3)
+    net.fill("0.weight", "identity", lambda w: identity_(w, layout="channel"))
+    blocks = model[0].weight.detach()[:, :, 1, 1].view(4, 3, 2)
+    assert torch.equal(blocks, torch.tensor([[1.0, 0], [0, 1], [1, 0]]).expand(4, 3, 2))
+    assert model[0].weight.count_nonzero() == 12
+
+
+def test_a_transposed_convolution_is_filled_as_out_in():
+    model = nn.Sequential(nn.ConvTranspose1d(4, 6, 3, groups=2))
+    net = _network(model, {"0.weight": "trunk", "0.bias": "bias"})
+    assert tuple(net.weights()[0].shape) == (3, 2, 3)
+    net.fill("0.weight", "identity", lambda w: identity_(w, layout="channel"))
+    x = torch.randn(1, 4, 5)
+    net.finish("test")
+    y = model(x)[:, :, 1:-1]  # the centre tap moves by one
+    assert torch.equal(y, x[:, [0, 1, 0, 2, 3, 2]])
+
+
+def test_fill_hands_out_contiguous_memory_in_float32_or_better():
+    seen = []
+    conv = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last).bfloat16()
+    model = nn.Sequential(conv, nn.Linear(4, 4).double())
+    net = _network(model, {"0.weight": "trunk", "0.bias": "bias", "1.weight": "head", "1.bias": "bias"})
+    for name in ("0.weight", "1.weight"):
+        net.fill(name, "rule", lambda w: (seen.append((w.dtype, w.is_contiguous())), w.zero_()))
+    assert seen == [(torch.float32, True), (torch.float64, True)]
+
+
+def test_what_a_method_does_not_mention_gets_the_shared_rules():
+    model = nn.Sequential(nn.Conv1d(2, 2, 1), nn.BatchNorm1d(2), nn.Embedding(3, 2), nn.PReLU(), nn.Linear(2, 2))
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            value.fill_(7)
+    parts = {"0.weight": "stem", "0.bias": "bias", "1.weight": "norm", "1.bias": "norm", "2.weight": "embedding"}
+    unknown = {"3.weight": "enters an operator that is not understood"}
+    net = _network(model, parts, unknown=unknown, shared={"2.weight": ("5.weight",)})
+    net.fill("0.weight", "1", nn.init.ones_, "why")
+    rows = net.finish("method")
+    assert [(r.parameter, r.part, r.rule, r.note) for r in rows] == [
+        ("0.weight", "stem", "1", "why"),
+        ("0.bias", "bias", "0", ""),
+        ("1.weight", "norm", "1", ""),
+        ("1.bias", "norm", "0", ""),
+        ("2.weight", "embedding", "left alone", "method has no rule for the part 'embedding'; shared with 5.weight"),
+        ("3.weight", "unknown", "left alone", "enters an operator that is not understood"),
+        ("4.weight", "unknown", "left alone", "its part is not known"),
+        ("4.bias", "unknown", "left alone", "its part is not known"),
+    ]
+    expected = {
+        "0.bias": 0,
+        "1.weight": 1,
+        "1.bias": 0,
+        "1.running_mean": 0,
+        "1.running_var": 1,
+        "1.num_batches_tracked": 0,
+    }
+    expected |= {"2.weight": 7, "3.weight": 7, "4.weight": 7, "4.bias": 7}
+    state = model.state_dict()
+    for name, value in expected.items():
+        assert state[name].unique().tolist() == [value], name
+
+
+def test_a_scalar_is_reported_with_where_it_acts():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    net = _network(model, {"0.weight": "stem", "0.bias": "bias", "1.0.weight": "branch_end", "1.0.bias": "bias"})
+    net.add_scalar("input_bias", 0, "1.0.weight", also="0", lr_scale=0.1)
+    net.add_scalar("output_scale", 0.25, "1.0.weight", at="1")
+    rows = {row.parameter: row for row in net.finish("method")}
+    bias, scale = rows["1.0.input_bias.value"], rows["1.0.output_scale.value"]
+    assert (bias.shape, bias.part, bias.rule, bias.note) == ((1,), "bias", "0", "added, acts on 1.0 and 0, lr x 0.1")
+    assert (scale.part, scale.rule, scale.note) == ("scale", "0.25", "added, acts on 1")
+    assert list(rows)[-2:] == ["1.0.input_bias.value", "1.0.output_scale.value"]
+    model[1][0].input_bias.value.data.fill_(2.0)
+    x = torch.randn(3, 2)
+    stem = nn.functional.linear(x + 2, model[0].weight, model[0].bias)
+    inner = nn.functional.linear(stem + 2, model[1][0].weight, model[1][0].bias)
+    torch.testing.assert_close(model(x), 0.25 * inner.relu())
+
+
+def test_a_weight_that_two_branches_share_cannot_have_two_scalars():
+    net = _network(nn.Sequential(nn.Linear(2, 2)), {"0.weight": "branch_end", "0.bias": "bias"})
+    net.add_scalar("output_scale", 0, "0.weight")
+    with pytest.raises(UsageError, match="'0.weight' is used by several branches"):
+        net.add_scalar("output_scale", 0, "0.weight")

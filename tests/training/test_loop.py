@@ -1,0 +1,245 @@
+"""The loop on real (tiny) runs: what it writes, exact resume, divergence, signals, several processes."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from idinit.config import RunConfig, check, compose
+from idinit.errors import UsageError
+from idinit.training import checkpoint
+from idinit.training.loop import train
+from idinit.training.run_folder import RunFolder, read_metrics
+
+STEPS = 12
+SMALL = [
+    "model=resnet",
+    "model.depth=8",
+    "data=digits",
+    "data.batch_size=16",
+    "data.train_limit=64",
+    "train.epochs=3",
+    "train.log_every=3",
+    "impl.checkpoint_every=4",
+    "impl.threads=1",
+    "wandb.mode=disabled",
+]
+
+
+def config(folder: Path, *overrides: str) -> RunConfig:
+    return check(compose([*SMALL, f"paths.runs={folder}/runs", f"paths.data={folder}/data", *overrides]))
+
+
+def outcome(run: RunConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The final weights and optimizer state, and the metrics without what depends on the clock."""
+    state = checkpoint.load_latest(run.folder / "checkpoints")
+    assert state is not None
+    rows = [{k: v for k, v in row.items() if k != "samples_per_s"} for row in read_metrics(run.folder / "metrics.jsonl")]
+    return {"model": state["model"], "optimizer": state["optimizer"], "step": state["step"]}, rows
+
+
+def assert_same(one: Any, two: Any) -> None:
+    """Equal to the bit, however nested."""
+    assert type(one) is type(two)
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == two.dtype and torch.equal(one, two)
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_same(one[key], two[key])
+    elif isinstance(one, list):
+        assert len(one) == len(two)
+        for a, b in zip(one, two, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == two
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A run that nothing disturbed."""
+    run = config(tmp_path_factory.mktemp("finished"))
+    assert train(run)["state"] == "done"
+    return run
+
+
+def test_a_run_folder_holds_what_the_contract_says(finished: RunConfig) -> None:
+    assert {p.name for p in finished.folder.iterdir()} >= {
+        "config.yaml",
+        "env.json",
+        "metrics.jsonl",
+        "status.json",
+        "checkpoints",
+    }
+    status = json.loads((finished.folder / "status.json").read_text())
+    assert (status["state"], status["step"], status["steps"], status["hash"]) == ("done", STEPS, STEPS, finished.hash)
+    rows = read_metrics(finished.folder / "metrics.jsonl")
+    assert [(r["step"], r["split"]) for r in rows] == [
+        (0, "validation"), (0, "test"),
+        (3, "train"), (4, "validation"), (4, "test"),
+        (6, "train"), (8, "validation"), (8, "test"),
+        (9, "train"), (12, "train"), (12, "validation"), (12, "test"),
+    ]  # fmt: skip
+    assert {r["step"]: r["epoch"] for r in rows}[6] == 1.5
+    assert status["final"]["test"] == rows[-1]
+    environment = json.loads((finished.folder / "env.json").read_text())
+    assert environment["torch"] == torch.__version__ and len(environment["data_checksum"]) == 64
+
+
+def test_a_finished_run_is_not_run_again(finished: RunConfig) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file() and p.name != ".lock"}
+    assert train(finished)["state"] == "done"
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+KILLER = """
+import os, signal, sys
+from idinit.config import check, compose
+from idinit.data import loader
+from idinit.training.loop import train
+
+kill_at, number = int(sys.argv[1]), int(sys.argv[2])
+original = loader.ImageBatches.train_batch
+
+def train_batch(self, step):
+    if step == kill_at:
+        os.kill(os.getpid(), number)
+    return original(self, step)
+
+loader.ImageBatches.train_batch = train_batch
+from idinit.command import run_command
+run_command(lambda: train(check(compose(sys.argv[3:]))))
+"""
+
+
+def run_and_signal(run: RunConfig, step: int, number: int) -> subprocess.CompletedProcess[str]:
+    """Trains in a process of its own that gets a signal while it prepares a step."""
+    overrides = [*SMALL, f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
+    command = [sys.executable, "-c", KILLER, str(step), str(number), *overrides]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_killed_at_any_step_it_ends_in_the_same_bits(finished: RunConfig, tmp_path: Path) -> None:
+    run = config(tmp_path)
+    for step in (2, 5, 11):  # before the first checkpoint, after one, at the last step
+        assert run_and_signal(run, step, signal.SIGKILL).returncode == -signal.SIGKILL
+        status = RunFolder(run.folder).status()
+        assert status is not None and status["state"] == "running"
+    assert train(run)["state"] == "done"
+    for one, two in zip(outcome(run), outcome(finished), strict=True):
+        assert_same(one, two)
+
+
+def test_sigterm_saves_and_exits_75(finished: RunConfig, tmp_path: Path) -> None:
+    run = config(tmp_path)
+    stopped = run_and_signal(run, 6, signal.SIGTERM)
+    assert stopped.returncode == 75, stopped.stderr
+    assert "saved at step 7 of 12" in stopped.stderr
+    status = RunFolder(run.folder).status()
+    assert status is not None and (status["state"], status["step"]) == ("preempted", 7)
+    assert train(run)["state"] == "done"
+    for one, two in zip(outcome(run), outcome(finished), strict=True):
+        assert_same(one, two)
+
+
+def test_a_damaged_checkpoint_falls_back_and_ends_in_the_same_bits(
+    finished: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = config(tmp_path)
+    run_and_signal(run, 10, signal.SIGKILL)
+    newest = max((run.folder / "checkpoints").glob("*.pt"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert train(run)["state"] == "done"
+    assert "falling back to the previous" in caplog.text
+    for one, two in zip(outcome(run), outcome(finished), strict=True):
+        assert_same(one, two)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path: Path) -> None:
+    run = config(tmp_path, "init=kaiming", "optim.lr=1e30", "impl.checkpoint_every=1", "schedule=constant")
+    status = train(run)
+    assert status["state"] == "diverged" and "not finite" in status["reason"]
+    state = checkpoint.load_latest(run.folder / "checkpoints")
+    assert state is not None and state["step"] == status["step"] < STEPS
+    on_disk = json.loads((run.folder / "status.json").read_text())
+    assert on_disk["state"] == "diverged"
+    assert train(run) == on_disk  # a result, not run again
+
+
+def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) -> None:
+    from idinit.data import DATASETS
+
+    loaders = [
+        DATASETS["digits"].build(
+            tmp_path, run.seed, torch.device("cpu"), rank=0, world=1, channels_last=True, **run.options("data")
+        )
+        for run in (config(tmp_path, "init=idinit"), config(tmp_path, "init=kaiming"))
+    ]
+    for step in (0, 5, 11):
+        one, two = (loader.train_batch(step) for loader in loaders)
+        assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
+
+
+def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
+    run = config(tmp_path)
+    with RunFolder(run.folder), pytest.raises(UsageError, match="being trained by another process"):
+        train(run)
+
+
+def test_a_search_run_never_looks_at_the_test_split(tmp_path: Path) -> None:
+    run = config(tmp_path, "phase=tune")
+    train(run)
+    assert {row["split"] for row in read_metrics(run.folder / "metrics.jsonl")} == {"train", "validation"}
+
+
+def test_clipping_bounds_the_update(tmp_path: Path) -> None:
+    rate, norm = 0.5, 1e-3
+    recipe = ["optim.momentum=0", "optim.weight_decay=0", f"optim.lr={rate}", "schedule=constant", "train.epochs=0.25"]
+    run = config(tmp_path, *recipe, f"train.clip_norm={norm}")
+    train(run)
+    state = checkpoint.load_latest(run.folder / "checkpoints")
+    assert state is not None and state["step"] == 1
+    from idinit.data import DATASETS
+    from idinit.training.loop import build
+
+    data = DATASETS["digits"].build(
+        tmp_path, run.seed, torch.device("cpu"), rank=0, world=1, channels_last=True, **run.options("data")
+    )
+    before = build(run, data)[0].state_dict()
+    moved = sum((state["model"][name] - before[name]).square().sum() for name in before)
+    assert moved.sqrt().item() == pytest.approx(rate * norm, rel=1e-3)
+
+
+def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> None:
+    single, double = config(tmp_path / "one", "impl.precision=float32"), config(tmp_path / "two", "impl.precision=float32")
+    train(single)
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    overrides = [*SMALL, "impl.precision=float32", f"paths.runs={double.paths.runs}", f"paths.data={double.paths.data}"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launch, str(script), *overrides], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    (one, rows_one), (two, rows_two) = outcome(single), outcome(double)
+    for name, weight in one["model"].items():
+        assert torch.allclose(weight, two["model"][name], rtol=1e-3, atol=1e-5), name
+    assert [(r["step"], r["split"]) for r in rows_one] == [(r["step"], r["split"]) for r in rows_two]
+    assert [r["loss"] for r in rows_two] == pytest.approx([r["loss"] for r in rows_one], rel=1e-3)
+    assert json.loads((double.folder / "env.json").read_text())["processes"] == 2
+
+
+def test_compiled_runs_share_one_network_and_match_eager(tmp_path: Path) -> None:
+    from idinit.training.compiled import CompiledNetworks
+
+    compiled = CompiledNetworks()
+    for seed in (0, 1):
+        eager = config(tmp_path / "eager", f"seed={seed}", "impl.precision=float32")
+        fast = config(tmp_path / "fast", f"seed={seed}", "impl.precision=float32", "impl.compile=true")
+        train(eager)
+        train(fast, compiled)
+        losses = [[row["loss"] for row in outcome(run)[1]] for run in (eager, fast)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert len(compiled._known) == 1
