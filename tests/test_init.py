@@ -81,9 +81,7 @@ def hadamard_reference(shape, scale="orthonormal"):
     c = 2 ** (-log / 2) if scale == "orthonormal" else 2 ** (-(log - 1) / 2)
     p = 2**log
     w = torch.zeros(shape)
-    w[(slice(None), slice(None), *(k // 2 for k in kernel))] = (
-        torch.eye(out, p) @ (sylvester(p) * c) @ torch.eye(p, inputs)
-    )
+    w[(slice(None), slice(None), *(k // 2 for k in kernel))] = torch.eye(out, p) @ (sylvester(p) * c) @ torch.eye(p, inputs)
     return w
 
 

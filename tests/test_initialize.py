@@ -47,12 +47,8 @@ def test_the_contract():
         ("bias", "0", ""),
     ]
     weight = torch.empty(4, 4, 3, 3)
-    assert torch.equal(
-        model.get_submodule("stage1.0.branch.conv1").weight, idinit.init.identity_(weight, layout="patch")
-    )
-    assert torch.equal(
-        model.get_submodule("stage1.0.branch.conv2").weight, idinit.init.zero_preserving_(weight, eps=1e-6)
-    )
+    assert torch.equal(model.get_submodule("stage1.0.branch.conv1").weight, idinit.init.identity_(weight, layout="patch"))
+    assert torch.equal(model.get_submodule("stage1.0.branch.conv2").weight, idinit.init.zero_preserving_(weight, eps=1e-6))
 
 
 def test_a_foreign_network():
@@ -81,9 +77,7 @@ def test_finding_parts_leaves_the_global_generator_alone():
 
 def test_parts_can_be_overridden():
     model = _resnet()
-    report = idinit.initialize_(
-        model, "idinit", (X,), parts={"stage3.*": "trunk", "stage3.*conv2.weight": "head"}, head="zero"
-    )
+    report = idinit.initialize_(model, "idinit", (X,), parts={"stage3.*": "trunk", "stage3.*conv2.weight": "head"}, head="zero")
     parts = {row.parameter: (row.part, row.rule) for row in report.rows}
     assert parts["stage3.0.branch.conv1.weight"] == ("trunk", "IDI(1), patch")
     assert parts["stage3.0.branch.conv2.weight"] == ("head", "0")
@@ -96,9 +90,7 @@ def test_the_report_is_a_table_of_every_parameter():
     names = [name for name, _ in model.named_parameters()]
     text = str(report)
     assert text.splitlines()[0] == "fixup(stem=he)"
-    cells = [
-        [cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")
-    ]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")]
     assert sorted(row[0] for row in cells) == sorted(names)
     assert ["stage2.0.branch.conv1.weight", "8x4x3x3", "branch", "Kaiming normal, fan-out, x 0.5774", ""] in cells
     note = "added, acts on stage2.0.branch.conv1 and stage2.0.shortcut, lr x 0.1"

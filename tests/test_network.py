@@ -7,7 +7,7 @@ from torch import nn
 from idinit.errors import UsageError
 from idinit.init import identity_
 from idinit.network import Network
-from idinit.parts import Branch, Structure
+from idinit.parts import Branch, Slice, Structure
 
 
 def _network(model, parts, branches=(), **kwargs):
@@ -40,6 +40,16 @@ def test_the_groups_of_a_convolution_are_filled_one_by_one():
     blocks = model[0].weight.detach()[:, :, 1, 1].view(4, 3, 2)
     assert torch.equal(blocks, torch.tensor([[1.0, 0], [0, 1], [1, 0]]).expand(4, 3, 2))
     assert model[0].weight.count_nonzero() == 12
+
+
+def test_the_slices_of_a_packed_matrix_are_filled_one_by_one():
+    model = nn.Sequential(nn.Linear(2, 5))
+    slices = {"0.weight": (Slice(0, 0, 2, "query"), Slice(0, 2, 4, "key"), Slice(0, 4, 5, "value"))}
+    net = _network(model, {"0.weight": "query", "0.bias": "bias"}, slices=slices)
+    shapes = []
+    net.fill("0.weight", "identity", lambda w: (shapes.append(tuple(w.shape)), identity_(w)))
+    assert shapes == [(2, 2), (2, 2), (1, 2)] and tuple(net.weights()[0].shape) == (2, 2)
+    assert torch.equal(model[0].weight, torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1], [1, 0]]))
 
 
 def test_a_transposed_convolution_is_filled_as_out_in():

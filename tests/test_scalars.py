@@ -181,8 +181,7 @@ def test_two_processes_train_as_one(tmp_path):
 def _groups(net, **kwargs):
     names = {parameter: name for name, parameter in net.named_parameters()}
     return [
-        ({names[p] for p in group["params"]}, group["lr"], group["weight_decay"])
-        for group in param_groups(net, 0.1, **kwargs)
+        ({names[p] for p in group["params"]}, group["lr"], group["weight_decay"]) for group in param_groups(net, 0.1, **kwargs)
     ]
 
 

@@ -47,9 +47,7 @@ class Report:
 
     def __str__(self) -> str:
         options = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        table = Table(
-            "parameter", "shape", "part", "rule", "note", title=f"{self.method}({options})", title_justify="left"
-        )
+        table = Table("parameter", "shape", "part", "rule", "note", title=f"{self.method}({options})", title_justify="left")
         for row in self.rows:
             table.add_row(row.parameter, "x".join(map(str, row.shape)), row.part, row.rule, row.note)
         table.caption = f"{len(self.rows)} parameters, {len(self.left_alone)} left alone"
@@ -127,13 +125,9 @@ def initialize_(
     if generator is not None and seed is not None:
         raise UsageError("give either generator or seed, not both")
     if generator is not None and generator.device.type != "cpu":
-        raise UsageError(
-            f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU"
-        )
+        raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
     if any(p.is_meta for p in model.parameters()):
-        raise UsageError(
-            "the model is on the meta device, which holds no values; call model.to_empty(device=...) first"
-        )
+        raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
     generator = generator or torch.Generator().manual_seed(seed or 0)
 
     detach_scalars(model)
@@ -153,16 +147,13 @@ def list_initializers() -> tuple[InitializerInfo, ...]:
     for name in INITIALIZERS:
         entry = INITIALIZERS[name]
         options = tuple(
-            Option(key, formatannotation(field.annotation), field.default)
-            for key, field in entry.options.model_fields.items()
+            Option(key, formatannotation(field.annotation), field.default) for key, field in entry.options.model_fields.items()
         )
         infos.append(InitializerInfo(name, entry.summary, options=options, **entry.facts))
     return tuple(infos)
 
 
-def _structure(
-    model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None
-) -> Structure:
+def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None) -> Structure:
     if isinstance(parts, Structure):
         return parts
     if example_inputs is None:
@@ -179,9 +170,7 @@ def _lacks_branches(structure: Structure) -> str:
 
 def _has_norm(structure: Structure) -> str:
     norm = next((name for name, part in structure.parts.items() if part == "norm"), None)
-    return (
-        f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
-    )
+    return f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
 
 
 def _lacks_end_norm(structure: Structure) -> str:

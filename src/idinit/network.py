@@ -28,8 +28,8 @@ class Weight:
     Attributes:
         name: Name of the parameter.
         part: What it does in the network.
-        shape: Shape of one block, (out, in, *kernel). A grouped convolution is that many small ones side by side, and
-            each is filled on its own.
+        shape: Shape of one block, (out, in, *kernel). A grouped convolution is that many small ones side by side, a
+            packed matrix holds several (query, key and value); each block is filled on its own.
         branch: The residual branch it belongs to, if any.
     """
 
@@ -96,9 +96,13 @@ class Network:
         """
         with torch.no_grad():
             for block in self._blocks(name):
-                scratch = torch.empty(block.shape, dtype=torch.promote_types(block.dtype, torch.float32))
-                init(scratch)
-                block.copy_(scratch)
+                dtype = torch.promote_types(block.dtype, torch.float32)
+                if block.is_contiguous() and block.is_cpu and block.dtype == dtype:
+                    init(block)
+                else:
+                    scratch = torch.empty(block.shape, dtype=dtype)
+                    init(scratch)
+                    block.copy_(scratch)
         self._record(name, rule, note)
 
     def fill_default(self, name: str, note: str = "") -> None:
@@ -149,9 +153,7 @@ class Network:
         attach_scalar(Scalar(kind, value, lr_scale), get(owner), *(get(place) for place in places))
         note = "added" if places == [owner] else f"added, acts on {' and '.join(places)}"
         part = "scale" if kind == "output_scale" else "bias"
-        self._rows[name] = Row(
-            name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else "")
-        )
+        self._rows[name] = Row(name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else ""))
 
     def finish(self, method: str) -> list[Row]:
         """Applies the shared rules to what the method did not mention.
@@ -184,10 +186,11 @@ class Network:
         self._rows[name] = Row(name, tuple(self._parameters[name].shape), part, rule, note)
 
     def _blocks(self, name: str) -> tuple[Tensor, ...]:
-        """Views of a parameter as [out, in, *kernel], one for each group of a convolution."""
+        """Views of a parameter as [out, in, *kernel], one for each slice, or each group of a convolution."""
         value, module = self._parameters[name].detach(), self.model.get_submodule(_owner(name))
         if value.ndim < 3:
-            return (value,)
+            slices = self.structure.slices.get(name, ())
+            return tuple(value.narrow(s.dim, s.start, s.stop - s.start) for s in slices) or (value,)
         blocks = value.chunk(getattr(module, "groups", 1))
         # Transposed convolutions are stored as [in, out, *kernel].
         return tuple(b.transpose(0, 1) for b in blocks) if getattr(module, "transposed", False) else blocks

@@ -99,9 +99,7 @@ def named_scalars(model: nn.Module) -> Iterator[tuple[str, Scalar]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, Scalar))
 
 
-def param_groups(
-    model: nn.Module, lr: float, weight_decay: float = 0.0, decay: Decayed = "all"
-) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, lr: float, weight_decay: float = 0.0, decay: Decayed = "all") -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer, with each scalar's own learning rate.
 
     Scalars are told by their type, not by a name: a classifier's bias keeps the full rate (Fixup's own code slows down

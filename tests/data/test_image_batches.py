@@ -9,7 +9,8 @@ import yaml
 from image_layouts import tiny, write_idx, write_parquet
 from torch import Tensor
 
-from idinit.data import DATASETS, Mixed, load_images
+from idinit.data import DATASETS, Mixed, load_images, split
+from idinit.data.augment import Augmentation, normalize, pad
 from idinit.data.catalog import IMAGE_SETS
 from idinit.errors import UsageError
 from idinit.seeds import generator
@@ -92,6 +93,17 @@ def test_the_order_is_the_documented_permutation(root) -> None:
     assert same(batches.train_batch(3 + 1), (images[order], labels[order]))
 
 
+@pytest.mark.parametrize("step", [0, 4])
+def test_a_batch_is_the_documented_draw_of_its_step(root, step) -> None:
+    data, augmentation = load_images("cifar10", root), Augmentation(padding=4, flip=True, cutout=8)
+    rows = torch.randperm(30, generator=generator(0, "order", step // 3))[step % 3 * 8 :][:8]
+    index = split(data.train_labels, 10, seed=0)[0][rows]
+    draws = augmentation.draw(8, (32, 32), generator(0, "augment", step))
+    pixels = augmentation.pixels(pad(data.train_images, 4), index, draws)
+    images = augmentation.cut(normalize(pixels, torch.tensor(data.mean), torch.tensor(data.std)), draws)
+    assert same(build(root, cutout=8).train_batch(step), (images, data.train_labels[index]))
+
+
 def test_augmentation_changes_images_but_neither_order_nor_labels(root) -> None:
     plain, augmented = build(root, **PLAIN), build(root, crop=4, flip=True, cutout=8)
     for step in range(3):
@@ -150,8 +162,8 @@ def test_processes_share_the_batch_that_one_would_see(root, world, options) -> N
         assert all(part[1].lam == targets.lam for part in parts)
 
 
-def evaluated(batches: Any, split: str) -> tuple[Tensor, Tensor]:
-    pairs = list(batches.evaluation_batches(split))
+def evaluated(batches: Any, name: str) -> tuple[Tensor, Tensor]:
+    pairs = list(batches.evaluation_batches(name))
     assert all(len(images) <= batches.batch_size for images, _ in pairs)
     return torch.cat([images for images, _ in pairs]), torch.cat([labels for _, labels in pairs])
 
@@ -164,11 +176,11 @@ def test_evaluation_sees_every_image_once_unaugmented_and_in_order(root) -> None
     assert torch.equal(labels, data.test_labels)
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_processes_share_an_evaluation(root, split) -> None:
-    images, labels = evaluated(build(root, batch_size=9), split)
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_processes_share_an_evaluation(root, name) -> None:
+    images, labels = evaluated(build(root, batch_size=9), name)
     for rank in range(3):
-        share = evaluated(build(root, batch_size=9, rank=rank, world=3), split)
+        share = evaluated(build(root, batch_size=9, rank=rank, world=3), name)
         assert same(share, (images[rank::3], labels[rank::3]))
 
 

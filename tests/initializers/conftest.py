@@ -60,9 +60,7 @@ def _branches(model: nn.Module) -> tuple[Branch, ...]:
                 )
             )
         elif type(module).__name__ == "ResidualLayers":
-            branches.append(
-                Branch((f"{name}.branch.linear1.weight", f"{name}.branch.linear2.weight"), f"{name}.branch")
-            )
+            branches.append(Branch((f"{name}.branch.linear1.weight", f"{name}.branch.linear2.weight"), f"{name}.branch"))
     return tuple(branches)
 
 

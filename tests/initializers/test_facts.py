@@ -139,9 +139,7 @@ def test_fixup_forward_is_the_published_one(build):
         first, second = (name.removesuffix(".weight") for name in branch.weights)
         stride = 2 if branch.shortcut else 1
         shifted = value + p[f"{first}.input_bias.value"]
-        inner = F.relu(
-            F.conv2d(shifted, p[f"{first}.weight"], stride=stride, padding=1) + p[f"{first}.output_bias.value"]
-        )
+        inner = F.relu(F.conv2d(shifted, p[f"{first}.weight"], stride=stride, padding=1) + p[f"{first}.output_bias.value"])
         outer = F.conv2d(inner + p[f"{second}.input_bias.value"], p[f"{second}.weight"], padding=1)
         outer = p[f"{second}.output_scale.value"] * outer + p[f"{second}.output_bias.value"]
         if branch.shortcut:

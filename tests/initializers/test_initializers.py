@@ -99,9 +99,7 @@ def test_calling_again_or_after_another_method_is_calling_once(method, case):
         initialize_(case.model, other, parts=case.structure)
     initialize_(case.model, method, parts=case.structure)
     again = _state(case.model)
-    assert _same(
-        {n: v for n, v in once.items() if "running" not in n}, {n: v for n, v in again.items() if "running" not in n}
-    )
+    assert _same({n: v for n, v in once.items() if "running" not in n}, {n: v for n, v in again.items() if "running" not in n})
     assert torch.equal(case.model(case.x), output)
 
 

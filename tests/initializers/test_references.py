@@ -273,9 +273,7 @@ def test_equals_reference(method, kind, build):
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ",".join(v))
 def test_options_equal_reference(name, options, build):
     needs = INITIALIZERS[name].facts["needs"]
-    for kind in (
-        ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv")
-    ):
+    for kind in ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv"):
         _check(build(kind), name, options)
 
 

@@ -106,9 +106,7 @@ class Parquet:
 
     def source(self, files: Mapping[str, list[Path]]) -> Source:
         """The tables of ``train`` and ``test`` as a source."""
-        return Source(
-            (*files["train"], *files["test"]), lambda: read_parquet(files, self.image, self.label, self.channels)
-        )
+        return Source((*files["train"], *files["test"]), lambda: read_parquet(files, self.image, self.label, self.channels))
 
 
 def parquet_folder(name: str, tables: Parquet) -> Place:

@@ -44,8 +44,6 @@ def split(labels: Tensor, validation: int, seed: int) -> tuple[Tensor, Tensor]:
         UsageError: If nothing would be left to train on.
     """
     if validation >= len(labels):
-        raise UsageError(
-            f"data.validation={validation} leaves nothing of the {len(labels)} training examples: ask for fewer"
-        )
+        raise UsageError(f"data.validation={validation} leaves nothing of the {len(labels)} training examples: ask for fewer")
     order = stratified_order(labels, seed)
     return order[validation:], order[:validation]

@@ -76,9 +76,11 @@ class Experiment:
         tune = self.grid.tune
         if tune is None or tune.key in self.sweep or any(o.startswith(f"{tune.key}=") for o in self.overrides):
             return []
+        length = {"train.epochs": tune.epochs, "phase": "tune"}
         return [
-            self._run(arm, tune.seed, f"{tune.key}={value}", f"train.epochs={tune.epochs}", "phase=tune")
+            check(_changed(config, {"seed": tune.seed, **length, tune.key: value}))
             for arm in self.grid.arms
+            for config in [self._composed(arm)]
             for value in tune.values
         ]
 
@@ -89,18 +91,23 @@ class Experiment:
             picked: Arm -> value of the search's key; arms without one keep the recipe's.
         """
         tune = self.grid.tune
-        runs = []
-        for seed in self.grid.seeds:
-            for arm in self.grid.arms:
-                found = [f"{tune.key}={picked[arm]}"] if tune is not None and arm in picked else []
-                for values in product(*self.sweep.values()):
-                    swept = [f"{key}={value}" for key, value in zip(self.sweep, values, strict=True)]
-                    runs.append(self._run(arm, seed, *found, *swept))
-        return runs
+        configs = []
+        for arm in self.grid.arms:
+            found = {tune.key: picked[arm]} if tune is not None and arm in picked else {}
+            for values in product(*self.sweep.values()):
+                swept = [f"{key}={value}" for key, value in zip(self.sweep, values, strict=True)]
+                configs.append(_changed(self._composed(arm, *swept), found))
+        return [check(_changed(config, {"seed": seed})) for seed in self.grid.seeds for config in configs]
 
-    def _run(self, arm: str, seed: int, *more: str) -> RunConfig:
-        own = [f"experiment={self.info.name}", *self.grid.arms[arm], f"arm={arm}", f"seed={seed}"]
-        return check(compose([*own, *more, *self.overrides]))
+    def _composed(self, arm: str, *more: str) -> DictConfig:
+        return compose([f"experiment={self.info.name}", *self.grid.arms[arm], f"arm={arm}", *more, *self.overrides])
+
+
+def _changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    changed = config.copy()
+    for key, value in values.items():
+        OmegaConf.update(changed, key, value)
+    return changed
 
 
 def list_experiments() -> list[str]:
