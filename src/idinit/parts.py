@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, cast, get_args
@@ -10,10 +11,11 @@ from typing import Literal, cast, get_args
 from torch import nn
 
 from .analysis.flow import REARRANGEMENTS, Flow, Use
+from .analysis.node import Node
 from .analysis.reading import Lines, Reading
 from .analysis.sums import Region
 from .errors import UsageError, did_you_mean
-from .graph import Inputs, Node, capture
+from .graph import Inputs, capture
 
 Part = Literal[
     "stem",  # first weight(s), from the input to the main path
@@ -74,7 +76,7 @@ class Structure:
     """The parts of a network and its residual branches.
 
     Attributes:
-        parts: Part of every parameter, in the order of ``named_parameters``; that of the first slice where it has several.
+        parts: Part of every parameter, in the order of ``named_parameters``; one of them where it has several.
         branches: The residual branches in the order of their sums.
         shared: Names under which a parameter is also known, where it is tied: first name -> the others.
         unknown: Parameters whose part could not be told, with the reason.
@@ -93,9 +95,7 @@ def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
     return find_structure(model, example_inputs).parts
 
 
-def find_structure(
-    model: nn.Module, example_inputs: Inputs, *, overrides: Mapping[str, Part] | None = None
-) -> Structure:
+def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mapping[str, Part] | None = None) -> Structure:
     """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
 
     A *residual sum* adds values that share an ancestor; the side with the fewest weights is the shortcut, the others are
@@ -119,6 +119,9 @@ def find_structure(
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     chosen = _overridden(sizes, overrides or {})
     reading = Reading(Flow(capture(model, example_inputs)), sizes)
+    if reading.idle:
+        with suppress(UsageError):  # e.g. BatchNorm of a single value
+            reading.complete(Reading(Flow(capture(model, example_inputs, training=True)), sizes))
     parts = cast(dict[str, Part], reading.parts) | chosen
     branches = (_branch(reading, side) for side in reading.sides if side.kind == "branch")
     return Structure(
@@ -144,14 +147,14 @@ def _overridden(names: Mapping[str, object], overrides: Mapping[str, Part]) -> d
 
 def _branch(reading: Reading, side: Region) -> Branch | None:
     own = reading.own(side)
-    if not own or own[-1] not in side.ends:  # the ends are those of branches inside it, or there is none
+    if not own or own[-1] not in side.ends or side.other is None:  # its ends are those of branches inside it, or none
         return None
-    flow, shortcut = reading.flow, side.other
+    flow = reading.flow
     norm = next((node.scope[-1][1] for node in side.norms if node.scope), None)
     return Branch(
         weights=tuple(dict.fromkeys(use.parameter for use in own)),
         output=_module(flow, side.operand, side.sum, own),
-        shortcut=None if flow.depends(side.operand, shortcut) else _module(flow, shortcut, side.sum, []),
+        shortcut=None if flow.depends(side.operand, side.other) else _module(flow, side.other, side.sum, []),
         end_norm=norm,
     )
 

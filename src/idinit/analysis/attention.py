@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..graph import Node
 from .flow import NORMS, PRODUCTS, REARRANGEMENTS, Flow
+from .node import Node
 
 FUSED = "scaled_dot_product_attention"
 # What may stand between queries' product with keys, the softmax, and the product with the values.
 _ELEMENTWISE = {
-    "add", "sub", "mul", "div", "rsub", "neg", "exp", "tanh", "clamp", "clamp_min", "clamp_max", "masked_fill", "where", "gather",
-    "sigmoid", "nan_to_num", "maximum", "minimum", "bernoulli", "cat", "constant_pad_nd", "pad", "index_put", "write", "log",
+    "add", "sub", "mul", "div", "rsub", "neg", "exp", "log", "tanh", "sigmoid", "clamp", "clamp_min", "clamp_max", "maximum",
+    "minimum", "where", "masked_fill", "nan_to_num", "gather", "cat", "pad", "constant_pad_nd", "index_put", "write", "copy",
 }  # fmt: skip
 
 
@@ -21,28 +21,32 @@ class Attention:
     """One attention.
 
     Attributes:
-        operands: What enters it as ``query``, ``key`` and ``value``.
-        inside: Indices of the nodes that hold scores or what they are made of.
+        operands: What enters it as ``query``, ``key`` and ``value``, and products with learned tables of positions.
+        inside: Indices of the nodes that hold scores or probabilities, or what they are made of.
+        products: Indices of the nodes that multiply probabilities with values.
     """
 
-    operands: list[tuple[str, Node]]
+    operands: list[tuple[str, Node]] = field(default_factory=list)
     inside: set[int] = field(default_factory=set)
+    products: set[int] = field(default_factory=set)
 
 
 def find_attention(flow: Flow) -> Iterator[Attention]:
     """Finds every attention, and tells the flow that the probabilities are coefficients of the values."""
     for node in flow.nodes:
         if node.op == FUSED:
-            names = [name for name in ("query", "key", "value") if flow.active[node.arguments[name].index]]
-            mask = node.arguments.get("attn_mask")
-            inside = _scores(flow, mask)[0] if isinstance(mask, Node) else set()
-            yield Attention([(name, node.arguments[name]) for name in names], inside)
+            attention = Attention([(name, node.arguments[name]) for name in ("query", "key", "value")])
+            attention.operands = [(name, n) for name, n in attention.operands if flow.active[n.index]]
+            if isinstance(mask := node.arguments.get("attn_mask"), Node):
+                _add_scores(flow, mask, attention)
+            yield attention
         elif node.op in ("softmax", "_softmax") and flow.active[node.index]:
-            inside, products = _scores(flow, node.inputs[0])
-            operands = [(name, n) for p, names in products for name, n in zip(names, _factors(flow, p), strict=True)]
-            for reader, probabilities in _readers(flow, node) if products else ():
-                flow.coefficients[reader.index] = probabilities
-                yield Attention([*operands, *(("value", n) for n in _factors(flow, reader) if n is not probabilities)], inside)
+            attention = Attention()
+            _add_scores(flow, node.inputs[0], attention)
+            _add_values(flow, node, attention)
+            # Without a product of queries and keys, the probabilities are an ordinary gate.
+            if attention.products and any(name == "query" for name, _ in attention.operands):
+                yield attention
 
 
 def _factors(flow: Flow, product: Node) -> list[Node]:
@@ -50,45 +54,46 @@ def _factors(flow: Flow, product: Node) -> list[Node]:
     return [n for n in flow.operands(product) if n is not added]
 
 
-def _scores(flow: Flow, logits: Node) -> tuple[set[int], list[tuple[Node, tuple[str, str]]]]:
-    """What the scores are made of, back to the products of two values, each with what its factors are.
+def _add_scores(flow: Flow, logits: Node, attention: Attention) -> None:
+    """Goes back to the products of queries and keys that the scores are made of.
 
     The softmax runs over the last dimension, which is the keys': the product's second factor, unless it is transposed.
     """
-    inside: set[int] = set()
-    products = []
     queue = [(logits, ("query", "key"))]
     while queue:
         node, names = queue.pop()
-        if node.index in inside:
+        if node.index in attention.inside:
             continue
-        if node.op in PRODUCTS and len(_factors(flow, node)) == 2:
-            products.append((node, names))
+        if node.op in PRODUCTS and len(factors := _factors(flow, node)) < 3:
+            attention.operands += zip(names, factors, strict=True) if len(factors) == 2 else [("position", node)]
         elif node.op in _ELEMENTWISE | REARRANGEMENTS or _mixes_heads(node):
-            if node.op == "transpose" and {node.arguments[d] % len(node.shape) - len(node.shape) for d in ("dim0", "dim1")} == {-1, -2}:
-                names = names[::-1]
-            queue += [(n, names) for n in flow.operands(node)]
+            queue += [(n, names[::-1] if _swaps_last(node) else names) for n in flow.operands(node)]
         else:
             continue
-        inside.add(node.index)
-    return inside, products
+        attention.inside.add(node.index)
 
 
-def _readers(flow: Flow, softmax: Node) -> Iterator[tuple[Node, Node]]:
-    """The products of the probabilities with values, and what of the probabilities enters each."""
-    seen = set()
+def _add_values(flow: Flow, softmax: Node, attention: Attention) -> None:
+    """Goes on from the probabilities to their products with values."""
     queue = [(softmax, user) for user in softmax.users]
     while queue:
         source, node = queue.pop()
-        if node.index in seen:
+        if node.index in attention.inside or node.index in attention.products:
             continue
-        seen.add(node.index)
         if node.op in PRODUCTS and len(_factors(flow, node)) == 2:
-            yield node, source
+            attention.products.add(node.index)
+            attention.operands += [("value", n) for n in _factors(flow, node) if n is not source]
+            flow.coefficients[node.index] = source
         elif node.op in _ELEMENTWISE | REARRANGEMENTS | NORMS or _mixes_heads(node):
             queue += [(node, user) for user in node.users]
+            attention.inside.add(node.index)
 
 
 def _mixes_heads(node: Node) -> bool:
     """Whether a map acts on the heads of scores, which have at least three dimensions (talking heads)."""
     return "weight" in node.arguments and node.op not in NORMS and len(node.shape) >= 3 and node.shape[-1] <= 64
+
+
+def _swaps_last(node: Node) -> bool:
+    last = {len(node.shape) - 1, len(node.shape) - 2}
+    return node.op == "transpose" and {node.arguments[dim] % len(node.shape) for dim in ("dim0", "dim1")} == last

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from ..graph import Graph, Node
+from torch import Tensor
+
+from .node import Graph, Node
 
 NORMS = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "_fused_rms_norm", "native_batch_norm",
@@ -18,16 +20,18 @@ NORMS = {
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
 LOOKUPS = {"embedding", "embedding_bag"}
 PRODUCTS = {"mm", "matmul", "bmm", "baddbmm", "addbmm", "addmm", "addmv", "mv", "einsum", "bilinear"}
-SUMS = {"add", "sub"}
-# Each element of the result is an element of the operand, or zero.
-REARRANGEMENTS = {
-    "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "squeeze",
-    "unsqueeze", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
-    "getitem", "expand", "expand_as", "view_as", "reshape_as", "repeat", "repeat_interleave", "tile", "roll", "flip",
-    "index", "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle", "contiguous", "clone", "to",
-    "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout", "_unsafe_view",
+SUMS = {"add", "sub", "addcmul"}
+# Each element of the result is an element of the operand, at the same place or moved, or zero.
+SAME = {
+    "contiguous", "clone", "to", "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout",
+    "lift_fresh_copy",
 }  # fmt: skip
-SAME = {"contiguous", "clone", "to", "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout"}
+REARRANGEMENTS = SAME | {
+    "view", "view_as", "_unsafe_view", "reshape", "reshape_as", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T",
+    "mT", "movedim", "swapaxes", "squeeze", "unsqueeze", "expand", "expand_as", "repeat", "repeat_interleave", "tile", "roll",
+    "flip", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
+    "getitem", "index", "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle",
+}  # fmt: skip
 SHAPE_ONLY = {
     "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full",
     "new_empty", "sym_size", "sym_numel", "size",
@@ -88,7 +92,12 @@ class Flow:
 
     def depends(self, node: Node, source: Node) -> bool:
         """Whether a value is differentiably computed from another, or is it."""
-        return bool(self.ancestors[node.index] >> source.index & 1)
+        is_token = not self.active[source.index] and self.ancestors[node.index] & self._made_of[source.index]
+        return bool(is_token or self.ancestors[node.index] >> source.index & 1)
+
+    def origins(self, node: Node) -> int:
+        """The ancestors of a value; of a learned token, the parameters it is made of."""
+        return self.ancestors[node.index] if self.active[node.index] else self._made_of[node.index]
 
     def operands(self, node: Node) -> list[Node]:
         """The inputs that depend on the model's input and can carry a gradient."""
@@ -142,15 +151,16 @@ class Flow:
             self.coefficients[node.index] = a
         elif prod(a.shape) != prod(b.shape):
             self.coefficients[node.index] = min(a, b, key=lambda n: prod(n.shape))
-        elif self._gate_rank(a) != self._gate_rank(b):
-            self.coefficients[node.index] = max(a, b, key=self._gate_rank)
+        elif (rank := self._gate_rank(a, b)) != (other := self._gate_rank(b, a)):
+            self.coefficients[node.index] = a if rank > other else b
 
-    def _gate_rank(self, node: Node) -> int:
+    def _gate_rank(self, node: Node, factor: Node) -> int:
         while (node.op in REARRANGEMENTS or node.op in ("add", "sub", "rsub", "mul", "div")) and len(self.operands(node)) == 1:
             node = self.operands(node)[0]
-        if node.op == "mul" and node.index in self.coefficients:  # x * sigmoid(x) is an activation function as well
-            return 1
-        return GATE_RANK.get(node.op, 0)
+        if self.depends(factor, node):  # an activation function that the other factor has gone through as well
+            return 0
+        is_activation = node.op == "mul" and node.index in self.coefficients  # e.g. x * sigmoid(x)
+        return 1 if is_activation else GATE_RANK.get(node.op, 0)
 
     def _counts(self, indices: Node) -> bool:
         """Whether indices say where something is, and not what it is: they are counted up, or constants that vary."""
@@ -160,10 +170,10 @@ class Flow:
             if node.index in seen:
                 continue
             seen.add(node.index)
-            if node.op in ("arange", "cumsum") or (node.op == "constant" and not node.value.is_meta and len(node.value.unique()) > 1):
+            if node.op in ("arange", "cumsum") or (node.op == "constant" and _varies(node.value)):
                 return True
             moved = [node.arguments["self"]] if node.op in ("gather", "index", "index_select") else node.inputs
-            queue += [n for n in moved if not n.is_float]
+            queue += [n for n in moved if not self.ancestors[n.index]]
         return False
 
     def _role(self, node: Node, operand: Node) -> str:
@@ -184,7 +194,7 @@ class Flow:
             other = next((n for n in node.inputs if n is not operand), operand)
             if prod(operand.shape) > 1 and _is_normalized(other):
                 return "norm"
-            if op in SUMS:
+            if op in SUMS and not argument.startswith("tensor"):  # addcmul multiplies its tensor1 and tensor2
                 return "position" if sum(size > 1 for size in operand.shape) > 1 else "bias"
             return "scale"
         if op == "scaled_dot_product_attention":
@@ -207,9 +217,12 @@ class Flow:
             seen.add(node.index)
             if node.op == "parameter":
                 yield node.name, role
-                continue
             learned = [n for n in node.inputs if self._made_of[n.index]]
             largest = max((prod(n.shape) for n in learned), default=0)
+            if node.op in NORMS:
+                affine = [n for n in learned if n is not node.inputs[0]]
+                queue += [(node.inputs[0], role), *((n, "norm") for n in affine)]
+                continue
             is_alike = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
             queue += [(n, role if is_alike or prod(n.shape) == largest else "scale") for n in learned]
 
@@ -225,3 +238,7 @@ def _is_normalized(node: Node) -> bool:
     near = [node.inputs[1], *node.inputs[1].inputs]
     near += [n for m in near[1:] for n in m.inputs]
     return any(n.op in ("rsqrt", "sqrt", "std", "var", "linalg_vector_norm", "norm") for n in near)
+
+
+def _varies(constant: Tensor) -> bool:
+    return not constant.is_meta and constant.numel() > 1 and bool((constant != constant.flatten()[0]).any())

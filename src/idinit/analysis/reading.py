@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..graph import Node
 from .attention import find_attention
 from .flow import Flow, Use
+from .node import Node
 from .slices import rows
-from .sums import Region, find_gates, find_loops, find_sides
+from .sums import Region, find_forks, find_gates, find_loops, find_sides
 from .walk import walk_back
 
-# Of a parameter with several uses, the part that comes first here holds: a tied embedding is an embedding and no head.
+# Of a parameter with several parts, the one that comes first here stands for it: a tied embedding is no head.
 _PRIORITY = (
     *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
     *("stem", "head", "norm", "bias", "scale", ""),
@@ -28,13 +28,17 @@ class Reading:
         parts: The part of each parameter that could be told.
         lines: Of parameters with several parts side by side, the part of each index of a dimension: (dim, index) -> part.
         unknown: The other parameters, with the reason.
+        idle: Those of them that take no part in the forward pass.
     """
 
     def __init__(self, flow: Flow, sizes: Mapping[str, int]) -> None:
         self.flow = flow
         self._loops = find_loops(flow)
+        self._joins, self._on_paths = find_forks(flow)
         attentions = list(find_attention(flow))
-        regions = [*find_sides(flow, sizes, set().union(*(a.inside for a in attentions))), *find_gates(flow)]
+        self._inside = {index for attention in attentions for index in attention.inside}
+        products = {index for attention in attentions for index in attention.products}
+        regions = [*find_sides(flow, sizes, self._inside), *find_gates(flow, products)]
         regions = [region for region in regions if not self._loops & {use.parameter for use in region.uses}]
         self.sides = sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index)
         self._innermost = {id(u): r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for u in r.uses}
@@ -46,21 +50,32 @@ class Reading:
             self._tap_packed(gate, flow.values(flow.nodes[index]))
         self.parts: dict[str, str] = {}
         self.lines: dict[str, Lines] = {}
-        self.unknown = dict.fromkeys(sizes, "takes no part in the forward pass")
+        self.unknown: dict[str, str] = {}
         self._read(sizes)
+        self.idle = sizes.keys() - {use.parameter for use in flow.uses}
+        self.unknown |= dict.fromkeys(sorted(self.idle), "takes no part in the forward pass")
 
     def own(self, side: Region) -> list[Use]:
         """The maps of a side through which its values flow and that are in no region inside it; the ends come last."""
         own = [use for use in side.uses if self._innermost[id(use)] is side and self._carries(use)]
         return sorted(own, key=lambda use: use in side.ends)
 
+    def complete(self, training: Reading) -> None:
+        """Adds what only a forward pass in training mode tells: the parts of parameters that are idle in this one."""
+        for name in self.idle - training.idle:
+            del self.unknown[name]
+            for mine, other in ((self.parts, training.parts), (self.lines, training.lines), (self.unknown, training.unknown)):
+                mine.update({name: other[name]} if name in other else {})
+
     def _tap(self, operands: list[tuple[str, Node]]) -> None:
         """Notes which maps make the operands of an attention."""
         stop = frozenset(side.sum.index for side in self.sides)
         found = [(use, part, n) for part, n in operands for use in walk_back(self.flow, n, stop).maps]
+        makers = {use.node for use, part, _ in found if part != "position"}
         for use, part, operand in found:
             # Where an operand is not made by a map of its own, the nearest one is behind those of the other operands.
-            if use.role == "weight" and not any(self.flow.depends(u.node, use.node) for u, _, _ in found if u.node is not use.node):
+            is_behind = any(self.flow.depends(other, use.node) for other in makers if other is not use.node)
+            if use.role == "weight" and not is_behind:
                 self._taps.setdefault(id(use), []).append((part, operand))
 
     def _tap_packed(self, gate: Node, values: list[Node]) -> None:
@@ -77,7 +92,7 @@ class Reading:
             name = use.parameter
             taps = [(self._part(use, part), operand) for part, operand in self._taps.get(id(use), [("", use.node)])]
             parts = {part for part, _ in taps}
-            if id(use) in self._taps and (len(parts) > 1 or use.operand.op != "parameter"):
+            if len(parts) > 1 or (parts & {"query", "key", "value"} and use.operand.op != "parameter"):
                 try:
                     self.lines.setdefault(name, {}).update(self._lines(use, taps))
                 except LookupError:
@@ -88,7 +103,9 @@ class Reading:
             found[name] |= parts
         self.lines = {name: lines for name, lines in self.lines.items() if len(set(lines.values())) > 1}
         self.parts = {n: min(p, key=_PRIORITY.index) for n, p in found.items() if p and p != {""} and "several" not in p}
-        self.parts |= {name: lines[min(lines)] for name, lines in self.lines.items() if name in self.parts}
+        self.parts |= {
+            name: min(lines.values(), key=_PRIORITY.index) for name, lines in self.lines.items() if name in self.parts
+        }
         self.unknown = {name: reason for name, reason in self.unknown.items() if name not in self.parts}
 
     def _lines(self, use: Use, taps: list[tuple[str, Node]]) -> Lines:
@@ -101,7 +118,9 @@ class Reading:
         return lines
 
     def _carries(self, use: Use) -> bool:
-        """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
+        """Whether values flow through a map: not through one that only makes queries, keys, scores, gates or positions."""
+        if use.node.index in self._inside:
+            return False
         parts = {self._part(use, tapped) for tapped, _ in self._taps.get(id(use), [("", use.node)])}
         return not parts <= {"query", "key", "gate", "position"}
 
@@ -123,11 +142,11 @@ class Reading:
 
     def _part_on_main_path(self, use: Use) -> str:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
-        if not any(flow.ancestors[other.node.index] & bit for other in self.flow.maps if other.node is not use.node):
+        if not any(flow.ancestors[other.node.index] & bit for other in flow.maps if other.node is not use.node):
             return "head"
-        if any(ancestors >> side.sum.index & 1 for side in self.sides):
+        if ancestors & self._joins or self._on_paths & bit:
             return "trunk"
         if any(flow.ancestors[side.sum.index] & bit for side in self.sides):
             return "stem"
-        earlier = [u for u in flow.uses if (u.role in ("weight", "recurrent", "embedding")) and u.node is not use.node]
+        earlier = [u for u in flow.uses if u.role in ("weight", "recurrent", "embedding") and u.node is not use.node]
         return "trunk" if any(ancestors >> u.node.index & 1 for u in earlier) else "stem"

@@ -10,8 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..graph import Node
 from .flow import REARRANGEMENTS, SAME, Flow, Use
+from .node import Node
+
+_POOLS = {
+    *("amax", "mean", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"),
+}
 
 
 def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
@@ -33,16 +38,18 @@ def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
     arrived = _labels(operand, use.node, _numbered(use.node.shape, of_output, count))
     if arrived is None:
         raise LookupError(use.parameter)
-    channels = (arrived.unique() - 1).tolist()
+    seen = torch.zeros(count + 1, dtype=torch.bool)
+    seen[arrived.flatten()] = True
+    channels = seen[1:].nonzero().flatten().tolist()
     parameter = next(n for n in flow.nodes if n.name == use.parameter and n.op == "parameter")
     if parameter is use.operand:
-        return of_weight % len(parameter.shape), [c for c in channels if c >= 0]
+        return of_weight % len(parameter.shape), channels
     for dim in range(len(parameter.shape)):  # a weight that is cut out of the parameter
         cut = _labels(use.operand, parameter, _numbered(parameter.shape, dim, parameter.shape[dim]))
         if cut is not None:
             lines = cut.movedim(of_weight, 0).flatten(1)
             if bool((lines == lines[:, :1]).all()):
-                return dim, sorted({int(lines[c, 0]) - 1 for c in channels if c >= 0} - {-1})
+                return dim, sorted({int(lines[c, 0]) - 1 for c in channels} - {-1})
     raise LookupError(use.parameter)
 
 
@@ -82,15 +89,31 @@ def _labels(node: Node, source: Node, numbered: Tensor) -> Tensor | None:
         if node.op == "cat":
             return torch.cat([_or_zeros(visit(n), n) for n in node.arguments["tensors"]], node.arguments.get("dim", 0))
         if node.op in REARRANGEMENTS and node.op not in SAME:
-            if node.op == "getitem":
-                return labels[node.arguments["1"]]
-            if node.op in ("view", "_unsafe_view"):  # the labels are not laid out in memory as the values are
-                return labels.reshape(node.arguments["size"])
-            return node.call(**{k: labels if v is first else _concrete(v) for k, v in node.arguments.items()})
+            return _rearranged(node, labels) if first is node.inputs[0] else None
+        if node.op in _POOLS:
+            return _pooled(node, labels)
         is_elementwise = isinstance(labels, Tensor) and _fits(labels.shape, node.shape)
         return labels.expand(node.shape) if is_elementwise else None
 
     return visit(node)
+
+
+def _rearranged(node: Node, labels: Any) -> Any:
+    if node.op == "getitem":
+        return labels[node.arguments["1"]]
+    if node.op in ("view", "view_as", "_unsafe_view", "reshape_as"):  # labels are not laid out in memory as values are
+        return labels.reshape(node.shape)
+    if node.op == "expand_as":
+        return labels.expand(node.shape)
+    first = node.inputs[0]
+    return node.call(**{name: labels if value is first else _concrete(value) for name, value in node.arguments.items()})
+
+
+def _pooled(node: Node, labels: Tensor) -> Tensor | None:
+    """Labels after pooling; None where it mixes rows with different numbers."""
+    first = node.inputs[0]
+    pooled = node.call(**{k: labels.float() if v is first else _concrete(v) for k, v in node.arguments.items()})
+    return pooled.int() if bool((pooled == pooled.round()).all()) else None
 
 
 def _or_zeros(labels: Tensor | None, node: Node) -> Tensor:

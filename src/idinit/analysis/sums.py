@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..graph import Node
 from .flow import SAME, SUMS, Flow, Use
+from .node import Node
 from .walk import walk_back
 
 
@@ -33,17 +33,26 @@ class Region:
     norms: list[Node] = field(default_factory=list)
 
 
-def find_gates(flow: Flow) -> Iterator[Region]:
-    """What makes the coefficients that are multiplied into values, e.g. the two layers of squeeze-excite."""
+def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
+    """What makes the coefficients that are multiplied into values, e.g. the two layers of squeeze-excite.
+
+    Args:
+        flow: The graph.
+        attentions: Products of attention's probabilities with values, which are no gates.
+    """
     for index, gate in flow.coefficients.items():
+        if index in attentions:
+            continue
         node = flow.nodes[index]
         values = flow.values(node)
-        uses = _between(flow, gate, values) or [u for u in walk_back(flow, gate).maps if not any(flow.depends(v, u.node) for v in values)]
+        uses = _between(flow, gate, values)
+        if not uses:  # made of something else than the values: its last maps
+            uses = [use for use in walk_back(flow, gate).maps if not any(flow.depends(value, use.node) for value in values)]
         if uses:
             yield Region("gate", uses, gate, node)
 
 
-def find_sides(flow: Flow, sizes: dict[str, int], excluded: set[int]) -> Iterator[Region]:
+def find_sides(flow: Flow, sizes: dict[str, int], scores: set[int]) -> Iterator[Region]:
     """The sides of every residual sum.
 
     A residual sum adds values that have an ancestor in common. The side with the fewest weights is the shortcut, the
@@ -52,11 +61,11 @@ def find_sides(flow: Flow, sizes: dict[str, int], excluded: set[int]) -> Iterato
     Args:
         flow: The graph.
         sizes: Number of elements of each parameter, which decides between sides with equally many weights.
-        excluded: Sums inside attention's scores.
+        scores: Nodes inside attentions, whose sums are none of ours.
     """
     inner = set()
     for node in reversed(flow.nodes):
-        if node.op not in SUMS or node.index in inner or node.index in excluded:
+        if node.op not in SUMS or node.index in inner or node.index in scores:
             continue
         terms = _terms(flow, node, inner)
         if len(terms) < 2:
@@ -73,6 +82,23 @@ def find_sides(flow: Flow, sizes: dict[str, int], excluded: set[int]) -> Iterato
                 walk = walk_back(flow, term)
                 ends = [use for use in walk.maps if use in uses and walk.is_plain]
                 yield Region("branch", uses, term, node, terms[least], ends, walk.norms)
+
+
+def find_forks(flow: Flow) -> tuple[int, int]:
+    """Where paths with maps of their own run side by side, to be added or concatenated.
+
+    Returns:
+        The set of nodes where such paths join, and the set of the maps on them.
+    """
+    joins = on_paths = 0
+    for node in flow.nodes:
+        operands = flow.operands(node)
+        if node.op in SUMS | {"cat"} and len(operands) > 1:
+            for operand in operands:
+                for use in _between(flow, operand, [other for other in operands if other is not operand]):
+                    joins |= 1 << node.index
+                    on_paths |= 1 << use.node.index
+    return joins, on_paths
 
 
 def find_loops(flow: Flow) -> set[str]:
@@ -97,24 +123,30 @@ def _is_fed(flow: Flow, steps: list[Node]) -> bool:
 
 
 def _terms(flow: Flow, node: Node, inner: set[int]) -> list[Node]:
-    """The addends of a sum of several; the sums inside it that nothing else reads are noted as inner."""
+    """The addends of a sum of several; the sums inside it that nothing else reads are noted as inner.
+
+    A learned token is an addend where the others are made of it.
+    """
     terms = []
-    for operand in flow.operands(node):
+    for operand in node.inputs:
         while operand.op in SAME and len(operand.users) == 1:
             operand = operand.inputs[0]
         if operand.op in SUMS and len(operand.users) == 1 and len(flow.operands(operand)) > 1:
             inner.add(operand.index)
             terms += _terms(flow, operand, inner)
-        else:
+        elif operand.is_float and flow.origins(operand):
             terms.append(operand)
-    return terms
+    made_of = 0
+    for term in terms:
+        made_of |= flow.ancestors[term.index]
+    return [term for term in terms if flow.active[term.index] or flow.origins(term) & made_of]
 
 
 def _between(flow: Flow, end: Node, others: list[Node]) -> list[Use]:
     """The maps on the way from what a value shares with others to the value."""
     rest = 0
     for other in others:
-        rest |= flow.ancestors[other.index]
-    common = flow.ancestors[end.index] & rest
-    own = flow.ancestors[end.index] & ~rest
+        rest |= flow.origins(other)
+    common = flow.origins(end) & rest
+    own = flow.origins(end) & ~rest
     return [u for u in flow.maps if own >> u.node.index & 1 and flow.ancestors[u.node.index] & common]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..graph import Node
 from .flow import NORMS, PRODUCTS, Flow, Use
+from .node import Node
 
 
 @dataclass

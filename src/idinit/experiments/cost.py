@@ -32,7 +32,7 @@ def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequenc
     searches = sum(config.phase == "tune" for config in runs)
     tuned = f" and {searches} short ones that pick the recipe" if searches else ""
     left = f"{len(missing)} to do, about {duration(estimate(missing))}" if missing else "all done"
-    console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", markup=False)
+    console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
 
 
 def plan(overrides: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from ..training.run_folder import FINISHED, read_metrics
 from .statistics import THRESHOLDS, first_epoch
 
 SPLITS = ("train", "validation", "test")
+METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
 TRAIN_ROWS = 200  # at most so many rows of the train curve are kept of a run; evaluations are all kept
 
 _LOCAL = ("paths", "wandb", "launcher")  # where and how it was run, not what: left out of the archived config
@@ -54,7 +55,8 @@ def read_run(folder: Path) -> RunRecord | None:
             return None
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         environment = _without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
-        metrics = pd.DataFrame(read_metrics(folder / "metrics.jsonl"))
+        # A run that diverges at once has no rows, but the columns all the same.
+        metrics = pd.DataFrame(read_metrics(folder / "metrics.jsonl"), columns=METRICS)
         return RunRecord(_row(status, config, metrics, environment), _curve(status["hash"], metrics), environment)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error).replace(f"{folder}/", "").splitlines()[0]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch import Tensor, nn
 
 Signature = tuple[Any, ...]
@@ -15,6 +16,8 @@ class CompiledNetworks:
     """Networks that were compiled in this process, by their structure."""
 
     def __init__(self) -> None:
+        # Networks of several structures run through the same forward methods; past its limit Dynamo would not compile them.
+        torch._dynamo.config.recompile_limit = 256
         self._known: dict[Signature, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {}
 
     def adopt(self, model: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
