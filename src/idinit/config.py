@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,11 +21,10 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from .data import DATASETS
 from .errors import UsageError, did_you_mean, explain
@@ -109,16 +109,6 @@ class RunConfig(_Strict):
     wandb: WandbConfig
     paths: PathsConfig
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_registries(cls, values: dict[str, Any]) -> dict[str, Any]:
-        checked = dict(values)
-        for group, registry in GROUPS.items():
-            options = dict(values.get(group) or {})
-            name = options.pop("name", None)
-            checked[group] = {"name": name, **registry.check(str(name), options)}
-        return checked
-
     @property
     def hash(self) -> str:
         """Eight hexadecimal digits that name the run: of all that changes its outcome."""
@@ -150,19 +140,36 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: Naming each unknown key, unknown name and value out of range.
     """
-    try:
-        values = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"config: {str(error).splitlines()[0]}") from None
-    assert isinstance(values, dict)
-    settings = {str(k): v for k, v in values.items() if k not in ("grid", "budgets")}
+    values = resolve(config) if isinstance(config, DictConfig) else config
+    settings = {key: value for key, value in values.items() if key not in ("grid", "budgets")}
     experiment = settings.get("experiment")
     settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
+    for group, registry in GROUPS.items():
+        options = dict(settings.get(group) or {})
+        name = str(options.pop("name", None))
+        settings[group] = {"name": name, **registry.check(name, options)}
     try:
         return RunConfig(**settings)
     except ValidationError as error:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain values, its interpolations filled in.
+
+    Raises:
+        UsageError: If one leads nowhere, as for a budget that the experiment does not have.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        budgets = config.get("budgets") or {}
+        if budgets and config.budget not in budgets:
+            raise UsageError(f"unknown budget '{config.budget}': {did_you_mean(config.budget, map(str, budgets))}") from None
+        raise UsageError(f"config: {str(error).splitlines()[0]}") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def register_choices() -> None:
@@ -199,29 +206,35 @@ def _compose(overrides: tuple[str, ...]) -> DictConfig:
         return hydra_compose("train", overrides=list(overrides))
 
 
+def literal_paths(overrides: Sequence[str]) -> list[str]:
+    """Overrides with the values of ``paths.`` in quotes, unless they are: Hydra reads commas, brackets and quotes as its own."""
+    plain = re.compile(r"(paths\.\w+)=(?!(['\"]).*\2$)(.+)")
+    return [
+        "{}='{}'".format(found[1], found[3].replace("'", r"\'")) if (found := plain.fullmatch(text)) else text
+        for text in overrides
+    ]
+
+
 def usage_error(error: HydraException, overrides: Sequence[str]) -> UsageError:
     """Hydra's complaint about an override as one line with the nearest valid names."""
+    message = str(error) or str(error.__cause__)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         return UsageError(f"unknown {group} '{name}': {did_you_mean(name, error.options)}")
-    if isinstance(error, ConfigCompositionException) and (key := _unknown_key(overrides)):
-        parent, _, leaf = key.rpartition(".")
-        return UsageError(f"unknown key '{key}': {did_you_mean(leaf, _keys_of(parent))}")
-    return UsageError(str(error).splitlines()[0])
+    if isinstance(error, OverrideParseException):
+        return UsageError(f"cannot read '{error.override}': say key=value, and key=\"'value'\" if it has special characters")
+    if found := re.match(r"Could not override '(.+?)'", message):
+        parent, _, leaf = found[1].rpartition(".")
+        return UsageError(f"unknown key '{found[1]}': {did_you_mean(leaf, _keys_of(parent, overrides))}")
+    if found := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", message):
+        return UsageError(f"'{found[1]}' has several values, and one run takes one: choose, or give scripts/train.py -m")
+    return UsageError(message.splitlines()[0])
 
 
-def _unknown_key(overrides: Sequence[str]) -> str | None:
-    """The first plain override whose key is not in the configuration."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        parent, _, leaf = key.rpartition(".")
-        if not override.is_add() and leaf not in _keys_of(parent):
-            return key
-    return None
-
-
-def _keys_of(node: str) -> list[str]:
-    config = _compose(())
+def _keys_of(node: str, overrides: Sequence[str]) -> set[str]:
+    """The keys below a node, with the groups' entries that some overrides choose."""
+    choice = re.compile(rf"(experiment|{'|'.join(GROUPS)})=[\w.-]+")
+    config = _compose(tuple(text for text in overrides if choice.fullmatch(text)))
     found = OmegaConf.select(config, node) if node else config
     groups = [path.name for path in CONFIG_DIR.iterdir() if path.is_dir()] if not node else []
-    return [str(key) for key in found] + groups if isinstance(found, DictConfig) else []
+    return {*map(str, found), *groups} if isinstance(found, DictConfig) else set()

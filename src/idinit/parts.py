@@ -146,16 +146,15 @@ def _overridden(names: Mapping[str, object], overrides: Mapping[str, Part]) -> d
 
 
 def _branch(reading: Reading, side: Region) -> Branch | None:
-    own = reading.own(side)
-    if not own or own[-1] not in side.ends or side.other is None:  # its ends are those of branches inside it, or none
+    own, shortcut = reading.own(side), side.shortcut
+    if shortcut is None or not own or own[-1] not in side.ends:  # its ends are those of branches inside it, or it has none
         return None
-    flow = reading.flow
-    norm = next((node.scope[-1][1] for node in side.norms if node.scope), None)
+    is_identity = reading.flow.depends(side.operand, shortcut.operand)
     return Branch(
         weights=tuple(dict.fromkeys(use.parameter for use in own)),
-        output=_module(flow, side.operand, side.sum, own),
-        shortcut=None if flow.depends(side.operand, side.other) else _module(flow, side.other, side.sum, []),
-        end_norm=norm,
+        output=_module(reading.flow, side.operand, side.reader, own),
+        shortcut=None if is_identity else _module(reading.flow, shortcut.operand, shortcut.reader, []),
+        end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
     )
 
 

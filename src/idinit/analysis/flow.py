@@ -71,6 +71,7 @@ class Flow:
         ancestors: For each node, the set of active nodes its value is differentiably computed from, itself included.
         uses: Every use of a parameter by an active node, in the order of execution.
         maps: Those of them that are weights of linear maps.
+        maps_at: The same by the index of the operator.
         fed: For each node, whether its value depends on the input or on learned tokens, not on constants alone.
         coefficients: Operands that only scale what the others carry, by the index of the operator.
         calls: The calls of each module, by its dotted name.
@@ -89,6 +90,7 @@ class Flow:
         for node in self.nodes:
             self._visit(node)
         self.maps = [use for use in self.uses if use.role in ("weight", "recurrent")]
+        self.maps_at = {use.node.index: [other for other in self.maps if other.node is use.node] for use in self.maps}
 
     def depends(self, node: Node, source: Node) -> bool:
         """Whether a value is differentiably computed from another, or is it."""

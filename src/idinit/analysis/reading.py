@@ -34,12 +34,13 @@ class Reading:
     def __init__(self, flow: Flow, sizes: Mapping[str, int]) -> None:
         self.flow = flow
         self._loops = find_loops(flow)
-        self._joins, self._on_paths = find_forks(flow)
+        self._joins, self._on_paths = find_forks(flow, self._loops)
         attentions = list(find_attention(flow))
         self._inside = {index for attention in attentions for index in attention.inside}
         products = {index for attention in attentions for index in attention.products}
         regions = [*find_sides(flow, sizes, self._inside), *find_gates(flow, products)]
-        regions = [region for region in regions if not self._loops & {use.parameter for use in region.uses}]
+        of_loops = {region.sum.index for region in regions if self._loops & {use.parameter for use in region.uses}}
+        regions = [region for region in regions if region.sum.index not in of_loops]
         self.sides = sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index)
         self._innermost = {id(u): r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for u in r.uses}
         self._ends = {id(use) for side in self.sides for use in side.ends}

@@ -17,18 +17,21 @@ class Region:
     Attributes:
         kind: ``branch``, ``shortcut`` or ``gate``.
         uses: The linear maps in it, in the order of execution.
-        ends: Of a branch, the last ones; none where the branch ends in a product of values that are on a par.
+        operand: What enters the sum; the gate.
+        sum: The sum, or the product with the gate.
+        reader: The addition that the operand enters; others may follow before the sum is complete.
+        shortcut: Of a branch, the side that is the shortcut.
+        ends: Of a branch, the last maps. None where they do not decide whether the branch is zero: where a value bypasses
+            them inside the branch, or where the branch ends in a product of values that are on a par.
         norms: Of a branch, the normalizations after them.
-        operand: What enters the sum.
-        sum: The sum.
-        other: Of a side, another operand of the sum: the shortcut of a branch, a branch of the shortcut.
     """
 
     kind: str
     uses: list[Use]
     operand: Node
     sum: Node
-    other: Node | None = None
+    reader: Node
+    shortcut: Region | None = None
     ends: list[Use] = field(default_factory=list)
     norms: list[Node] = field(default_factory=list)
 
@@ -49,43 +52,52 @@ def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
         if not uses:  # made of something else than the values: its last maps
             uses = [use for use in walk_back(flow, gate).maps if not any(flow.depends(value, use.node) for value in values)]
         if uses:
-            yield Region("gate", uses, gate, node)
+            yield Region("gate", uses, gate, node, node)
 
 
 def find_sides(flow: Flow, sizes: dict[str, int], scores: set[int]) -> Iterator[Region]:
     """The sides of every residual sum.
 
-    A residual sum adds values that have an ancestor in common. The side with the fewest weights is the shortcut, the
-    others are branches; where all have the same, none of them is a shortcut of the others and the sum is none of ours.
+    A residual sum adds values that have an ancestor in common. The shortcut is the side with a way around all maps, or
+    else the one with the fewest weights; the others are branches. Where the sides are on a par in this, none of them is a
+    shortcut of the others and the sum is none of ours.
 
     Args:
         flow: The graph.
         sizes: Number of elements of each parameter, which decides between sides with equally many weights.
         scores: Nodes inside attentions, whose sums are none of ours.
     """
-    inner = set()
+    inner: set[int] = set()
     for node in reversed(flow.nodes):
         if node.op not in SUMS or node.index in inner or node.index in scores:
             continue
         terms = _terms(flow, node, inner)
-        if len(terms) < 2:
+        sides = []
+        for term, reader in terms:
+            others = [other for other, _ in terms if other is not term]
+            uses, walk = _between(flow, term, others), walk_back(flow, term)
+            has_way_around = bool(walk.passed & _origins(flow, others))
+            rank = (not has_way_around, len(uses), sum(sizes[use.parameter] for use in uses))
+            sides.append((rank, Region("branch", uses, term, node, reader, None, walk.maps, walk.norms)))
+            if has_way_around or not walk.is_plain:
+                sides[-1][1].ends = []
+        if len({rank for rank, _ in sides}) < 2 or not any(side.uses for _, side in sides):
             continue
-        sides = [_between(flow, t, [o for o in terms if o is not t]) for t in terms]
-        amounts = [(len(uses), sum(sizes[u.parameter] for u in uses)) for uses in sides]
-        if len(set(amounts)) == 1:
-            continue
-        least = amounts.index(min(amounts))
-        for i, (term, uses) in enumerate(zip(terms, sides, strict=True)):
-            if i == least:
-                yield Region("shortcut", uses, term, node, terms[least - 1])
-            elif uses:
-                walk = walk_back(flow, term)
-                ends = [use for use in walk.maps if use in uses and walk.is_plain]
-                yield Region("branch", uses, term, node, terms[least], ends, walk.norms)
+        _, shortcut = min(sides, key=lambda side: side[0])
+        for _, side in sides:
+            side.kind = "shortcut" if side is shortcut else "branch"
+            side.shortcut = shortcut
+            side.ends = [use for use in side.ends if use in side.uses and side is not shortcut]
+            if side.uses:
+                yield side
 
 
-def find_forks(flow: Flow) -> tuple[int, int]:
+def find_forks(flow: Flow, loops: set[str]) -> tuple[int, int]:
     """Where paths with maps of their own run side by side, to be added or concatenated.
+
+    Args:
+        flow: The graph.
+        loops: Weights of recurrent networks, where the paths are steps in time.
 
     Returns:
         The set of nodes where such paths join, and the set of the maps on them.
@@ -94,9 +106,11 @@ def find_forks(flow: Flow) -> tuple[int, int]:
     for node in flow.nodes:
         operands = flow.operands(node)
         if node.op in SUMS | {"cat"} and len(operands) > 1:
-            for operand in operands:
-                for use in _between(flow, operand, [other for other in operands if other is not operand]):
-                    joins |= 1 << node.index
+            paths = [_between(flow, n, [other for other in operands if other is not n]) for n in operands]
+            maps = [use for path in paths for use in path]
+            if maps and not any(use.parameter in loops for use in maps):
+                joins |= 1 << node.index
+                for use in maps:
                     on_paths |= 1 << use.node.index
     return joins, on_paths
 
@@ -122,10 +136,10 @@ def _is_fed(flow: Flow, steps: list[Node]) -> bool:
     return any(not flow.ancestors[n.index] & seen for n in fresh)
 
 
-def _terms(flow: Flow, node: Node, inner: set[int]) -> list[Node]:
-    """The addends of a sum of several; the sums inside it that nothing else reads are noted as inner.
+def _terms(flow: Flow, node: Node, inner: set[int]) -> list[tuple[Node, Node]]:
+    """The addends of a sum of several, each with the addition it enters.
 
-    A learned token is an addend where the others are made of it.
+    Sums inside it that nothing else reads are noted as inner. A learned token is an addend where the others are made of it.
     """
     terms = []
     for operand in node.inputs:
@@ -135,18 +149,23 @@ def _terms(flow: Flow, node: Node, inner: set[int]) -> list[Node]:
             inner.add(operand.index)
             terms += _terms(flow, operand, inner)
         elif operand.is_float and flow.origins(operand):
-            terms.append(operand)
+            terms.append((operand, node))
     made_of = 0
-    for term in terms:
+    for term, _ in terms:
         made_of |= flow.ancestors[term.index]
-    return [term for term in terms if flow.active[term.index] or flow.origins(term) & made_of]
+    return [(term, reader) for term, reader in terms if flow.active[term.index] or flow.origins(term) & made_of]
 
 
 def _between(flow: Flow, end: Node, others: list[Node]) -> list[Use]:
     """The maps on the way from what a value shares with others to the value."""
-    rest = 0
-    for other in others:
-        rest |= flow.origins(other)
+    rest = _origins(flow, others)
     common = flow.origins(end) & rest
     own = flow.origins(end) & ~rest
     return [u for u in flow.maps if own >> u.node.index & 1 and flow.ancestors[u.node.index] & common]
+
+
+def _origins(flow: Flow, nodes: list[Node]) -> int:
+    found = 0
+    for node in nodes:
+        found |= flow.origins(node)
+    return found

@@ -16,26 +16,25 @@ class Walk:
         maps: The last maps through which values flow to the node.
         norms: The normalizations after them.
         is_plain: Whether no product of two values stands in between, whose factors are on a par.
+        passed: The set of nodes up to these maps.
     """
 
     maps: list[Use] = field(default_factory=list)
     norms: list[Node] = field(default_factory=list)
     is_plain: bool = True
+    passed: int = 0
 
 
 def walk_back(flow: Flow, node: Node, stop: frozenset[int] = frozenset()) -> Walk:
     """Goes back from a node to the last maps; ``stop`` holds indices of nodes not to go beyond."""
-    maps: dict[int, list[Use]] = {}
-    for use in flow.maps:
-        maps.setdefault(use.node.index, []).append(use)
-    walk, seen, queue = Walk(), set(), [node]
+    walk, queue = Walk(), [node]
     while queue:
         node = queue.pop()
-        if node.index in seen or node.index in stop:
+        if walk.passed >> node.index & 1 or node.index in stop:
             continue
-        seen.add(node.index)
-        if node.index in maps:
-            walk.maps += maps[node.index]
+        walk.passed |= 1 << node.index
+        if node.index in flow.maps_at:
+            walk.maps += flow.maps_at[node.index]
             continue
         if node.op in NORMS:
             walk.norms.append(node)

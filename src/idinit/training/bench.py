@@ -65,7 +65,7 @@ def bench(config: RunConfig, *, rounds: int = 5, steps: int = 8) -> Contest:
     with tempfile.TemporaryDirectory() as folder:
         ours = Training(config, team, RunFolder(Path(folder)), CompiledNetworks(), threading.Event())
         held = Training(config, team, RunFolder(Path(folder)), CompiledNetworks(), threading.Event())
-    held.data = _Held(held.data)  # type: ignore[assignment]
+    held.data = _Held(held.data)
     ordinary = _ordinary_steps(config, ours.data, team.device)
     contestants: dict[str, Callable[[], Any]] = {
         OURS: ours.update,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch._dynamo
-from torch import Tensor, nn
+from torch import nn
 
 Signature = tuple[Any, ...]
 
@@ -18,9 +17,9 @@ class CompiledNetworks:
     def __init__(self) -> None:
         # Networks of several structures run through the same forward methods; past its limit Dynamo would not compile them.
         torch._dynamo.config.recompile_limit = 256
-        self._known: dict[Signature, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {}
+        self._known: dict[Signature, tuple[nn.Module, nn.Module]] = {}
 
-    def adopt(self, model: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    def adopt(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """A network with the weights of ``model`` and its compiled form.
 
         Args:
@@ -28,11 +27,11 @@ class CompiledNetworks:
                 its state and ``model`` itself is not needed any more.
 
         Returns:
-            The network to train, and the compiled function from input to output that shares its weights.
+            The network to train, and its compiled form, which shares its weights.
         """
         key = _signature(model)
         if key not in self._known:
-            self._known[key] = (model, torch.compile(model))
+            self._known[key] = (model, cast(nn.Module, torch.compile(model)))
         network, compiled = self._known[key]
         if network is not model:
             network.load_state_dict(model.state_dict())
