@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_map_only
 
 from .analysis.node import Graph
 from .analysis.recorder import Recorder
@@ -30,13 +31,20 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
 
     Args:
         model: Any module; on any device, the meta device included.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; they are moved to the
+            model's device.
         training: Whether the model is in training mode, which auxiliary heads need, instead of evaluation mode.
 
     Raises:
         UsageError: If the model does not run on these inputs.
     """
-    args, kwargs = ((), dict(example_inputs)) if isinstance(example_inputs, Mapping) else (tuple(example_inputs), {})
+    if isinstance(example_inputs, Tensor):
+        raise UsageError(
+            "example_inputs is a tensor: give a tuple of positional arguments, (x,), or a dict of keyword arguments"
+        )
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    inputs = tree_map_only(Tensor, lambda tensor: tensor.to(device), example_inputs)
+    args, kwargs = ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
     recorder = Recorder(model)
     with _left_as_it_was(model), _outputs_noted() as tensors_only:
         model.train(training)
@@ -97,12 +105,13 @@ def _left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Restores modules' attributes, buffers' values, random state and attention's fast path afterwards."""
     saved = [(m, {k: (v, _copy(v)) for k, v in m.__dict__.items()}) for m in model.modules()]
     buffers = [(b, b.detach().clone()) for b in model.buffers() if not b.is_meta]
+    devices = {p.device.index for p in model.parameters() if p.is_cuda}
     muted = logging.root.manager.disable
     logging.disable(logging.WARNING)  # export reports what it cannot do; the fallback can
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operator would hide attention's weights
     try:
-        with torch.random.fork_rng(), torch.enable_grad(), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=devices), torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -10,8 +10,9 @@ from typing import Literal, cast, get_args
 
 from torch import nn
 
-from .analysis.flow import REARRANGEMENTS, Flow, Use
+from .analysis.flow import Flow, Use
 from .analysis.node import Node
+from .analysis.operators import REARRANGEMENTS
 from .analysis.reading import Lines, Reading
 from .analysis.sums import Region
 from .errors import UsageError, did_you_mean
@@ -45,7 +46,8 @@ class Branch:
     Attributes:
         weights: Names of its weight parameters (convolutions, linear maps; no norms, no biases) in the order in which the
             value flows through them; the last one is the ``branch_end``.
-        output: Dotted name of the module whose output enters the sum, or None where it is not a module's output.
+        output: Dotted name of the module whose output enters the sum, as it is or reshaped, or None where it is no module's
+            output. The module returns one tensor and is called once, so that a forward hook can act on the branch.
         shortcut: Dotted name of the module through which the other side enters the sum; None for a plain identity.
         end_norm: Dotted name of the normalization after the last weight, or None.
     """
@@ -98,9 +100,13 @@ def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
 def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mapping[str, Part] | None = None) -> Structure:
     """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
 
-    A *residual sum* adds values that share an ancestor; the side with the fewest weights is the shortcut, the others are
-    branches. Maps on no side of a sum are on the main path: ``head`` where no map follows, ``stem`` before the first
-    residual sum, ``trunk`` elsewhere. In a network without residual sums, the ``stem`` is the first map.
+    A *residual sum* adds values that share an ancestor. The side with a way around all weights is the shortcut, or else the
+    one with the fewest; the others are branches. Weights on no side of a sum are on the main path: ``head`` where no weight
+    follows, ``stem`` before paths first run side by side, ``trunk`` elsewhere. In a network without residual sums, the
+    ``stem`` is the first weight. Of attention, the weights nearest to the softmax of queries times keys are ``query``,
+    ``key`` and ``value``; without a softmax (linear attention, state space models) nothing tells them apart, and they are
+    ``branch`` or ``trunk``. Where a parameter is idle in evaluation mode, e.g. in an auxiliary head, a second forward pass
+    in training mode tells its part.
 
     Args:
         model: Any module; it is left exactly as it was.

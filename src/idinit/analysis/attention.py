@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .flow import NORMS, PRODUCTS, REARRANGEMENTS, Flow
+from .flow import Flow
 from .node import Node
+from .operators import NORMS, PRODUCTS, REARRANGEMENTS
 
 FUSED = "scaled_dot_product_attention"
 # What may stand between queries' product with keys, the softmax, and the product with the values.
@@ -14,6 +15,7 @@ _ELEMENTWISE = {
     "add", "sub", "mul", "div", "rsub", "neg", "exp", "log", "tanh", "sigmoid", "clamp", "clamp_min", "clamp_max", "maximum",
     "minimum", "where", "masked_fill", "nan_to_num", "gather", "cat", "pad", "constant_pad_nd", "index_put", "write", "copy",
 }  # fmt: skip
+_MAX_HEADS = 64
 
 
 @dataclass
@@ -44,7 +46,9 @@ def find_attention(flow: Flow) -> Iterator[Attention]:
             attention = Attention()
             _add_scores(flow, node.inputs[0], attention)
             _add_values(flow, node, attention)
-            # Without a product of queries and keys, the probabilities are an ordinary gate.
+            if not any(name == "key" for name, _ in attention.operands):  # what is multiplied with the keys is learned itself
+                attention.operands = [("query" if n == "position" else n, node) for n, node in attention.operands]
+            # Without any query, the probabilities are an ordinary gate.
             if attention.products and any(name == "query" for name, _ in attention.operands):
                 yield attention
 
@@ -84,16 +88,19 @@ def _add_values(flow: Flow, softmax: Node, attention: Attention) -> None:
             attention.products.add(node.index)
             attention.operands += [("value", n) for n in _factors(flow, node) if n is not source]
             flow.coefficients[node.index] = source
+        elif node.op == "mul" and len(flow.operands(node)) > 1:
+            continue  # an ordinary gate
         elif node.op in _ELEMENTWISE | REARRANGEMENTS | NORMS or _mixes_heads(node):
             queue += [(node, user) for user in node.users]
             attention.inside.add(node.index)
 
 
 def _mixes_heads(node: Node) -> bool:
-    """Whether a map acts on the heads of scores, which have at least three dimensions (talking heads)."""
-    return "weight" in node.arguments and node.op not in NORMS and len(node.shape) >= 3 and node.shape[-1] <= 64
+    """Whether a map mixes the scores of the heads (Shazeer et al. 2020, "Talking-heads attention")."""
+    weight = node.arguments.get("weight")
+    return isinstance(weight, Node) and len(weight.shape) > 1 and weight.shape[0] == weight.shape[1] <= _MAX_HEADS
 
 
 def _swaps_last(node: Node) -> bool:
-    last = {len(node.shape) - 1, len(node.shape) - 2}
-    return node.op == "transpose" and {node.arguments[dim] % len(node.shape) for dim in ("dim0", "dim1")} == last
+    count = len(node.shape)
+    return node.op == "transpose" and {node.arguments[d] % count for d in ("dim0", "dim1")} == {count - 1, count - 2}

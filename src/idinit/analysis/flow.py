@@ -12,35 +12,7 @@ from math import prod
 from torch import Tensor
 
 from .node import Graph, Node
-
-NORMS = {
-    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "_fused_rms_norm", "native_batch_norm",
-    "native_layer_norm", "native_group_norm", "cudnn_batch_norm", "_native_batch_norm_legit_no_training",
-}  # fmt: skip
-RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
-LOOKUPS = {"embedding", "embedding_bag"}
-PRODUCTS = {"mm", "matmul", "bmm", "baddbmm", "addbmm", "addmm", "addmv", "mv", "einsum", "bilinear"}
-SUMS = {"add", "sub", "addcmul"}
-# Each element of the result is an element of the operand, at the same place or moved, or zero.
-SAME = {
-    "contiguous", "clone", "to", "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout",
-    "lift_fresh_copy",
-}  # fmt: skip
-REARRANGEMENTS = SAME | {
-    "view", "view_as", "_unsafe_view", "reshape", "reshape_as", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T",
-    "mT", "movedim", "swapaxes", "squeeze", "unsqueeze", "expand", "expand_as", "repeat", "repeat_interleave", "tile", "roll",
-    "flip", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
-    "getitem", "index", "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle",
-}  # fmt: skip
-SHAPE_ONLY = {
-    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full",
-    "new_empty", "sym_size", "sym_numel", "size",
-}  # fmt: skip
-# Activation functions as gates: where two of them are multiplied, the higher one is the gate.
-GATE_RANK = {
-    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "_softmax", "clamp", "hardtanh", "relu6"), 2),
-    **dict.fromkeys(("tanh", "silu", "gelu", "relu", "hardswish", "mish", "elu", "softplus", "leaky_relu", "softsign"), 1),
-}
+from .operators import GATE_RANK, LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SHAPE_ONLY, SUMS
 
 
 @dataclass(frozen=True)
@@ -72,6 +44,7 @@ class Flow:
         uses: Every use of a parameter by an active node, in the order of execution.
         maps: Those of them that are weights of linear maps.
         maps_at: The same by the index of the operator.
+        norms: Indices of the normalizations, and of their scales and shifts where they are operators of their own.
         fed: For each node, whether its value depends on the input or on learned tokens, not on constants alone.
         coefficients: Operands that only scale what the others carry, by the index of the operator.
         calls: The calls of each module, by its dotted name.
@@ -90,7 +63,11 @@ class Flow:
         for node in self.nodes:
             self._visit(node)
         self.maps = [use for use in self.uses if use.role in ("weight", "recurrent")]
-        self.maps_at = {use.node.index: [other for other in self.maps if other.node is use.node] for use in self.maps}
+        self.maps_at: dict[int, list[Use]] = {}
+        for use in self.maps:
+            self.maps_at.setdefault(use.node.index, []).append(use)
+        self.norms = {node.index for node in self.nodes if node.op in NORMS}
+        self.norms |= {use.node.index for use in self.uses if use.role == "norm"}
 
     def depends(self, node: Node, source: Node) -> bool:
         """Whether a value is differentiably computed from another, or is it."""

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .flow import REARRANGEMENTS, SAME, Flow, Use
+from .flow import Flow, Use
 from .node import Node
+from .operators import REARRANGEMENTS, SAME
 
 _POOLS = {
     *("amax", "mean", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),

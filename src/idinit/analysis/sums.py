@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .flow import SAME, SUMS, Flow, Use
+from .flow import Flow, Use
 from .node import Node
+from .operators import SAME, SUMS
 from .walk import walk_back
 
 

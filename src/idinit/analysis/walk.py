@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .flow import NORMS, PRODUCTS, Flow, Use
+from .flow import Flow, Use
 from .node import Node
+from .operators import PRODUCTS
 
 
 @dataclass
@@ -36,7 +37,7 @@ def walk_back(flow: Flow, node: Node, stop: frozenset[int] = frozenset()) -> Wal
         if node.index in flow.maps_at:
             walk.maps += flow.maps_at[node.index]
             continue
-        if node.op in NORMS:
+        if node.index in flow.norms:
             walk.norms.append(node)
         values = flow.values(node)
         walk.is_plain &= len(values) < 2 or node.op not in PRODUCTS | {"mul"}

@@ -36,6 +36,7 @@ from .task import Classification
 from .wandb_mirror import mirrored
 
 Status = dict[str, Any]
+_SHORT = {"validation": "val"}  # a line of progress has 80 columns
 
 
 def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status:
@@ -235,8 +236,8 @@ class Training:
             self._row(split, {"loss": loss / count, "accuracy": correct / count})
         self.network.train()
         self.clock = (self.step, time.monotonic())  # evaluation does not count as training time
-        shown = "  ".join(f"{split} {100 * self.last_rows[split]['accuracy']:.1f} %" for split in self.splits)
-        self.bar.say(self.step, f"epoch {self.step / self.per_epoch:.2f}  {shown}")
+        accuracies = [f"{_SHORT.get(s, s)} {100 * self.last_rows[s]['accuracy']:.1f} %" for s in self.splits]
+        self.bar.say(self.step, "  ".join([f"epoch {self.step / self.per_epoch:.2f}", *accuracies]))
 
     def _evaluation_due(self) -> bool:
         """Whether the last step ended a span of ``evaluate_every`` epochs, rounded up to a step, or the run."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 from torch.optim import Optimizer
 
+from ..errors import UsageError
 from ..registry import Registry
 from ..scalars import param_groups
 
@@ -32,6 +33,8 @@ def sgd(
     decay: Decayed = "all",
 ) -> Optimizer:
     """Stochastic gradient descent with momentum."""
+    if nesterov and momentum == 0:
+        raise UsageError("optim.nesterov=true needs a momentum: set optim.momentum, e.g. to 0.9")
     groups = param_groups(model, lr, weight_decay, decay)
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(model))
 

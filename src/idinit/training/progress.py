@@ -30,11 +30,12 @@ class RunProgress:
         self._started = time.monotonic()
         self._bar: Progress | None = None
         if console.is_terminal and not quiet:
-            self._bar = Progress(
+            self._bar = Progress(  # fits a terminal of 80 columns
                 TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:3.0f} %  {task.fields[news]}"),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                BarColumn(bar_width=8),
+                TextColumn("{task.percentage:3.0f} %"),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+                TextColumn("{task.fields[news]}"),
                 console=console,
             )
             self._task = self._bar.add_task(label, total=steps, completed=done, news="")
@@ -54,7 +55,7 @@ class RunProgress:
             self._bar.update(self._task, completed=step)
 
     def say(self, step: int, news: str) -> None:
-        """Shows the latest measurement, e.g. ``epoch 1.0  validation 38.8 %``."""
+        """Shows the latest measurement, e.g. ``epoch 1.00  val 38.8 %``."""
         if self._quiet:
             return
         if self._bar is not None:
