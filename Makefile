@@ -1,6 +1,6 @@
 # Every target makes .venv first if it is missing or out of date: a Python 3.11 and pip are all that is needed.
 #
-# Variables of the experiments:
+# Variables of the experiments; plan reads all but FORCE, report and bench read DATA and ARGS:
 #   BUDGET=smoke|cpu|paper   INITS="idinit fixup"   SEEDS="0 1 2"   DATA=path   ARGS="any Hydra overrides"   FORCE=1
 
 .DEFAULT_GOAL := help
@@ -21,9 +21,8 @@ comma := ,
 empty :=
 listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
-OVERRIDES = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) \
-	$(if $(SEEDS),seed=$(call listed,$(SEEDS))) $(if $(DATA),$(call quoted,paths.data=$(DATA))) \
-	$(if $(FORCE),force=true) $(ARGS)
+GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
+OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
 .PHONY: help env test check plan report bench clean $(EXPERIMENTS)
 
@@ -41,7 +40,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 $(EXPERIMENTS): env
-	@$(RUN) scripts/sweep.py experiment=$@ $(OVERRIDES)
+	@$(RUN) scripts/sweep.py experiment=$@ $(GRID) $(if $(FORCE),force=true) $(OTHERS)
 
 # `demo` is an experiment like the others; this line is for `make help`.
 demo: ## deep networks without BatchNorm, every initializer, data that ships with scikit-learn: minutes, no internet
@@ -55,13 +54,13 @@ check: env ## lint, format, types: what CI checks besides the tests
 	@$(RUN) -m mypy
 
 plan: env ## what each experiment costs on this machine (measured), what is done, what is missing
-	@$(RUN) scripts/plan.py $(OVERRIDES)
+	@$(RUN) scripts/plan.py $(GRID) $(OTHERS)
 
 report: env ## results/ again from the runs
-	@$(RUN) scripts/report.py $(OVERRIDES)
+	@$(RUN) scripts/report.py $(OTHERS)
 
 bench: env ## throughput against the ceiling and the usual alternatives
-	@$(RUN) scripts/bench.py $(OVERRIDES)
+	@$(RUN) scripts/bench.py $(OTHERS)
 
 clean: ## removes caches; .venv, runs/ and results/ stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache build dist

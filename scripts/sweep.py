@@ -14,7 +14,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "force=true"]
     failures = run(load(arguments), force="force=true" in sys.argv[1:])
     if failures:
-        sys.exit("\n".join(["these runs failed twice:", *failures]))
+        sys.exit("\n".join(["these runs are not finished:", *failures]))
 
 
 if __name__ == "__main__":

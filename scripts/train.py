@@ -7,14 +7,15 @@ on several processes.
 import hydra
 from omegaconf import DictConfig
 
-from idinit.command import run_command
+from idinit.command import clear_end, run_command
 from idinit.config import check, register_choices
 from idinit.training.loop import train
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(config: DictConfig) -> None:
-    train(check(config))
+    with clear_end():  # Hydra would print a line of its own about whatever passes through it
+        train(check(config))
 
 
 if __name__ == "__main__":

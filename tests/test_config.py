@@ -63,7 +63,7 @@ def test_a_mistake_gets_one_line(overrides: list[str], message: str) -> None:
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("path", ["data", "/with space/a,b", "it's (here) [or] {there}", "a=b", "it's \"quoted\""])
+@pytest.mark.parametrize("path", ["data", "/with space/a,b", "it's (here) [or] {there}", "a=b", 'it\'s "quoted"'])
 def test_a_path_is_taken_as_it_is(path: str) -> None:
     assert run(*literal_paths([f"paths.data={path}"])).paths.data == Path(path)
 

@@ -6,44 +6,58 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from hydra.errors import HydraException
 
-from .config import usage_error
+from .config import literal_paths, usage_error
 from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, Preempted, UsageError
 
-_DISK = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only", errno.EDQUOT: "the quota is used up"}
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file is larger than allowed",
+    errno.EROFS: "the disk is read-only",
+}
 
 
 def run_command(main: Callable[[], Any]) -> NoReturn:
     """Runs ``main`` and exits: 0 done, 2 a mistake in what was asked, 75 preempted, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    sys.exit(_exit_code(main))
-
-
-def _exit_code(main: Callable[[], Any]) -> int:
-    try:
+    sys.argv[1:] = literal_paths(sys.argv[1:])
+    with clear_end():
         main()
+    sys.exit(EXIT_OK)
+
+
+@contextmanager
+def clear_end() -> Iterator[None]:
+    """Turns what a person can mend, raised in the block, into one line and the end of the process."""
+    try:
+        yield
     except UsageError as error:
-        return _say(str(error), EXIT_USAGE)
+        _end(str(error), EXIT_USAGE)
     except HydraException as error:
-        return _say(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
+        _end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
     except Preempted as stop:
-        return _say(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
+        _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
     except KeyboardInterrupt:
-        return _say("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
+        _end("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         what = _DISK.get(error.errno or 0, error.strerror)
-        place = f" ({error.filename})" if error.filename else ""
-        return _say(f"cannot write or read{place}: {what}; what was saved before is intact", EXIT_FAILURE)
-    return EXIT_OK
+        place = f" '{error.filename}'" if error.filename else ""
+        _end(
+            f"cannot read or write{place}: {what}; what was saved before is intact, "
+            "and the same command goes on from there when this is mended",
+            EXIT_FAILURE,
+        )
 
 
-def _say(line: str, code: int) -> int:
+def _end(line: str, code: int) -> NoReturn:
     print(f"idinit: {line}", file=sys.stderr)
-    return code
+    sys.exit(code)

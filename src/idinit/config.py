@@ -207,7 +207,7 @@ def _compose(overrides: tuple[str, ...]) -> DictConfig:
 
 
 def literal_paths(overrides: Sequence[str]) -> list[str]:
-    """Overrides with the values of ``paths.`` in quotes, unless they are: Hydra reads commas, brackets and quotes as its own."""
+    """Overrides with the values of ``paths.`` in quotes: to Hydra, commas, brackets and quotes mean something."""
     plain = re.compile(r"(paths\.\w+)=(?!(['\"]).*\2$)(.+)")
     return [
         "{}='{}'".format(found[1], found[3].replace("'", r"\'")) if (found := plain.fullmatch(text)) else text

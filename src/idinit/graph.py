@@ -38,7 +38,8 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
     Raises:
         UsageError: If the model does not run on these inputs.
     """
-    if isinstance(example_inputs, Tensor):
+    given: object = example_inputs
+    if isinstance(given, Tensor):  # would be taken apart into a tuple of its rows
         raise UsageError(
             "example_inputs is a tensor: give a tuple of positional arguments, (x,), or a dict of keyword arguments"
         )

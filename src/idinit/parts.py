@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, cast, get_args
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .analysis.flow import Flow, Use
 from .analysis.node import Node
@@ -117,10 +118,13 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         The parts, residual branches, shared parameters, and what could not be told.
 
     Raises:
-        UsageError: If the model does not run on the inputs, or an override matches nothing or names no part.
+        UsageError: If the model does not run on the inputs, has parameters without a shape (lazy modules), or if an override
+            matches nothing or names no part.
     """
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
+        if is_lazy(parameter):
+            raise UsageError(f"'{name}' has no shape yet: run the model once on example_inputs, then ask for its parts")
         names.setdefault(id(parameter), []).append(name)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     chosen = _overridden(sizes, overrides or {})

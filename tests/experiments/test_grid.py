@@ -68,6 +68,19 @@ def test_every_arm_gets_the_same_search() -> None:
         assert {(run.train.epochs, run.seed, run.phase) for run in own} == {(experiment.grid.tune.epochs, 0, "tune")}
 
 
+@pytest.mark.parametrize("override", ["optim.lr=0.1", "++optim.lr=0.1"])
+def test_what_the_command_line_sets_is_not_searched(override: str) -> None:
+    experiment = load(["experiment=cifar10-resnet20", "init=idinit", override, "budget=cpu"])
+    assert experiment.tuning_runs() == []
+    assert {run.optim["lr"] for run in experiment.main_runs({})} == {0.1}
+
+
+def test_a_search_without_a_validation_split_is_refused() -> None:
+    experiment = load(["experiment=cifar10-resnet20", "init=idinit", "data.validation=0"])
+    with pytest.raises(UsageError, match="data.validation=0 leaves nothing to pick optim.lr by"):
+        experiment.tuning_runs()
+
+
 def test_what_the_search_found_is_used() -> None:
     experiment = load(["experiment=cifar10-resnet20", "init=idinit,fixup", "seed=0", "budget=cpu"])
     rates = {run.arm: run.optim["lr"] for run in experiment.main_runs({"idinit": 0.03, "fixup": 0.01})}
@@ -82,7 +95,9 @@ def test_what_the_search_found_is_used() -> None:
         (["experiment=demo", "init=idint"], "unknown initializer 'idint': did you mean 'idinit'"),
         (["experiment=demo", "seed=-1"], "seed"),
         (["experiment=demo", "optim.lrr=0.1"], "unknown key 'optim.lrr': did you mean 'lr'"),
-        (["experiment=demo", "budget=cup"], "cup"),
+        (["experiment=demo", "budget=cup"], "unknown budget 'cup': did you mean 'cpu'"),
+        (["experiment=demo,cifar10-resnet20"], "which experiment? Say one"),
+        (["experiment=demo", "paths.data=it's"], "cannot read 'paths.data=it's'"),
     ],
 )
 def test_a_mistake_gets_one_line(arguments: list[str], message: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from idinit.experiments.grid import Experiment, load
 from idinit.experiments.runner import run
 from idinit.experiments.search import pick
+from idinit.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 TINY = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.validation=200", "impl.threads=1"]
@@ -90,19 +91,44 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
     assert states == {0: "failed", 1: "done"}
 
 
+def test_a_run_that_another_process_trains_is_left_alone_even_by_force(tmp_path: Path) -> None:
+    grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
+    (config,) = grid.main_runs({})
+    with RunFolder(config.folder):
+        (config.folder / "metrics.jsonl").write_text("its own\n")
+        for force in (False, True):
+            (failure,) = run(grid, force=force)
+            assert config.name in failure and "being trained by another process" in failure
+        assert (config.folder / "metrics.jsonl").read_text() == "its own\n"
+
+
+def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
+    grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
+    (config,) = grid.main_runs({})
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "experiment=demo", "init=idinit", *grid.overrides]
+    with RunFolder(config.folder):
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        assert [path.name for path in config.folder.iterdir()] == [".lock"]
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"idinit: run {config.name} is being trained by another process")
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "code", "message"),
     [
         ("sweep.py", ["experiment=demmo"], 2, "unknown experiment 'demmo': did you mean 'demo'"),
         ("train.py", ["init=fixpu"], 2, "unknown init 'fixpu': did you mean 'fixup'"),
         ("train.py", ["optim.lr=-1"], 2, "'lr=-1': input should be greater than 0"),
+        ("train.py", ["-m", "init=idinit,fixup", "optim.lrr=1"], 2, "unknown key 'optim.lrr': did you mean 'lr'"),
         ("train.py", ["model=resnet20", "data=cifar10", "paths.data=nowhere"], 2, "'cifar10' was not found"),
+        ("sweep.py", ["experiment=cifar10-resnet20", "init=idinit", "paths.data=it's, (not) there"], 2, "it's, (not) there"),
         ("train.py", ["data=digits", "init=zero_gamma"], 2, "norm=batch"),
     ],
 )
 def test_exit_codes(script: str, arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == code
     assert re.sub(r"\s+", " ", message) in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr

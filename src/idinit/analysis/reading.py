@@ -63,10 +63,11 @@ class Reading:
 
     def complete(self, training: Reading) -> None:
         """Adds what only a forward pass in training mode tells: the parts of parameters that are idle in this one."""
-        for name in self.idle - training.idle:
-            del self.unknown[name]
-            for mine, other in ((self.parts, training.parts), (self.lines, training.lines), (self.unknown, training.unknown)):
-                mine.update({name: other[name]} if name in other else {})
+        told = self.idle - training.idle
+        self.parts |= {name: part for name, part in training.parts.items() if name in told}
+        self.lines |= {name: lines for name, lines in training.lines.items() if name in told}
+        idle = {name: reason for name, reason in self.unknown.items() if name not in told}
+        self.unknown = idle | {name: reason for name, reason in training.unknown.items() if name in told}
 
     def _tap(self, operands: list[tuple[str, Node]]) -> None:
         """Notes which maps make the operands of an attention."""

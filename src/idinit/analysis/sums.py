@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .flow import Flow, Use
@@ -56,7 +56,7 @@ def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
             yield Region("gate", uses, gate, node, node)
 
 
-def find_sides(flow: Flow, sizes: dict[str, int], scores: set[int]) -> Iterator[Region]:
+def find_sides(flow: Flow, sizes: Mapping[str, int], scores: set[int]) -> Iterator[Region]:
     """The sides of every residual sum.
 
     A residual sum adds values that have an ancestor in common. The shortcut is the side with a way around all maps, or

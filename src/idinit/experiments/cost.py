@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -75,9 +76,8 @@ def estimate(runs: Sequence[RunConfig]) -> float:
         key = json.dumps([config.model, config.data, config.init["name"]], sort_keys=True, default=str)
         if key not in measured:
             measured[key] = _seconds(config, data)
-        step, evaluation = measured[key]
-        evaluations = 1 + config.train.epochs / config.train.evaluate_every
-        total += step * config.train.epochs * data.steps_per_epoch + evaluation * evaluations
+        step, example = measured[key]
+        total += step * config.train.epochs * data.steps_per_epoch + example * _evaluated(config, data)
     return total
 
 
@@ -95,10 +95,21 @@ def _load(config: RunConfig) -> Batches:
     return built
 
 
+def _evaluated(config: RunConfig, data: Batches) -> int:
+    """Examples that a run evaluates, all evaluations together: a search run neither begins with one nor sees the test split."""
+    times = math.ceil(config.train.epochs / config.train.evaluate_every)
+    if config.phase == "tune":
+        return times * data.splits.get("validation", 0)
+    return (1 + times) * sum(count for split, count in data.splits.items() if split != "train")
+
+
 def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
-    """Seconds of a training step, and of an evaluation of all splits."""
+    """Seconds of a training step, and of the evaluation of one example."""
+    if config.impl.threads is not None:
+        torch.set_num_threads(config.impl.threads)
     device = config.impl.torch_device()
-    model = build(config, data)[0].to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
+    model = build(config, data)[0].to(device, memory_format=layout)  # type: ignore[call-overload]
     task = Classification()
 
     def step(number: int) -> None:
@@ -113,8 +124,7 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
         with torch.no_grad(), autocast(config, device):
             model(inputs)
 
-    examples = sum(count for split, count in data.splits.items() if split != "train")
-    return _time(step, device), _time(evaluate, device) * examples / data.batch_size
+    return _time(step, device), _time(evaluate, device) / data.batch_size
 
 
 def _time(action: Callable[[int], Any], device: torch.device) -> float:

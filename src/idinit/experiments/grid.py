@@ -10,10 +10,9 @@ from typing import Annotated, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..config import CONFIG_DIR, PathsConfig, RunConfig, check, compose
+from ..config import CONFIG_DIR, PathsConfig, RunConfig, check, compose, resolve, usage_error
 from ..errors import UsageError, did_you_mean, explain
 from ..initializers import INITIALIZERS
 from .info import ExperimentInfo
@@ -72,17 +71,24 @@ class Experiment:
     sweep: Mapping[str, tuple[str, ...]]
 
     def tuning_runs(self) -> list[RunConfig]:
-        """The search runs; none where there is no search, or the command line sets what it would find."""
+        """The search runs; none where there is no search, or the command line sets what it would find.
+
+        Raises:
+            UsageError: If there is no validation split to compare them on.
+        """
         tune = self.grid.tune
-        if tune is None or tune.key in self.sweep or any(o.startswith(f"{tune.key}=") for o in self.overrides):
+        if tune is None or tune.key in self.sweep or any(o.lstrip("+").startswith(f"{tune.key}=") for o in self.overrides):
             return []
         length = {"train.epochs": tune.epochs, "phase": "tune"}
-        return [
+        runs = [
             check(_changed(config, {"seed": tune.seed, **length, tune.key: value}))
             for arm in self.grid.arms
             for config in [self._composed(arm)]
             for value in tune.values
         ]
+        if any(run.data.get("validation") == 0 for run in runs):
+            raise UsageError(f"data.validation=0 leaves nothing to pick {tune.key} by: hold images out, or set {tune.key}")
+        return runs
 
     def main_runs(self, picked: Mapping[str, float]) -> list[RunConfig]:
         """The main runs, seed by seed across arms.
@@ -128,14 +134,14 @@ def load(arguments: Sequence[str]) -> Experiment:
     try:
         parsed = OverridesParser.create().parse_overrides(list(arguments))
     except HydraException as error:
-        raise UsageError(str(error).splitlines()[0]) from None
+        raise usage_error(error, arguments) from None
     name, arms, seeds = None, None, None
     plain: list[str] = []
     sweep: dict[str, tuple[str, ...]] = {}
     for override, text in zip(parsed, arguments, strict=True):
         key = override.key_or_group
         values = tuple(override.sweep_string_iterator()) if override.is_sweep_override() else None
-        if key == "experiment":
+        if key == "experiment" and values is None:
             name = str(override.value())
         elif key == "init":
             arms = values or (str(override.value()),)
@@ -146,26 +152,17 @@ def load(arguments: Sequence[str]) -> Experiment:
         else:
             plain.append(text)
     if name is None:
-        raise UsageError(f"which experiment? Say experiment=NAME. Valid: {', '.join(list_experiments())}")
-    config = compose([f"experiment={name}", *plain])
-    grid = dict(_section(config, "grid"))
+        raise UsageError(f"which experiment? Say one, experiment=NAME. Valid: {', '.join(list_experiments())}")
+    settings = resolve(compose([f"experiment={name}", *plain]))
+    grid = settings.get("grid") or {}
     grid["arms"] = _choose_arms(dict(grid.get("arms") or {}), arms)
     if seeds is not None:
         grid["seeds"] = seeds
     try:
-        info = ExperimentInfo(**_section(config, "experiment"))
-        return Experiment(info, Grid(**grid), PathsConfig(**_section(config, "paths")), tuple(plain), sweep)
+        info = ExperimentInfo(**settings["experiment"])
+        return Experiment(info, Grid(**grid), PathsConfig(**settings["paths"]), tuple(plain), sweep)
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
-
-
-def _section(config: DictConfig, key: str) -> dict[str, Any]:
-    try:
-        section = OmegaConf.to_container(config[key], resolve=True)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"experiment: {str(error).splitlines()[0]}") from None
-    assert isinstance(section, dict)
-    return {str(k): v for k, v in section.items()}
 
 
 def _choose_arms(arms: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:

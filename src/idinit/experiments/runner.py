@@ -14,6 +14,7 @@ from ..report.results import update_results
 from ..training.compiled import CompiledNetworks
 from ..training.loop import train
 from ..training.progress import console
+from ..training.run_folder import RunFolder
 from .cost import announce
 from .grid import Experiment
 from .search import pick
@@ -29,7 +30,7 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
         force: Run again what is finished.
 
     Returns:
-        One line for each run that failed twice.
+        One line for each run that failed twice, or that another process is training.
 
     Raises:
         UsageError: If what was asked cannot be done.
@@ -57,16 +58,29 @@ def _train_missing(runs: Sequence[RunConfig], results: Path, compiled: CompiledN
     for number, config in enumerate(runs, start=1):
         if config.hash in done:
             continue
-        if force:
-            shutil.rmtree(config.folder, ignore_errors=True)
         what = f"{config.arm}, {config.phase}, lr {config.optim['lr']:g}, seed {config.seed}"
         console.print(f"[{number}/{len(runs)}] {what}", markup=False)
-        failure = _train_twice(config, compiled)
+        try:
+            if force:
+                _empty(config.folder)
+            failure = _train_twice(config, compiled)
+        except RunLocked as locked:
+            failure = str(locked)
         if failure is None:
             done |= merge([config.folder], results)
         else:
             failures.append(failure)
     return failures
+
+
+def _empty(folder: Path) -> None:
+    """Deletes what an earlier run has left, unless another process is training it."""
+    with RunFolder(folder):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
 
 
 def _train_twice(config: RunConfig, compiled: CompiledNetworks) -> str | None:
@@ -76,8 +90,6 @@ def _train_twice(config: RunConfig, compiled: CompiledNetworks) -> str | None:
         try:
             train(config, compiled)
             return None
-        except RunLocked as locked:
-            return str(locked)
         except (UsageError, OSError):
             raise  # the next run would meet it too
         except Exception as error:
