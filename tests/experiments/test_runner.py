@@ -91,6 +91,22 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
     assert states == {0: "failed", 1: "done"}
 
 
+def test_an_arm_is_trained_only_after_its_whole_search(tmp_path: Path) -> None:
+    ablation = experiment(tmp_path, "init=both,neither", "grid.tune.values=[0.01,0.1]")
+    missing = ablation.tuning_runs()[1]
+    assert missing.arm == "both"
+    with RunFolder(missing.folder):
+        locked, waits = run(ablation)
+    assert missing.name in locked and waits.startswith("both: not trained")
+    results = tmp_path / "results" / "cifar10-resnet20-ablation" / "runs.csv"
+    rows = pd.read_csv(results)
+    assert rows[rows["phase"] == "main"]["arm"].tolist() == ["neither"]
+
+    assert run(ablation) == []
+    rows = pd.read_csv(results)
+    assert sorted(rows[rows["phase"] == "main"]["arm"]) == ["both", "neither"]
+
+
 def test_a_run_that_another_process_trains_is_left_alone_even_by_force(tmp_path: Path) -> None:
     grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
     (config,) = grid.main_runs({})

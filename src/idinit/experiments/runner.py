@@ -30,7 +30,7 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
         force: Run again what is finished.
 
     Returns:
-        One line for each run that failed twice, or that another process is training.
+        One line for each run that failed twice or that another process is training, and each arm that waits for one.
 
     Raises:
         UsageError: If what was asked cannot be done.
@@ -43,7 +43,10 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
     announce(experiment, expected, [c for c in expected if c.hash not in done])
     compiled = CompiledNetworks()
     failures = _train_missing(searches, results, compiled, force)
-    main = experiment.main_runs(pick(experiment, searches, results))
+    picked = pick(experiment, searches, results)
+    waiting = [arm for arm in experiment.grid.arms if searches and arm not in picked]
+    failures += [f"{arm}: not trained, as its search is not finished" for arm in waiting]
+    main = [config for config in experiment.main_runs(picked) if config.arm not in waiting]
     try:
         failures += _train_missing(main, results, compiled, force)
     finally:

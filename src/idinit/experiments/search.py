@@ -14,17 +14,20 @@ from .grid import Experiment
 def pick(experiment: Experiment, searches: Sequence[RunConfig], results: Path) -> dict[str, float]:
     """For each arm the value of the search whose run ended with the highest validation accuracy.
 
-    A diverged run ranks below all others; of equals the smaller value is taken.
+    A diverged run ranks below all others; of equals the smaller value is taken. An arm whose search is not complete is
+    left out: picked from fewer values, its rate would not be comparable.
     """
     tune = experiment.grid.tune
     if tune is None or not searches:
         return {}
     rows = load(results).runs.set_index("hash")
+    unfinished: set[str] = set()
     best: dict[str, tuple[float, float]] = {}
     for config, value in zip(searches, tune.values * len(experiment.grid.arms), strict=True):
         if config.hash not in rows.index:
-            continue  # it failed; said at the end
+            unfinished.add(config.arm)
+            continue
         row = rows.loc[config.hash]
         score = float(row["validation_accuracy"]) if row["state"] == "done" else -math.inf
         best[config.arm] = max(best.get(config.arm, (-math.inf, -math.inf)), (score, -value))
-    return {arm: -negated for arm, (_, negated) in best.items()}
+    return {arm: -negated for arm, (_, negated) in best.items() if arm not in unfinished}
