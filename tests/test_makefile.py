@@ -108,8 +108,6 @@ def test_ci_runs_both_and_fails_if_either_fails(tmp_path: Path, fails: str) -> N
     stand_in.write_text(f'#!/bin/sh\necho "ran $1"\ntest "$1" != {fails}\n')
     stand_in.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [ROOT / ".ci" / "run"], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([ROOT / ".ci" / "run"], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["ran check", "ran test"]
     assert (done.returncode == 0) == (fails == "nothing")

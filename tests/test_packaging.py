@@ -18,9 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-on_tested_python = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="what is installed is tested on Python 3.11"
-)
+on_tested_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="what is installed is tested on Python 3.11")
 
 
 def pins() -> dict[str, Requirement]:
