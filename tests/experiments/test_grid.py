@@ -93,7 +93,7 @@ def test_what_the_search_found_is_used() -> None:
         ([], "which experiment?"),
         (["experiment=cifar10-resnet65"], "did you mean 'cifar10-resnet56'"),
         (["experiment=demo", "init=idint"], "unknown initializer 'idint': did you mean 'idinit'"),
-        (["experiment=demo", "seed=-1"], "seed"),
+        (["experiment=demo", "seed=-1"], "'seeds.0=-1': input should be greater than or equal to 0"),
         (["experiment=demo", "optim.lrr=0.1"], "unknown key 'optim.lrr': did you mean 'lr'"),
         (["experiment=demo", "budget=cup"], "unknown budget 'cup': did you mean 'cpu'"),
         (["experiment=demo,cifar10-resnet20"], "which experiment? Say one"),

@@ -38,13 +38,14 @@ def test_the_table_row_by_row(archive: Archive) -> None:
 def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=140).print(terminal("demo: digits", arms(archive, scale), tuned=True))
+    Console(file=text, width=80).print(terminal("demo: digits", arms(archive, scale), tuned=True))
     lines = text.getvalue().splitlines()
     assert lines[0].strip() == "demo: digits"
     assert "(picked)" in text.getvalue()
-    rows = [" ".join(line.split()) for line in lines if "idinit" in line or "xavier" in line]
+    rows = [" ".join(line.split()) for line in lines if line.split()[:1] in (["idinit"], ["kaiming"], ["xavier"])]
     assert rows == [
-        "idinit 2 0.1 72.0 ± 0.0 72.0 ± 0.0 1 2 > 2 7 min",
+        "idinit 2 0.1 72.0±0.0 72.0±0.0 1 2 > 2 7 min",
+        "kaiming 1 0.01 30.0 30.0 > 2 > 2 > 2 40 s",
         "xavier 2 (2) 0.1 diverged diverged > 2 > 2 > 2 –",
     ]
 

@@ -54,12 +54,14 @@ def cells(arm: Arm) -> list[str]:
 
 
 def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
-    """The main table for a terminal."""
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
-    for index, header in enumerate(headers(tuned)):
-        table.add_column(header, justify="right" if index else "left")
+    """The main table for a terminal, narrow enough for 80 columns: short headers, and no "n = 1" beside the number of runs."""
+    rate = "lr\n(picked)" if tuned else "lr"
+    reached = [f"epochs\nto {percent}%" for percent in THRESHOLDS]
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for header in ["initializer", "runs\n(div.)", rate, "test %\nlast", "test %\nbest", *reached, "time"]:
+        table.add_column(header, justify="right" if table.columns else "left")
     for arm in arms:
-        table.add_row(*map(Text, cells(arm)))
+        table.add_row(*(Text(cell.removesuffix(" (n = 1)").replace(" ± ", "±")) for cell in cells(arm)))
     return table
 
 
