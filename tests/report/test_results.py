@@ -46,8 +46,8 @@ def test_everything_is_written_and_said(info: ExperimentInfo, runs: list[Path], 
     names = {path.name for path in (tmp_path / "r").iterdir()} - {".lock"}
     assert names == {"README.md", "runs.csv", "curves.csv", "environments.json", "curves.svg", "curves.png"}
     assert "cifar10-resnet56: CIFAR-10 (JPEG copy), cpu budget, 2 epochs" in text
-    assert "idinit 2 0.1 83.0 ± 12.7 83.0 ± 12.7 1 2 2 2 min" in text
-    assert "kaiming 2 (1) 0.1 10.0 (n = 1)" in text
+    assert "idinit 2 0.1 83.0±12.7 83.0±12.7 1 2 2 2 min" in text
+    assert "kaiming 2 (1) 0.1 10.0 10.0" in text
     assert "C1: reproduced. The paper: no number (text). Ours: CIFAR-10 (JPEG copy), cpu budget, 2 epochs" in text
     assert "C2: reproduced. The paper: first (review? 3/5). Ours: CIFAR-10 (JPEG copy)" in text
 
