@@ -13,7 +13,15 @@ from idinit.experiments.search import pick
 from idinit.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
-TINY = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.validation=200", "impl.threads=1"]
+TINY = [
+    "model=resnet",
+    "model.depth=8",
+    "data=digits",
+    "data.batch_size=16",
+    "data.validation=200",
+    "impl.threads=1",
+    "impl.compile=false",
+]
 
 
 def experiment(folder: Path, *arguments: str, name: str = "cifar10-resnet20-ablation") -> Experiment:

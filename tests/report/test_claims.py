@@ -43,10 +43,12 @@ def judged(make_run: Callable[..., Path], tmp_path: Path) -> Judged:
 
 @pytest.mark.parametrize("claim", list(CLAIMS))
 def test_every_verdict_opens_with_its_scale(claim: str, judged: Judged) -> None:
-    verdict = judged(claim, **{name: [0.5, 0.6] for name in NEEDED})
+    verdict = judged(claim, **{name: [0.85, 0.9] for name in NEEDED})
     assert verdict.claim == claim
     assert verdict.evidence.startswith("CIFAR-10 (JPEG copy), cpu budget, 3 epochs, 2 runs an arm: ")
-    assert verdict.outcome != "not run at this scale" and verdict.evidence.endswith(".") and "nan" not in verdict.evidence
+    at_the_end = CLAIMS[claim].facts.get("at_the_end", False)
+    assert (verdict.outcome == "not run at this scale") == at_the_end
+    assert verdict.evidence.endswith(".") and "nan" not in verdict.evidence
 
 
 @pytest.mark.parametrize("claim", list(CLAIMS))
@@ -106,8 +108,8 @@ FAST, SLOW, NEVER = [0.1, 0.5, 0.85, 0.9], [0.1, 0.4, 0.7, 0.85], [0.1, 0.2, 0.3
         ([FAST, NEVER], {"fixup": [SLOW, SLOW]}, "not reproduced", "idinit 1 of 2 reached"),
         ([FAST], {"kaiming": [None]}, "reproduced", "kaiming > 3"),
         # nobody gets to 80 %: the highest threshold that somebody reached
-        ([NEVER], {"fixup": [[0.1, 0.2, 0.2, 0.3]]}, "partly", "no arm reached 80 %; idinit came first in epochs to"),
-        ([NEVER], {"fixup": [[0.1, 0.2, 0.2, 0.55]]}, "not reproduced", "fixup came before idinit in epochs to 50 %"),
+        ([NEVER], {"fixup": [[0.1, 0.2, 0.2, 0.3]]}, "not run at this scale", "no arm reached 80 %; idinit came first in"),
+        ([NEVER], {"fixup": [[0.1, 0.2, 0.2, 0.55]]}, "not run at this scale", "fixup came before idinit in epochs to 50 %"),
         ([[0.1] * 4], {"fixup": [[0.1] * 4]}, "not run at this scale", "no arm reached 20 %"),
     ],
 )  # fmt: skip
@@ -130,7 +132,7 @@ def test_c2(judged: Judged, idinit: list, others: dict[str, list], outcome: str,
     ],
 )
 def test_c3(judged: Judged, idinit: list, kaiming: list, fixup: list, outcome: str) -> None:
-    assert judged("C3", idinit=idinit, kaiming=kaiming, fixup=fixup).outcome == outcome
+    assert judged("C3", budget="paper", idinit=idinit, kaiming=kaiming, fixup=fixup).outcome == outcome
 
 
 def test_c3_says_the_differences(judged: Judged) -> None:

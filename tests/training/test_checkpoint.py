@@ -72,3 +72,12 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="Weights only load failed"):
         checkpoint.load_latest(tmp_path)
     assert not (tmp_path / "evil").exists()
+
+
+def test_damaged_files_of_later_steps_do_not_push_out_what_was_just_saved(tmp_path: Path) -> None:
+    for step in (200, 400):
+        checkpoint.save(tmp_path, step, state(step)).write_bytes(b"damaged")
+    saved = checkpoint.save(tmp_path, 73, state(73))
+    assert list(tmp_path.iterdir()) == [saved]
+    loaded = checkpoint.load_latest(tmp_path)
+    assert loaded is not None and loaded["step"] == 73

@@ -171,6 +171,21 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path: Path
     assert train(run) == on_disk  # a result, not run again
 
 
+def test_a_last_update_that_breaks_the_network_is_a_divergence(tmp_path: Path) -> None:
+    run = config(tmp_path, "optim.lr=1e38", "schedule=constant", "train.epochs=0.25")
+    status = train(run)
+    assert (status["state"], status["step"]) == ("diverged", 1)
+    assert status["reason"] == "loss is not finite after the last step"
+
+
+def test_sigterm_in_the_last_step_is_obeyed(tmp_path: Path) -> None:
+    run = config(tmp_path)
+    stopped = run_and_signal(run, STEPS - 1, signal.SIGTERM)
+    assert stopped.returncode == 75, stopped.stderr
+    status = RunFolder(run.folder).status()
+    assert status is not None and status["state"] == "done"
+
+
 def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) -> None:
     from idinit.data import DATASETS
 

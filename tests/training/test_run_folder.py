@@ -45,3 +45,9 @@ def test_a_damaged_status_counts_as_none(tmp_path: Path) -> None:
         assert folder.status() == {"state": "done"}
         (tmp_path / "status.json").write_text('{"state": "do')
         assert folder.status() is None
+
+
+def test_metrics_end_at_a_damaged_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\x00\x00\x00\n{"step": 3}\n')
+    assert read_metrics(path) == [{"step": 1}]

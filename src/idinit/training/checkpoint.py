@@ -19,11 +19,10 @@ from ..files import write_atomically
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
-KEPT = 2
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Writes ``state`` and deletes all but the newest two checkpoints.
+    """Writes ``state`` and keeps the one before it; what is older, or damaged and of a later step, is deleted.
 
     Args:
         folder: Where checkpoints are kept; made if missing.
@@ -42,8 +41,10 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     content = buffer.getvalue()
     path = folder / f"step-{step:09d}-{_digest(content)}.pt"
     write_atomically(path, content)
-    for old in _newest_first(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
+    others = [other for other in _newest_first(folder) if other != path]
+    earlier = [other for other in others if int(_match(other).group(1)) <= step]
+    for other in set(others) - set(earlier[:1]):
+        other.unlink(missing_ok=True)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -36,6 +37,7 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
+@functools.cache  # the code that runs is that of the start, whatever is committed while it runs
 def _commit() -> str | None:
     root = Path(__file__).parents[3]
     try:
@@ -49,3 +51,6 @@ def _commit() -> str | None:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+_commit()

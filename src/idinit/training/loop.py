@@ -63,7 +63,10 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
             if isinstance(status, dict) and status["state"] in FINISHED:
                 return status
             with stop_signals() as stop_asked:
-                return Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
+                finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
+        if stop_asked.is_set():  # it came during the last step
+            raise Preempted(f"{config.name} is finished")
+        return finished
 
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
@@ -191,6 +194,8 @@ class Training:
                 if self.step % config.impl.checkpoint_every == 0 or self.step == self.steps:
                     self._save()
                 self.bar.step(self.step)
+            if not all(math.isfinite(self.last_rows[split]["loss"] or math.nan) for split in self.splits):
+                return self._finish("diverged", "loss is not finite after the last step")
             return self._finish("done")
 
     def update(self) -> tuple[bool, bool]:

@@ -16,7 +16,7 @@ from ..scalars import param_groups
 
 OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
 
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Decayed = Literal["all", "weights"]  # weights: tensors of two dimensions and more; not biases, norms or scalars

@@ -49,10 +49,12 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
+        try:
+            if self._metrics is not None:
+                self._metrics.close()
+        finally:
             self._metrics = None
-        self._lock.release()
+            self._lock.release()
 
     @property
     def checkpoints(self) -> Path:
@@ -63,7 +65,7 @@ class RunFolder:
         """What ``status.json`` says, or None before the run's first start or where the file is damaged."""
         try:
             status: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return None
         return status
 
@@ -102,11 +104,16 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``; a last line that was cut short is left out."""
+    """The rows of a ``metrics.jsonl`` up to the first line that was cut short or damaged."""
     rows = []
     for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            rows.append(json.loads(line))
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n"):
+            break
+        rows.append(row)
     return rows
 
 
