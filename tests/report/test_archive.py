@@ -13,7 +13,7 @@ import pytest
 
 from idinit.errors import UsageError
 from idinit.report.archive import archived, load, merge
-from idinit.report.folder import TRAIN_ROWS
+from idinit.report.folder import TRAIN_ROWS, _without_remainder
 
 FILES = ("runs.csv", "curves.csv", "environments.json")
 
@@ -195,7 +195,7 @@ def test_a_finished_run_with_a_file_missing_is_named(make_run: Callable[..., Pat
         ("config.yaml", "a: [1", "parsing"),
         ("env.json", "{}", "no 'data_source'"),
         ("metrics.jsonl", "{]\n", "Expecting"),
-        ("metrics.jsonl", "", "no 'split'"),
+        ("metrics.jsonl", "", "metrics.jsonl is empty"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(
@@ -247,3 +247,23 @@ def test_thinning_does_not_average_a_non_finite_loss_away(make_run: Callable[...
     train = load(tmp_path / "r").curves.query("split == 'train'")
     assert len(train) == 151  # 302 rows in pairs: the last holds one finite loss and one that is not
     assert math.isnan(train["loss"].iloc[-1]) and train["loss"].iloc[:-1].notna().all()
+
+
+def test_a_remainder_of_few_steps_is_joined_to_the_row_before() -> None:
+    def rows(*steps: int) -> pd.DataFrame:
+        losses = [float(number) for number in range(len(steps))]
+        return pd.DataFrame({"step": steps, "loss": losses, "accuracy": losses})
+
+    joined = _without_remainder(rows(50, 100, 150, 160))
+    assert joined["step"].tolist() == [50, 100, 160]
+    assert joined["loss"].tolist() == pytest.approx([0, 1, (50 * 2 + 10 * 3) / 60])
+    for whole in (rows(50, 100, 150), rows(50, 100, 140), rows(50, 55)):
+        assert _without_remainder(whole) is whole
+
+
+def test_a_run_that_diverged_at_once_is_archived(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run("kaiming", [0.1], state="diverged")
+    (run / "metrics.jsonl").write_text("")
+    merge([run], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    assert archive.runs["state"].tolist() == ["diverged"] and archive.curves.empty

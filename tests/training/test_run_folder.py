@@ -47,7 +47,10 @@ def test_a_damaged_status_counts_as_none(tmp_path: Path) -> None:
         assert folder.status() is None
 
 
-def test_metrics_end_at_a_damaged_line(tmp_path: Path) -> None:
+def test_a_resumed_run_goes_on_from_before_a_damaged_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n\x00\x00\x00\n{"step": 3}\n')
-    assert read_metrics(path) == [{"step": 1}]
+    with pytest.raises(ValueError, match="Expecting value"):
+        read_metrics(path)
+    with RunFolder(tmp_path) as folder:
+        assert folder.rewind(5) == [{"step": 1}]

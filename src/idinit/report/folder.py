@@ -55,8 +55,10 @@ def read_run(folder: Path) -> RunRecord | None:
             return None
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         environment = _without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
-        # A run that diverges at once has no rows, but the columns all the same.
-        metrics = pd.DataFrame(read_metrics(folder / "metrics.jsonl"), columns=METRICS)
+        rows = read_metrics(folder / "metrics.jsonl")
+        if not rows and status["state"] == "done":  # one that diverges at once has none
+            raise ValueError("metrics.jsonl is empty")
+        metrics = pd.DataFrame(rows, columns=METRICS)
         return RunRecord(_row(status, config, metrics, environment), _curve(status["hash"], metrics), environment)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error).replace(f"{folder}/", "").splitlines()[0]
@@ -119,7 +121,7 @@ def _curve(run: str, metrics: pd.DataFrame) -> pd.DataFrame:
     """
     columns = ["step", "epoch", "split", "loss", "accuracy", "lr"]
     metrics = metrics[columns].astype(dict.fromkeys(["epoch", "loss", "accuracy", "lr"], float))
-    train = metrics[metrics["split"] == "train"].reset_index(drop=True)
+    train = _without_remainder(metrics[metrics["split"] == "train"].reset_index(drop=True))
     group = train.index // max(1, math.ceil(len(train) / TRAIN_ROWS))
     thinned = train.groupby(group).tail(1).copy()
     for metric in ("loss", "accuracy"):
@@ -128,6 +130,18 @@ def _curve(run: str, metrics: pd.DataFrame) -> pd.DataFrame:
     curve: pd.DataFrame = pd.concat([thinned, metrics[metrics["split"] != "train"]], ignore_index=True)
     curve.insert(0, "hash", run)
     return curve
+
+
+def _without_remainder(train: pd.DataFrame) -> pd.DataFrame:
+    """Joins a last row of few steps, the rest of the run's length, to the row before: alone it is a noisy mean."""
+    spans = train["step"].diff()
+    if len(train) < 3 or 2 * spans.iloc[-1] > spans.iloc[-2]:
+        return train
+    share = spans.iloc[-1] / (spans.iloc[-1] + spans.iloc[-2])
+    joined = train.drop(index=train.index[-2]).reset_index(drop=True)
+    for metric in ("loss", "accuracy"):
+        joined.loc[len(joined) - 1, metric] = share * train[metric].iloc[-1] + (1 - share) * train[metric].iloc[-2]
+    return joined
 
 
 def _number(value: Any) -> float:

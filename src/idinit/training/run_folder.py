@@ -88,7 +88,7 @@ class RunFolder:
             The rows that stay.
         """
         path = self.path / "metrics.jsonl"
-        rows = [row for row in read_metrics(path) if row["step"] <= step] if path.exists() else []
+        rows = [row for row in _intact_metrics(path) if row["step"] <= step] if path.exists() else []
         write_atomically(path, b"".join(_encode(row) for row in rows))
         self._metrics = path.open("ab")
         return rows
@@ -104,7 +104,16 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl`` up to the first line that was cut short or damaged."""
+    """The rows of a ``metrics.jsonl``; a last line that was cut short is left out.
+
+    Raises:
+        ValueError: If another line is damaged.
+    """
+    return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _intact_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a ``metrics.jsonl`` up to the first line that is damaged, as a power cut may leave it."""
     rows = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
