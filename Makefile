@@ -39,8 +39,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# What is archived in results/ is not run again, but a demo that trains nothing shows nothing: the first one here trains.
+FIRST_DEMO = $(if $(filter demo,$@),$(if $(wildcard runs/demo),,yes))
+
 $(EXPERIMENTS): env
-	@$(RUN) scripts/sweep.py experiment=$@ $(GRID) $(if $(FORCE),force=true) $(OTHERS)
+	@$(RUN) scripts/sweep.py experiment=$@ $(GRID) $(if $(FORCE)$(FIRST_DEMO),force=true) $(OTHERS)
 
 # `demo` is an experiment like the others; this line is for `make help`.
 demo: ## deep networks without BatchNorm, every initializer, data that ships with scikit-learn: minutes, no internet
