@@ -14,7 +14,7 @@ from ..report.results import update_results
 from ..training.compiled import CompiledNetworks
 from ..training.loop import train
 from ..training.progress import console
-from ..training.run_folder import RunFolder
+from ..training.run_folder import FINISHED, RunFolder
 from .cost import announce
 from .grid import Experiment
 from .search import pick
@@ -59,7 +59,7 @@ def _train_missing(runs: Sequence[RunConfig], results: Path, compiled: CompiledN
     failures = []
     done = set() if force else archived(results)
     for number, config in enumerate(runs, start=1):
-        if config.hash in done:
+        if config.hash in done and not _begun(config):
             continue
         what = f"{config.arm}, {config.phase}, lr {config.optim['lr']:g}, seed {config.seed}"
         console.print(f"[{number}/{len(runs)}] {what}", markup=False)
@@ -74,6 +74,12 @@ def _train_missing(runs: Sequence[RunConfig], results: Path, compiled: CompiledN
         else:
             failures.append(failure)
     return failures
+
+
+def _begun(config: RunConfig) -> bool:
+    """Whether a run that is archived was begun again here (``force=true``) and not finished."""
+    status = RunFolder(config.folder).status()
+    return status is not None and status["state"] not in FINISHED
 
 
 def _empty(folder: Path) -> None:
