@@ -156,3 +156,12 @@ def test_exit_codes(script: str, arguments: list[str], code: int, message: str, 
     assert done.returncode == code
     assert re.sub(r"\s+", " ", message) in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_archived_run_that_was_begun_again_is_finished(tmp_path: Path) -> None:
+    grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
+    run(grid)
+    status = grid.main_runs({})[0].folder / "status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "preempted"}))
+    run(grid)
+    assert json.loads(status.read_text())["state"] == "done"
