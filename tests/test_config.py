@@ -1,10 +1,14 @@
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from idinit.config import GROUPS, RunConfig, check, compose, literal_paths
+from idinit.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
+from idinit.data import DATASETS, Sentences
 from idinit.errors import UsageError
+from idinit.models import MODELS
 
 
 def run(*overrides: str) -> RunConfig:
@@ -21,10 +25,19 @@ def test_defaults_are_filled_in_and_checked() -> None:
     assert config.arm == "fixup"
 
 
+def partner(group: str, name: str) -> list[str]:
+    """Data for a model, and a model for data."""
+    if group == "model":
+        return ["data=" + next(d for d in DATASETS if DATASETS[d].facts["gives"] is MODELS[name].facts["takes"])]
+    if group == "data":
+        return ["model=" + next(m for m in MODELS if MODELS[m].facts["takes"] is DATASETS[name].facts["gives"])]
+    return []
+
+
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group, registry in GROUPS.items() for name in registry])
 def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) -> None:
-    config = run(f"{group}={name}")
     registry = GROUPS[group]
+    config = run(f"{group}={name}", *partner(group, name))
     assert getattr(config, group) == {"name": name, **registry.check(name, {})}
 
 
@@ -80,6 +93,23 @@ def test_the_hash_names_what_changes_the_outcome_and_nothing_else() -> None:
     other = ["seed=1", "optim.lr=0.2", "init.tau=2", "init=xavier", "model=resnet32", "train.epochs=2", "data.flip=false"]
     hashes = {run(override).hash for override in other}
     assert len(hashes) == len(other) and base.hash not in hashes
+
+
+def test_a_run_of_long_ago_has_the_hash_of_the_same_run_today() -> None:
+    today = run("init=idinit", "init.tau=2")
+    stored = json.loads(today.model_dump_json())
+    del stored["paths"], stored["init"]["layout"], stored["train"]["accumulate"], stored["optim"]["nesterov"]
+    assert hash_of_stored(stored) == today.hash
+    assert hash_of_stored({**stored, "seed": 1}) == run("init=idinit", "init.tau=2", "seed=1").hash
+    stored["init"]["an_option_of_old"] = 1
+    assert hash_of_stored(stored) is None
+
+
+def test_a_model_is_told_which_data_fit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(DATASETS["cifar10"], facts={"gives": Sentences})
+    monkeypatch.setitem(DATASETS._entries, "cifar10", entry)
+    with pytest.raises(UsageError, match="model 'resnet' cannot take data 'cifar10': data that fits it: cifar100, digits"):
+        run("model=resnet", "data=cifar10")
 
 
 def test_the_folder_is_named_by_experiment_initializer_seed_and_hash() -> None:

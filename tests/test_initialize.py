@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import idinit
+from idinit.data import Images
 from idinit.errors import UsageError
 from idinit.models import MODELS
 from idinit.network import LEFT_ALONE
@@ -18,7 +19,7 @@ X = torch.zeros(2, 3, 8, 8)
 
 
 def _resnet(**options):
-    return MODELS["resnet"].build((3, 8, 8), 5, **{"depth": 8, "width": 4, **options})
+    return MODELS["resnet"].build(Images((3, 8, 8), 5), **{"depth": 8, "width": 4, **options})
 
 
 class Other(nn.Module):
@@ -174,3 +175,15 @@ def test_loose_identity_scatters_by_the_seed():
     assert torch.equal(a, b) and not torch.equal(a, c)
     entries = a[a != 0]
     assert len(entries) == 16 and 0 < (entries - 1).abs().max() < 6e-3
+
+
+def test_what_is_to_be_kept_is_kept() -> None:
+    model = _resnet()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    report = idinit.initialize_(model, "idinit", (X,), keep=("stem.*", "stage3.*.conv2.weight"))
+    kept = {row.parameter for row in report.left_alone if row.note == "kept, as asked"}
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert kept == {name for name in before if name.startswith("stem.")} | {"stage3.0.branch.conv2.weight"}
+    assert not kept & changed and len(changed) > 5
+    with pytest.raises(UsageError, match=r"keep: 'steem.\*' matches no parameter: did you mean 'stem.weight'"):
+        idinit.initialize_(model, "idinit", (X,), keep=("steem.*",))

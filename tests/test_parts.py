@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from idinit.analysis.flow import Flow
 from idinit.analysis.reading import Reading
+from idinit.data import Images
 from idinit.errors import UsageError
 from idinit.graph import capture
 from idinit.models import MODELS
@@ -113,7 +114,7 @@ OWN: list[tuple[str, dict[str, Any], dict[str, str], list[Branch]]] = [
 
 @pytest.mark.parametrize(("name", "options", "parts", "branches"), OWN, ids=["resnet-pad", "resnet-projection", "allconv"])
 def test_own_models(name: str, options: dict[str, Any], parts: dict[str, str], branches: list[Branch]) -> None:
-    structure = find_structure(MODELS[name].build((3, 32, 32), 10, **options), (IMAGES,))
+    structure = find_structure(MODELS[name].build(Images((3, 32, 32), 10), **options), (IMAGES,))
     assert structure.parts == parts
     assert list(structure.branches) == branches
     assert (structure.shared, structure.unknown, structure.slices) == ({}, {}, {})
@@ -121,7 +122,7 @@ def test_own_models(name: str, options: dict[str, Any], parts: dict[str, str], b
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_every_parameter_of_the_registered_models_has_a_part(name: str) -> None:
-    model = MODELS[name].build((3, 32, 32), 10)
+    model = MODELS[name].build(Images((3, 32, 32), 10))
     assert list(find_parts(model, (IMAGES,))) == [n for n, _ in model.named_parameters()]
 
 
@@ -802,7 +803,7 @@ def test_the_model_is_left_as_it_was(build: Callable[[], nn.Module]) -> None:
 
 
 def test_scalars_that_a_method_has_added() -> None:
-    model = MODELS["resnet"].build((3, 32, 32), 10, depth=8)
+    model = MODELS["resnet"].build(Images((3, 32, 32), 10), depth=8)
     plain = find_structure(model, (IMAGES,))
     block = model.get_submodule("stage1.0")
     last = block.get_submodule("branch.conv2")

@@ -25,6 +25,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import to_jsonable_python
 
 from .data import DATASETS
 from .errors import UsageError, did_you_mean, explain
@@ -57,6 +58,7 @@ class TrainConfig(_Strict):
     clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
     evaluate_every: Annotated[float, Field(gt=0)]  # epochs
     log_every: PositiveInt  # steps
+    accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
 
 
 class ImplConfig(_Strict):
@@ -112,8 +114,7 @@ class RunConfig(_Strict):
     @property
     def hash(self) -> str:
         """Eight hexadecimal digits that name the run: of all that changes its outcome."""
-        content = self.model_dump(mode="json", exclude=_NOT_HASHED)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        return _hash_of(self.model_dump(mode="json", exclude=_NOT_HASHED))
 
     @property
     def name(self) -> str:
@@ -145,14 +146,46 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     experiment = settings.get("experiment")
     settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
-    for group, registry in GROUPS.items():
-        options = dict(settings.get(group) or {})
-        name = str(options.pop("name", None))
-        settings[group] = {"name": name, **registry.check(name, options)}
+    settings |= _checked_groups(settings)
+    model, data = (GROUPS[group][settings[group]["name"]] for group in ("model", "data"))
+    if not issubclass(data.facts["gives"], takes := model.facts["takes"]):
+        fitting = ", ".join(name for name in DATASETS if issubclass(DATASETS[name].facts["gives"], takes))
+        raise UsageError(f"model '{model.name}' cannot take data '{data.name}': data that fits it: {fitting}")
     try:
         return RunConfig(**settings)
     except ValidationError as error:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
+
+
+def hash_of_stored(config: Mapping[str, Any]) -> str | None:
+    """The hash that a run of long ago would have today: options that are new since then have their defaults.
+
+    Args:
+        config: The content of a run's ``config.yaml``, paths not needed.
+
+    Returns:
+        The hash, or None where an entry or an option is gone, so that no run of today can be the same.
+    """
+    try:
+        train = TrainConfig(**config.get("train", {})).model_dump(mode="json")
+        settings = {**config, "train": train, **_checked_groups(config)}
+    except (UsageError, ValidationError):
+        return None
+    content = {key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED}
+    return _hash_of(to_jsonable_python(content))
+
+
+def _hash_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _checked_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
+    groups = {}
+    for group, registry in GROUPS.items():
+        options = dict(settings.get(group) or {})
+        name = str(options.pop("name", None))
+        groups[group] = {"name": name, **registry.check(name, options)}
+    return groups
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:

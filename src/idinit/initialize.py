@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from inspect import formatannotation
 from io import StringIO
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Generator, nn
 
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 from .graph import Inputs
 from .initializers import INITIALIZERS
 from .network import LEFT_ALONE, Network, Row
@@ -93,6 +94,7 @@ def initialize_(
     example_inputs: Inputs | None = None,
     *,
     parts: Structure | Mapping[str, Part] | None = None,
+    keep: Sequence[str] = (),
     generator: Generator | None = None,
     seed: int | None = None,
     **options: Any,
@@ -110,6 +112,7 @@ def initialize_(
             positional ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``; or a `Structure`, which is then taken as it is.
+        keep: Shell patterns of the names of parameters that keep their values, such as pretrained word vectors.
         generator: CPU generator of all randomness.
         seed: Seed of a fresh generator, where none is given; 0 by default. The same seed gives the same bytes.
         **options: Options of the method.
@@ -136,9 +139,17 @@ def initialize_(
     for need in entry.facts["needs"]:
         if problem := NEEDS[need](structure):
             raise UsageError(f"initializer '{method}' {problem}")
-    net = Network(model, structure, generator)
+    net = Network(model, structure, generator, _kept(model, keep))
     entry.build(net, **checked)
     return Report(method, checked, tuple(net.finish(method)))
+
+
+def _kept(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UsageError(f"keep: '{pattern}' matches no parameter: {did_you_mean(pattern, names)}")
+    return frozenset(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def list_initializers() -> tuple[InitializerInfo, ...]:

@@ -57,12 +57,16 @@ class Network:
         model: The network.
         structure: Its parts and residual branches.
         generator: The one source of randomness, on the CPU.
+        kept: Names of the parameters that nothing may change.
     """
 
-    def __init__(self, model: nn.Module, structure: Structure, generator: Generator) -> None:
+    def __init__(
+        self, model: nn.Module, structure: Structure, generator: Generator, kept: frozenset[str] = frozenset()
+    ) -> None:
         self.model = model
         self.structure = structure
         self.generator = generator
+        self.kept = kept
         self._parameters = dict(model.named_parameters())
         self._rows: dict[str, Row] = {}
         self._branch_of = {name: branch for branch in structure.branches for name in branch.weights}
@@ -94,6 +98,8 @@ class Network:
                 same seed gives the same bytes whatever the parameter's device, dtype and memory format are.
             note: What else the report says.
         """
+        if name in self.kept:
+            return self.leave(name, "kept, as asked")
         with torch.no_grad():
             for block in self._blocks(name):
                 dtype = torch.promote_types(block.dtype, torch.float32)
@@ -111,6 +117,8 @@ class Network:
 
     def set(self, name: str, value: Tensor, rule: str, note: str = "") -> None:
         """Copies a value into a parameter and records by which rule."""
+        if name in self.kept:
+            return self.leave(name, "kept, as asked")
         with torch.no_grad():
             self._parameters[name].copy_(value)
         self._record(name, rule, note)

@@ -9,7 +9,7 @@ import yaml
 from image_layouts import tiny, write_idx, write_parquet
 from torch import Tensor
 
-from idinit.data import DATASETS, Mixed, load_images, split
+from idinit.data import DATASETS, Images, Mixed, load_images, split
 from idinit.data.augment import Augmentation, normalize, pad
 from idinit.data.catalog import IMAGE_SETS
 from idinit.errors import UsageError
@@ -44,13 +44,13 @@ def same(one: tuple, two: tuple) -> bool:
 def test_every_set_serves_what_it_says(root, name) -> None:
     batches, data = build(root, name), load_images(name, root)
     image_set = IMAGE_SETS[name]
-    assert batches.input_shape == (image_set.channels, 32, 32)
-    assert batches.num_classes == image_set.num_classes
+    assert batches.spec == Images((image_set.channels, 32, 32), image_set.num_classes)
+    assert batches.tokens_per_step is None and batches.state_dict() == {}
     train = len(data.train_labels) - 10
     assert batches.splits == {"train": train, "validation": 10, "test": len(data.test_labels)}
     assert batches.steps_per_epoch == train // 8
     assert (batches.checksum, batches.source) == (data.checksum, data.source)
-    images, labels = batches.train_batch(0)
+    (images,), labels = batches.train_batch(0)
     assert images.shape == (8, image_set.channels, 32, 32) and images.dtype == torch.float32
     assert labels.shape == (8,) and labels.dtype == torch.int64
     assert [x.shape for x in batches.example_inputs(3)] == [(3, image_set.channels, 32, 32)]
@@ -81,7 +81,7 @@ def test_an_epoch_goes_once_through_the_training_images_in_a_new_order(root) -> 
     batches = build(root, validation=0, **PLAIN)  # 40 images, 5 steps
     whole = {image.numpy().tobytes() for image in batches.example_inputs(40)[0]}
     assert len(whole) == 40
-    epochs = [[image for step in range(e * 5, e * 5 + 5) for image in batches.train_batch(step)[0]] for e in range(2)]
+    epochs = [[image for step in range(e * 5, e * 5 + 5) for image in batches.train_batch(step)[0][0]] for e in range(2)]
     assert [{image.numpy().tobytes() for image in epoch} for epoch in epochs] == [whole, whole]
     assert not torch.equal(torch.stack(epochs[0]), torch.stack(epochs[1]))
 
@@ -90,7 +90,7 @@ def test_the_order_is_the_documented_permutation(root) -> None:
     batches = build(root, **PLAIN)  # 30 images, 3 steps, 6 images left out
     images, labels = batches.example_inputs(30)[0], torch.cat([y for _, y in batches.evaluation_batches("train")])
     order = torch.randperm(30, generator=generator(0, "order", 1))[8:16]
-    assert same(batches.train_batch(3 + 1), (images[order], labels[order]))
+    assert same(batches.train_batch(3 + 1), ((images[order],), labels[order]))
 
 
 @pytest.mark.parametrize("step", [0, 4])
@@ -101,13 +101,13 @@ def test_a_batch_is_the_documented_draw_of_its_step(root, step) -> None:
     draws = augmentation.draw(8, (32, 32), generator(0, "augment", step))
     pixels = augmentation.pixels(pad(data.train_images, 4), index, draws)
     images = augmentation.cut(normalize(pixels, torch.tensor(data.mean), torch.tensor(data.std)), draws)
-    assert same(build(root, cutout=8).train_batch(step), (images, data.train_labels[index]))
+    assert same(build(root, cutout=8).train_batch(step), ((images,), data.train_labels[index]))
 
 
 def test_augmentation_changes_images_but_neither_order_nor_labels(root) -> None:
     plain, augmented = build(root, **PLAIN), build(root, crop=4, flip=True, cutout=8)
     for step in range(3):
-        (one, labels), (two, same_labels) = plain.train_batch(step), augmented.train_batch(step)
+        ((one,), labels), ((two,), same_labels) = plain.train_batch(step), augmented.train_batch(step)
         assert torch.equal(labels, same_labels)
         assert not torch.equal(one, two)
 
@@ -115,7 +115,7 @@ def test_augmentation_changes_images_but_neither_order_nor_labels(root) -> None:
 def test_a_black_border_is_black_and_not_the_mean(root) -> None:
     batches, data = build(root, crop=16, flip=False), load_images("cifar10", root)
     black = -torch.tensor(data.mean) / torch.tensor(data.std)
-    corners = torch.cat([batches.train_batch(step)[0] for step in range(3)])[:, :, [0, 0, 31, 31], [0, 31, 0, 31]]
+    corners = torch.cat([batches.train_batch(step)[0][0] for step in range(3)])[:, :, [0, 0, 31, 31], [0, 31, 0, 31]]
     is_black = ((corners - black[:, None]).abs() < 1e-6).all(1)
     assert is_black.any(1).float().mean() > 0.9
 
@@ -124,8 +124,8 @@ def test_mixup_mixes_images_as_it_says(root) -> None:
     plain, mixed = build(root, crop=4), build(root, crop=4, mixup=0.4)
     weights = []
     for step in range(6):
-        images, labels = plain.train_batch(step)
-        result, targets = mixed.train_batch(step)
+        (images,), labels = plain.train_batch(step)
+        (result,), targets = mixed.train_batch(step)
         assert isinstance(targets, Mixed)
         assert torch.equal(targets.labels_a, labels)
         assert sorted(targets.labels_b.tolist()) == sorted(labels.tolist())
@@ -151,9 +151,9 @@ def test_processes_share_the_batch_that_one_would_see(root, world, options) -> N
     whole = build(root, **options)
     shares = [build(root, rank=rank, world=world, **options) for rank in range(world)]
     for step in (0, 4):
-        images, targets = whole.train_batch(step)
+        (images,), targets = whole.train_batch(step)
         parts = [share.train_batch(step) for share in shares]
-        assert torch.equal(torch.cat([part[0] for part in parts]), images)
+        assert torch.equal(torch.cat([part[0][0] for part in parts]), images)
         if not options:
             assert torch.equal(torch.cat([part[1] for part in parts]), targets)
             continue
@@ -164,8 +164,8 @@ def test_processes_share_the_batch_that_one_would_see(root, world, options) -> N
 
 def evaluated(batches: Any, name: str) -> tuple[Tensor, Tensor]:
     pairs = list(batches.evaluation_batches(name))
-    assert all(len(images) <= batches.batch_size for images, _ in pairs)
-    return torch.cat([images for images, _ in pairs]), torch.cat([labels for _, labels in pairs])
+    assert all(len(images) <= batches.batch_size for (images,), _ in pairs)
+    return torch.cat([images for (images,), _ in pairs]), torch.cat([labels for _, labels in pairs])
 
 
 def test_evaluation_sees_every_image_once_unaugmented_and_in_order(root) -> None:
@@ -209,7 +209,7 @@ def test_a_limit_shortens_training_and_nothing_else(root) -> None:
 def test_channels_last_changes_the_memory_format_only(root) -> None:
     options = DATASETS.check("cifar10", {"batch_size": 8, "validation": 10, "cutout": 8})
     one, two = (DATASETS["cifar10"].build(root, 0, channels_last=flag, **options) for flag in (False, True))
-    for (a, _), (b, _) in [
+    for ((a,), _), ((b,), _) in [
         (one.train_batch(1), two.train_batch(1)),
         *zip(one.evaluation_batches("train"), two.evaluation_batches("train"), strict=True),
         *zip(one.evaluation_batches("test"), two.evaluation_batches("test"), strict=True),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from idinit.data import Images
 from idinit.initializers import INITIALIZERS
 from idinit.models import MODELS
 from idinit.parts import Branch, Structure
@@ -68,7 +69,7 @@ def _build(kind: str) -> Case:
     name, options = KINDS[kind]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(8, 3, 16, 16, generator=generator)
-    model = MODELS[name].build((3, 16, 16), 5, **options)
+    model = MODELS[name].build(Images((3, 16, 16), 5), **options)
     parts = {name: _part(kind, name) for name, _ in model.named_parameters()}
     return Case(model, Structure(parts, _branches(model)), x)
 

@@ -2,12 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from idinit.data import Images
 from idinit.errors import UsageError
 from idinit.models import MODELS
 
 
 def make(name: str, shape: tuple[int, ...] = (3, 32, 32), classes: int = 10, **options: object) -> nn.Module:
-    return MODELS[name].build(shape, classes, **MODELS.check(name, options))
+    return MODELS[name].build(Images(shape, classes), **MODELS.check(name, options))
 
 
 def count(model: nn.Module) -> int:

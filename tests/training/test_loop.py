@@ -197,7 +197,7 @@ def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) 
     ]
     for step in (0, 5, 11):
         one, two = (loader.train_batch(step) for loader in loaders)
-        assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
+        assert torch.equal(one[0][0], two[0][0]) and torch.equal(one[1], two[1])
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
@@ -228,6 +228,19 @@ def test_clipping_bounds_the_update(tmp_path: Path) -> None:
     before = build(run, data)[0].state_dict()
     moved = sum((state["model"][name] - before[name]).square().sum() for name in before)
     assert moved.sqrt().item() == pytest.approx(rate * norm, rel=1e-3)
+
+
+def test_a_batch_passed_in_parts_takes_the_same_step(tmp_path: Path) -> None:
+    whole, parts = (config(tmp_path / n, f"train.accumulate={n}", "impl.precision=float32") for n in ("1", "4"))
+    for run in (whole, parts):
+        train(run)
+    (one, rows_one), (two, rows_two) = outcome(whole), outcome(parts)
+    assert [row["loss"] for row in rows_two] == pytest.approx([row["loss"] for row in rows_one], rel=1e-4)
+    assert [row["accuracy"] for row in rows_two] == pytest.approx([row["accuracy"] for row in rows_one], abs=0.02)
+    for name, weight in one["model"].items():
+        assert torch.allclose(weight, two["model"][name], rtol=1e-3, atol=1e-5), name
+    with pytest.raises(UsageError, match=r"train.accumulate=7 does not divide a batch of \d+"):
+        train(config(tmp_path / "7", "train.accumulate=7"))
 
 
 def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> None:

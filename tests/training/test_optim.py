@@ -3,13 +3,14 @@ import torch
 from torch import nn
 
 from idinit import initialize_
+from idinit.data import Images
 from idinit.errors import UsageError
 from idinit.models import MODELS
 from idinit.training.optim import OPTIMIZERS, set_rate
 
 
 def network() -> nn.Module:
-    model = MODELS["resnet"].build((3, 32, 32), 10, depth=8)
+    model = MODELS["resnet"].build(Images((3, 32, 32), 10), depth=8)
     initialize_(model, "fixup", (torch.zeros(1, 3, 32, 32),))
     return model
 

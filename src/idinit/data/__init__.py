@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from . import loader as _loader  # noqa: F401  registers the sets of images
-from .batches import DATASETS, Batches, Mixed
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .batches import DATASETS, Batches, Inputs, Mixed
 from .images import ImageData, load_images
+from .spec import Images, MaskedTokens, Sentences, Spec
 from .splits import split
 
-__all__ = ["DATASETS", "Batches", "ImageData", "Mixed", "load_images", "split"]
+__all__ = [
+    "DATASETS",
+    "Batches",
+    "ImageData",
+    "Images",
+    "Inputs",
+    "MaskedTokens",
+    "Mixed",
+    "Sentences",
+    "Spec",
+    "load_images",
+    "split",
+]
+
+for _module in iter_modules(__path__):  # each registers the data sets it has
+    import_module(f".{_module.name}", __name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor
 from ..errors import UsageError
 from ..seeds import derive, generator
 from .augment import Augmentation, Draws, normalize, pad
-from .batches import DATASETS, Mixed
+from .batches import DATASETS, Inputs, Mixed
 from .catalog import IMAGE_SETS, ImageSet
 from .images import ImageData, load_images
+from .spec import Images
 from .splits import split
 
 
@@ -69,13 +70,13 @@ class ImageBatches:
             raise UsageError(f"data.batch_size={batch_size} cannot be shared by {world} processes: use a multiple")
         self.batch_size = batch_size
         self.steps_per_epoch = len(train) // batch_size
-        self.num_classes = len(data.classes)
-        self.input_shape = tuple(data.train_images.shape[1:])
+        self.spec = Images(tuple(data.train_images.shape[1:]), len(data.classes))
         self.checksum, self.source = data.checksum, data.source
+        self.tokens_per_step = None
         self._augmentation, self._mixup, self._seed, self._channels_last = augmentation, mixup, seed, channels_last
         self._rank, self._world, self._device = rank, world, torch.device(device)
         self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
-        padding, (height, width) = augmentation.padding, self.input_shape[1:]
+        padding, (height, width) = augmentation.padding, self.spec.shape[1:]
         self._padded = pad(data.train_images[train], padding).to(device)
         self._labels = data.train_labels[train].to(device)
         self._splits = {
@@ -92,47 +93,56 @@ class ImageBatches:
         """Number of images in each split."""
         return {name: len(labels) for name, (_, labels) in self._splits.items()}
 
-    def example_inputs(self, count: int = 2) -> tuple[Tensor, ...]:
+    def example_inputs(self, count: int = 2) -> Inputs:
         """The first training images, float32 [count, C, H, W], as the only input of a model."""
         return (self._normalize(self._splits["train"][0][:count]),)
 
-    def train_batch(self, step: int) -> tuple[Tensor, Tensor | Mixed]:
+    def train_batch(self, step: int) -> tuple[Inputs, Tensor | Mixed]:
         """This process's share of a training batch.
 
         Args:
             step: Global step from 0, through all epochs.
 
         Returns:
-            Images, float32 [batch_size / world, C, H, W], and labels, int64 [batch_size / world], or :class:`Mixed`.
+            Images, float32 [batch_size / world, C, H, W], the only input, and labels, int64 [batch_size / world], or
+            :class:`Mixed`.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
         rows = self._order_of(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
         random = generator(self._seed, "augment", step, device=self._device)
-        height, width = self.input_shape[1:]
+        height, width = self.spec.shape[1:]
         draws = self._augmentation.draw(self.batch_size, (height, width), random)
         share = self.batch_size // self._world
         mine = slice(self._rank * share, (self._rank + 1) * share)
         images, labels = self._augmented(rows[mine], draws[mine]), self._labels[rows[mine]]
         if not self._mixup:
-            return images, labels
+            return (images,), labels
         other = torch.randperm(self.batch_size, generator=random, device=self._device)[mine]
         weight = np.random.default_rng(derive(self._seed, "mixup", step)).beta(self._mixup, self._mixup)
         images = self._augmented(rows[other], draws[other]).lerp_(images, weight)
-        return images, Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=self._device))
+        return (images,), Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=self._device))
 
-    def evaluation_batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's share of a split, without augmentation: every ``world``-th image, in order.
 
         Args:
             split: One of :attr:`splits`.
 
         Yields:
-            Images, float32 [B, C, H, W], and labels, int64 [B]; B is that of a training batch, the last may be smaller.
+            Images, float32 [B, C, H, W], the only input, and labels, int64 [B]; B is that of a training batch, the last
+            may be smaller.
         """
         images, labels = (whole[self._rank :: self._world] for whole in self._splits[split])
         share = self.batch_size // self._world
         for batch, target in zip(images.split(share), labels.split(share), strict=True):
-            yield self._normalize(batch), target
+            yield (self._normalize(batch),), target
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: a batch follows from its step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
 
     def _order_of(self, epoch: int) -> Tensor:
         if self._order[0] != epoch:
@@ -185,7 +195,7 @@ def _register(name: str, image_set: ImageSet) -> None:
         )
 
     build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."
-    DATASETS.register(name)(build)
+    DATASETS.register(name, gives=Images)(build)
 
 
 for _name, _image_set in IMAGE_SETS.items():

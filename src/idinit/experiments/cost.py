@@ -115,14 +115,14 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
     def step(number: int) -> None:
         inputs, targets = data.train_batch(number)
         with autocast(config, device):
-            logits = model(inputs)
+            logits = model(*inputs)
         task.loss(logits, targets).backward()
         model.zero_grad()
 
     def evaluate(number: int) -> None:
         inputs, _ = data.train_batch(number)
         with torch.no_grad(), autocast(config, device):
-            model(inputs)
+            model(*inputs)
 
     return _time(step, device), _time(evaluate, device) / data.batch_size
 

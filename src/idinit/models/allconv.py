@@ -8,13 +8,13 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
+from ..data.spec import Images
 from . import MODELS
 
 
-@MODELS.register("allconv")
+@MODELS.register("allconv", takes=Images)
 def allconv(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    spec: Images,
     *,
     width: Annotated[int, Field(gt=0)] = 96,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -22,13 +22,12 @@ def allconv(
     """All-CNN-C (Springenberg et al. 2015, table 1): nine convolutions with biases, no shortcut, no pooling but the last.
 
     Args:
-        input_shape: Shape of one input, (channels, height, width).
-        num_classes: Number of outputs.
+        spec: The images.
         width: Channels of the first three layers; the next five have twice as many.
         dropout: Share of activations dropped before the two strided layers' successors (0.5 in the publication).
 
     Returns:
-        A module from [N, channels, height, width] to logits [N, num_classes].
+        A module from [N, channels, height, width] to logits [N, spec.num_classes].
     """
     wide = 2 * width
     plan = [  # channels, kernel, stride
@@ -42,7 +41,7 @@ def allconv(
         (wide, 1, 1),
     ]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels_in = input_shape[0]
+    channels_in = spec.shape[0]
     for index, (channels, kernel, stride) in enumerate(plan, start=1):
         layers[f"conv{index}"] = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2)
         layers[f"act{index}"] = nn.ReLU()
@@ -50,6 +49,6 @@ def allconv(
             layers[f"dropout{index}"] = nn.Dropout(dropout)
         channels_in = channels
     # The publication's ReLU on the class maps is left out: dead class scores would never get a gradient.
-    layers[f"conv{len(plan) + 1}"] = nn.Conv2d(channels_in, num_classes, 1)
+    layers[f"conv{len(plan) + 1}"] = nn.Conv2d(channels_in, spec.num_classes, 1)
     layers.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
     return nn.Sequential(layers)

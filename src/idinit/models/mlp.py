@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from ..data.spec import Images
 from . import MODELS
 
 Activation = Literal["relu", "tanh", "gelu", "silu", "identity"]
@@ -39,10 +40,9 @@ class ResidualLayers(nn.Module):
         return x + self.branch(x)
 
 
-@MODELS.register("mlp")
+@MODELS.register("mlp", takes=Images)
 def mlp(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    spec: Images,
     *,
     depth: Annotated[int, Field(ge=2)] = 4,
     width: Annotated[int, Field(gt=0)] = 256,
@@ -52,30 +52,28 @@ def mlp(
     """Plain multilayer perceptron: ``depth`` linear layers with an activation between.
 
     Args:
-        input_shape: Shape of one input; flattened.
-        num_classes: Number of outputs.
+        spec: The images; flattened.
         depth: Number of linear layers, the first and the last included.
         width: Hidden units of a layer.
         activation: Nonlinearity between layers.
         bias: Whether the linear layers have biases.
 
     Returns:
-        A module from [N, *input_shape] to logits [N, num_classes].
+        A module from [N, *spec.shape] to logits [N, spec.num_classes].
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    width_in = prod(input_shape)
+    width_in = prod(spec.shape)
     for index in range(1, depth):
         layers[f"linear{index}"] = nn.Linear(width_in, width, bias=bias)
         layers[f"act{index}"] = _ACTIVATIONS[activation]()
         width_in = width
-    layers["head"] = nn.Linear(width_in, num_classes, bias=bias)
+    layers["head"] = nn.Linear(width_in, spec.num_classes, bias=bias)
     return nn.Sequential(layers)
 
 
-@MODELS.register("residual_mlp")
+@MODELS.register("residual_mlp", takes=Images)
 def residual_mlp(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    spec: Images,
     *,
     blocks: Annotated[int, Field(ge=1)] = 4,
     width: Annotated[int, Field(gt=0)] = 256,
@@ -85,22 +83,21 @@ def residual_mlp(
     """Residual multilayer perceptron: a stem, ``blocks`` residual branches of two layers each, and a head.
 
     Args:
-        input_shape: Shape of one input; flattened.
-        num_classes: Number of outputs.
+        spec: The images; flattened.
         blocks: Number of residual branches.
         width: Units of the main path and of the branches.
         activation: Nonlinearity after the stem and inside each branch.
         bias: Whether the linear layers have biases.
 
     Returns:
-        A module from [N, *input_shape] to logits [N, num_classes].
+        A module from [N, *spec.shape] to logits [N, spec.num_classes].
     """
     return nn.Sequential(
         OrderedDict(
             flatten=nn.Flatten(),
-            stem=nn.Linear(prod(input_shape), width, bias=bias),
+            stem=nn.Linear(prod(spec.shape), width, bias=bias),
             act=_ACTIVATIONS[activation](),
             blocks=nn.Sequential(*(ResidualLayers(width, activation, bias) for _ in range(blocks))),
-            head=nn.Linear(width, num_classes, bias=bias),
+            head=nn.Linear(width, spec.num_classes, bias=bias),
         )
     )

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.spec import Images
 from . import MODELS
 
 Norm = Literal["none", "batch"]
@@ -78,10 +79,9 @@ class BasicBlock(nn.Module):
         return self.act(self.shortcut(x) + self.branch(x))
 
 
-@MODELS.register("resnet")
+@MODELS.register("resnet", takes=Images)
 def resnet(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    spec: Images,
     *,
     depth: Annotated[int, AfterValidator(_is_resnet_depth)] = 56,
     width: Annotated[int, Field(gt=0)] = 16,
@@ -92,8 +92,7 @@ def resnet(
     """ResNet for 32x32 images (He et al. 2016, section 4.2), BatchNorm optional.
 
     Args:
-        input_shape: Shape of one input, (channels, height, width).
-        num_classes: Number of outputs.
+        spec: The images.
         depth: Number of weight layers, 6n + 2.
         width: Channels of the first stage; doubled at each of the other two.
         norm: ``batch`` after every convolution, or ``none``.
@@ -102,10 +101,10 @@ def resnet(
             the sum (Bachlechner et al. 2021, ReZero).
 
     Returns:
-        A module from [N, channels, height, width] to logits [N, num_classes].
+        A module from [N, channels, height, width] to logits [N, spec.num_classes].
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        stem=nn.Conv2d(input_shape[0], width, 3, 1, 1, bias=False),
+        stem=nn.Conv2d(spec.shape[0], width, 3, 1, 1, bias=False),
         norm=_norm(norm, width),
         act=nn.ReLU(),
     )
@@ -118,5 +117,5 @@ def resnet(
             blocks.append(BasicBlock(channels_in, channels, stride, norm, shortcut, last_activation))
             channels_in = channels
         layers[f"stage{stage + 1}"] = nn.Sequential(*blocks)
-    layers.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), head=nn.Linear(channels_in, num_classes))
+    layers.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), head=nn.Linear(channels_in, spec.num_classes))
     return nn.Sequential(layers)

@@ -6,6 +6,7 @@ Order and number format are fixed, so that writing what was read gives the same 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from ..config import hash_of_stored
 from ..errors import UsageError
 from ..files import write_atomically
 from .folder import SPLITS, RunRecord, read_run
@@ -70,7 +72,11 @@ def load(results_dir: Path) -> Archive:
         environments = json.loads(environments_file.read_text(encoding="utf-8")) if environments_file.exists() else {}
     except ValueError as error:
         raise _damaged(environments_file, error) from error
-    return Archive(_read(results_dir / "runs.csv", RUN_COLUMNS), _read(results_dir / "curves.csv", CURVE_COLUMNS), environments)
+    runs, curves = _read(results_dir / "runs.csv", RUN_COLUMNS), _read(results_dir / "curves.csv", CURVE_COLUMNS)
+    hashes = _hashes_today(runs)
+    for table in (runs, curves):
+        table["hash"] = table["hash"].map(hashes).astype("string")
+    return Archive(runs, curves, environments)
 
 
 def archived(results_dir: Path) -> set[str]:
@@ -79,7 +85,7 @@ def archived(results_dir: Path) -> set[str]:
     Raises:
         UsageError: If the archive is damaged.
     """
-    return set(_read(results_dir / "runs.csv", RUN_COLUMNS)["hash"])
+    return set(_hashes_today(_read(results_dir / "runs.csv", RUN_COLUMNS)).values())
 
 
 def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
@@ -150,6 +156,16 @@ def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
     except ValueError as error:
         raise _damaged(file, error) from error
     return table
+
+
+def _hashes_today(runs: pd.DataFrame) -> dict[str, str]:
+    """Archived hash -> the one that the same run has now, which differs where options have been added since."""
+    return {run: _hash_today(config) or run for run, config in zip(runs["hash"], runs["config"], strict=True)}
+
+
+@functools.cache
+def _hash_today(config: str) -> str | None:
+    return hash_of_stored(json.loads(config))
 
 
 def _damaged(file: Path, error: Exception) -> UsageError:

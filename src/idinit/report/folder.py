@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from ..config import hash_of_stored
 from ..errors import UsageError
 from ..training.run_folder import FINISHED, read_metrics
 from .statistics import THRESHOLDS, first_epoch
@@ -59,7 +60,8 @@ def read_run(folder: Path) -> RunRecord | None:
         if not rows and status["state"] == "done":  # one that diverges at once has none
             raise ValueError("metrics.jsonl is empty")
         metrics = pd.DataFrame(rows, columns=METRICS)
-        return RunRecord(_row(status, config, metrics, environment), _curve(status["hash"], metrics), environment)
+        run = hash_of_stored(config) or status["hash"]
+        return RunRecord(_row(run, status, config, metrics, environment), _curve(run, metrics), environment)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error).replace(f"{folder}/", "").splitlines()[0]
         raise UsageError(
@@ -77,11 +79,13 @@ def compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _row(status: dict[str, Any], config: dict[str, Any], metrics: pd.DataFrame, environment: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    run: str, status: dict[str, Any], config: dict[str, Any], metrics: pd.DataFrame, environment: dict[str, Any]
+) -> dict[str, Any]:
     split = {name: metrics[metrics["split"] == name] for name in SPLITS}
     final = status.get("final") or {}
     row = {
-        "hash": status["hash"],
+        "hash": run,
         "experiment": config["experiment"],
         "arm": config["arm"],
         "init": config["init"]["name"],

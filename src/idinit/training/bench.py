@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
 
 from ..config import RunConfig
-from ..data import Batches, load_images
+from ..data import Batches, Inputs, load_images
 from .compiled import CompiledNetworks
 from .distributed import Workers
 from .environment import describe
@@ -109,7 +109,7 @@ class _Held:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
 
-    def train_batch(self, step: int) -> tuple[Tensor, Any]:
+    def train_batch(self, step: int) -> tuple[Inputs, Any]:
         return self._batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,10 @@ class Workers:
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with its gradients averaged over the processes."""
         return DistributedDataParallel(model) if self.world > 1 else model
+
+    def no_exchange(self, model: nn.Module) -> AbstractContextManager[None]:
+        """While it lasts, gradients of a wrapped model add up without being averaged over the processes."""
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
     def total(self, values: Tensor) -> Tensor:
         """Sum of a tensor over the processes."""

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..config import RunConfig
-from ..data import DATASETS, Batches
+from ..data import DATASETS, Batches, Inputs, Mixed
+from ..data.batches import micro_batches
 from ..errors import Preempted
 from ..initialize import Report, initialize_
 from ..models import MODELS
@@ -27,6 +28,7 @@ from . import checkpoint
 from .compiled import CompiledNetworks
 from .distributed import Workers, workers
 from .environment import describe
+from .flops import count_flops
 from .optim import OPTIMIZERS, set_rate
 from .progress import RunProgress
 from .run_folder import FINISHED, RunFolder
@@ -71,12 +73,13 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
     """The network of a run on the CPU, initialized."""
-    model = MODELS[config.model["name"]].build(data.input_shape, data.num_classes, **config.options("model"))
+    model = MODELS[config.model["name"]].build(data.spec, **config.options("model"))
     report = initialize_(
         model,
         config.init["name"],
         example_inputs=tuple(inputs.cpu() for inputs in data.example_inputs()),
         generator=generator(config.seed, "init"),
+        keep=getattr(model, "pretrained", ()),
         **config.options("init"),
     )
     return model, report
@@ -93,17 +96,17 @@ class _Meter:
 
     loss: float = 0.0
     correct: float = 0.0
-    samples: int = 0
+    answers: float = 0
     steps: int = 0
 
-    def add(self, loss: float, correct: float, samples: int) -> None:
+    def add(self, loss: float, correct: float, answers: float) -> None:
         self.loss += loss
         self.correct += correct
-        self.samples += samples
+        self.answers += answers
         self.steps += 1
 
     def take(self) -> dict[str, float]:
-        means = {"loss": self.loss / self.steps, "accuracy": self.correct / self.samples}
+        means = {"loss": self.loss / self.steps, "accuracy": self.correct / self.answers}
         self.__init__()  # type: ignore[misc]
         return means
 
@@ -146,6 +149,7 @@ class Training:
         self.task = Classification(config.train.label_smoothing)
         model, _ = build(config, self.data)
         layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
+        self.flops = count_flops(model, self.data.example_inputs())
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
         self.network, forward = compiled.adopt(model) if config.impl.compile else (model, model)
         self.forward = team.wrap(forward)
@@ -207,24 +211,34 @@ class Training:
         config = self.config
         set_rate(self.optimizer, SCHEDULES[config.schedule["name"]].build(self.step, self.steps, **config.options("schedule")))
         torch.manual_seed(derive(config.seed, "dropout", self.step, self.team.rank))
-        inputs, targets = self.data.train_batch(self.step)
-        with autocast(config, self.team.device):
-            logits = self.forward(inputs)
-        loss = self.task.loss(logits, targets)
-        with torch.no_grad():
-            stop_asked = torch.tensor(float(self.stop_asked.is_set()), device=loss.device)
-            sums = torch.stack([loss.detach(), self.task.correct(logits, targets), stop_asked])
-            total_loss, correct, stop = self.team.total(sums).tolist()
+        sums = torch.zeros(4, device=self.team.device)  # loss, right answers, answers, processes asked to stop
+        *early, last = micro_batches(*self.data.train_batch(self.step), config.train.accumulate)
+        with self.team.no_exchange(self.forward):
+            for inputs, targets in early:
+                self._loss(inputs, targets, sums).backward()
+        loss = self._loss(*last, sums)
+        sums[3] = float(self.stop_asked.is_set())
+        total_loss, correct, answers, stop = self.team.total(sums).tolist()
         if not math.isfinite(total_loss):
+            self.optimizer.zero_grad(set_to_none=True)
             return False, False
         loss.backward()
         if config.train.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), config.train.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.meter.add(total_loss / self.team.world, correct, self.data.batch_size)
+        self.meter.add(total_loss / self.team.world, correct, answers)
         self.step += 1
         return True, stop > 0
+
+    def _loss(self, inputs: Inputs, targets: Tensor | Mixed, sums: Tensor) -> Tensor:
+        """This micro-batch's share of the step's loss, added up in ``sums`` with its answers."""
+        with autocast(self.config, self.team.device):
+            logits = self.forward(*inputs)
+        loss = self.task.loss(logits, targets) / self.config.train.accumulate
+        with torch.no_grad():
+            sums[:3] += torch.stack([loss, self.task.correct(logits, targets), self.task.answers(targets)])
+        return loss
 
     @torch.no_grad()
     def _evaluate(self) -> None:
@@ -233,7 +247,7 @@ class Training:
             sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
             for inputs, targets in self.data.evaluation_batches(split):
                 with autocast(self.config, self.team.device):
-                    logits = self.forward(inputs)
+                    logits = self.forward(*inputs)
                 sums[0] += Classification().loss(logits, targets) * len(targets)
                 sums[1] += self.task.correct(logits, targets)
                 sums[2] += len(targets)
@@ -285,6 +299,7 @@ class Training:
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "meter": vars(self.meter),
+            "data": self.data.state_dict(),
         }
         checkpoint.save(self.folder.checkpoints, self.step, state)
         self._write_status("running")  # keeps the time spent; a checkpoint is the same bytes however often it was resumed
@@ -295,6 +310,7 @@ class Training:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.meter = _Meter(**state["meter"])
+            self.data.load_state_dict(state["data"])
             self.step = state["step"]
         if self.team.main:
             self.seconds_before = (self.folder.status() or {}).get("time_s", 0.0)
@@ -316,6 +332,8 @@ class Training:
             "steps": self.steps,
             "epoch": self.step / self.per_epoch,
             "time_s": self._seconds(),
+            "tokens": self.data.tokens_per_step and self.step * self.data.tokens_per_step,
+            "flops": self.flops and self.step * self.data.batch_size * self.flops,
             "final": self.last_rows,
             "reason": reason,
             "error": error,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +29,11 @@ class Classification:
             second = F.cross_entropy(logits, target.labels_b, label_smoothing=self.label_smoothing)
             return target.lam * first + (1 - target.lam) * second
         return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+
+    def answers(self, target: Tensor | Mixed) -> Tensor:
+        """Number of answers asked for, as a float32 scalar on the device of the target."""
+        labels = target.labels_a if isinstance(target, Mixed) else target
+        return torch.full((), float(len(labels)), device=labels.device)
 
     def correct(self, logits: Tensor, target: Tensor | Mixed) -> Tensor:
         """Number of right answers; for mixed labels, those of each counted by its share."""

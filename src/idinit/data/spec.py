@@ -1,0 +1,60 @@
+"""What a data set tells a model: the shapes and sizes a network is built for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures with one class each; a model is called with float32 [N, *shape].
+
+    Attributes:
+        shape: (channels, height, width).
+        num_classes: Number of classes.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Texts with one class each; a model is called with token ids, int64 [N, T], T at most ``length``.
+
+    Attributes:
+        vocabulary: Number of token ids.
+        length: Tokens of the longest text.
+        padding: Id that fills up shorter texts.
+        num_classes: Number of classes.
+        vectors: Pretrained vectors of the tokens, float32 [vocabulary, width], or None.
+    """
+
+    vocabulary: int
+    length: int
+    padding: int
+    num_classes: int
+    vectors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MaskedTokens:
+    """Texts of which some tokens are to be guessed (Devlin et al. 2019).
+
+    A model is called with token ids, int64 [N, T], and the positions to guess, int64 [N, M]; it returns
+    logits [N * M, vocabulary].
+
+    Attributes:
+        vocabulary: Number of token ids.
+        length: Tokens of a text, T.
+        padding: Id that fills up shorter texts.
+    """
+
+    vocabulary: int
+    length: int
+    padding: int
+
+
+Spec = Images | Sentences | MaskedTokens
