@@ -17,7 +17,7 @@ from idinit.errors import UsageError
 from idinit.experiments.info import ExperimentInfo
 from idinit.report.archive import load, merge
 from idinit.report.arms import arms, scales
-from idinit.report.figures import _STYLE, _draw, _loss_limits, _style
+from idinit.report.figures import _STYLE, _draw, _loss_limits, line_style
 from idinit.report.results import update_results
 
 
@@ -179,7 +179,7 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
 
 
 def test_lines_differ_in_more_than_colour() -> None:
-    styles = [_style(index) for index in range(21)]
+    styles = [line_style(index) for index in range(21)]
     assert len({(s["color"], s["linestyle"]) for s in styles}) == 21
     assert len({(s["color"], s["marker"]) for s in styles}) == 21
     assert all(a["marker"] != b["marker"] for a, b in zip(styles, styles[1:], strict=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,22 @@ def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
     Raises:
         OSError: If they cannot be written.
     """
+    save_figure(lambda: _draw(title, [arm for arm in arms if arm.primary]), stem)
+
+
+def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
+    """Draws a figure in the project's look and writes it as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
+
+    Args:
+        draw: Makes the figure.
+        stem: Path of the files, without ending.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
     with mpl.rc_context(_STYLE):
-        figure = _draw(title, [arm for arm in arms if arm.primary])
+        figure = draw()
+        FigureCanvasAgg(figure)
         for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=ending, metadata=metadata, dpi=160, facecolor="white")
@@ -67,11 +81,10 @@ def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
 
 def _draw(title: str, arms: Sequence[Arm]) -> Figure:
     figure = Figure(figsize=(11, max(4.4, 0.2 * (len(arms) + 3))), layout="constrained")  # as high as the legend
-    FigureCanvasAgg(figure)
     loss, accuracy = figure.subplots(1, 2)
     names = sorted(arm.name for arm in arms)
     # by name and not by rank: a line keeps its look when the results change their order
-    styles = [_style(names.index(arm.name)) for arm in arms]
+    styles = [line_style(names.index(arm.name)) for arm in arms]
     for arm, style in zip(arms, styles, strict=True):
         _draw_mean(loss, arm, "train", "loss", style)
         _draw_mean(accuracy, arm, "validation", "accuracy", style)
@@ -93,7 +106,8 @@ def _draw(title: str, arms: Sequence[Arm]) -> Figure:
     return figure
 
 
-def _style(index: int) -> dict[str, Any]:
+def line_style(index: int) -> dict[str, Any]:
+    """Colour, dash and marker of the line of that number: different for each number below 21."""
     return {
         "color": _COLOURS[index % len(_COLOURS)],
         "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from ..experiments.info import TAGS, ClaimInfo, ExperimentInfo
 from .archive import Archive
 from .arms import Arm, Scale, arms, counted, scales
@@ -61,10 +63,10 @@ def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) ->
         f"`configs/experiment/{info.name}.yaml`; edits are overwritten.",
         f"```\n{info.command}\n```",
         f"Cost: {info.cost}",
-        *_claims(info),
+        *claims_table(info),
         *(part for section in sections for part in _results(info, section)),
-        *_deviations(info),
-        *_environments(archive),
+        *deviations(info),
+        *environments(archive.runs["environment"], archive.environments),
         *_not_run(archive, sections),
     ]
     return "\n\n".join(parts) + "\n"
@@ -76,7 +78,8 @@ def against_paper(claim: ClaimInfo, verdict: Verdict) -> str:
     return f"The paper: {value} ({claim.tag}). Ours: {verdict.evidence}"
 
 
-def _claims(info: ExperimentInfo) -> list[str]:
+def claims_table(info: ExperimentInfo) -> list[str]:
+    """The claims of the paper that an experiment tests, as a section of its page."""
     if not info.claims:
         return []
     head = ["claim", "what the paper says", "setting", "the paper's value", "known from"]
@@ -103,15 +106,22 @@ def _results(info: ExperimentInfo, section: Section) -> list[str]:
     ]
 
 
-def _deviations(info: ExperimentInfo) -> list[str]:
+def deviations(info: ExperimentInfo) -> list[str]:
+    """Ways in which an experiment departs from the paper, as a section of its page."""
     lines = [f"{number}. {line}" for number, line in enumerate(info.deviations, start=1)]
     return ["## Deviations from the paper", "\n".join(lines)] if lines else []
 
 
-def _environments(archive: Archive) -> list[str]:
+def environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Where the runs of an archive took place, as a section of its page.
+
+    Args:
+        keys: The environment of each run.
+        contents: What each environment is.
+    """
     lines = [
-        f"- `{key}` ({counted(int(count), 'run')}): {', '.join(_facts(archive.environments[str(key)]))}"
-        for key, count in archive.runs["environment"].value_counts().sort_index().items()
+        f"- `{key}` ({counted(int(count), 'run')}): {', '.join(_facts(contents[str(key)]))}"
+        for key, count in keys.value_counts().sort_index().items()
     ]
     return ["## Environment", "\n".join(lines)]
 
