@@ -1,3 +1,4 @@
+import math
 import re
 from pathlib import Path
 
@@ -16,7 +17,8 @@ BUDGETS = ["smoke", "cpu", "paper"]
 def test_every_experiment_expands_to_checked_runs(name: str, budget: str) -> None:
     experiment = load([f"experiment={name}", f"budget={budget}"])
     runs = experiment.main_runs({})
-    assert len(runs) == len(experiment.grid.arms) * len(experiment.grid.seeds)
+    points = math.prod(map(len, experiment.grid.sweep.values()))
+    assert len(runs) == len(experiment.grid.arms) * len(experiment.grid.seeds) * points
     assert len({run.hash for run in runs}) == len(runs), "two arms are the same run"
     assert {run.experiment for run in runs} == {name}
     assert [run.seed for run in runs] == sorted(run.seed for run in runs), "seed by seed across arms"
@@ -39,7 +41,8 @@ def test_one_run_of_an_experiment_is_what_the_sweep_would_run(name: str) -> None
     experiment = load([f"experiment={name}", "budget=cpu"])
     arm, overrides = next(iter(experiment.grid.arms.items()))
     seed = experiment.grid.seeds[0]
-    alone = check(compose([f"experiment={name}", "budget=cpu", f"seed={seed}", *overrides]))
+    point = [f"{key}={values[0]}" for key, values in experiment.grid.sweep.items()]
+    alone = check(compose([f"experiment={name}", "budget=cpu", f"seed={seed}", *overrides, *point]))
     assert alone.hash == experiment.main_runs({})[0].hash
     assert experiment.main_runs({})[0].arm == arm
 
@@ -51,6 +54,19 @@ def test_arms_seeds_and_swept_keys_come_from_the_command_line() -> None:
         (seed, arm, lr) for seed in (0, 1) for arm in ("idinit", "fixup") for lr in (0.01, 0.1)
     ]
     assert experiment.tuning_runs() == [], "a learning rate that was asked for is not searched"
+
+
+def test_a_grid_with_a_sweep_runs_every_arm_at_every_point() -> None:
+    experiment = load(["experiment=cifar10-sensitivity", "init=idinit,kaiming", "seed=0", "budget=cpu"])
+    points = [(r.arm, r.optim["lr"], r.optim["weight_decay"]) for r in experiment.main_runs({})]
+    rates, decays = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)
+    assert points == [(arm, lr, decay) for arm in ("idinit", "kaiming") for lr in rates for decay in decays]
+
+
+def test_the_command_line_narrows_a_sweep() -> None:
+    experiment = load(["experiment=cifar10-sensitivity", "init=idinit", "optim.lr=0.1", "optim.weight_decay=0,1e-3", "seed=0"])
+    points = [(r.optim["lr"], r.optim["weight_decay"]) for r in experiment.main_runs({})]
+    assert points == [(0.1, 0.0), (0.1, 1e-3)]
 
 
 def test_any_initializer_can_join_an_experiment() -> None:

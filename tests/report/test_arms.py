@@ -135,3 +135,14 @@ def test_scales_are_kept_apart_with_the_largest_first(make_run: Callable[..., Pa
     ]
     assert str(found[1]) == "CIFAR-10 (JPEG copy), cpu budget, 2 epochs"
     assert found[0].slug == "cifar-10-jpeg-copy-paper-budget-1-epoch"
+
+
+def test_the_shared_recipe_is_the_one_of_most_arms_and_then_the_best_for_all(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    runs = [make_run("idinit", [0.1, 0.9], lr=0.3), make_run("fixup", [0.1, 0.2], lr=0.01)]
+    runs += [make_run(arm, [0.1, 0.5], lr=0.1) for arm in ("idinit", "fixup")]
+    runs += [make_run("idinit", [0.1, 0.8], lr=0.03), make_run("fixup", [0.1, 0.4], state="diverged", lr=0.03, epochs=1)]
+    found = arms_of(runs)
+    assert {(arm.name, arm.lr) for arm in found if arm.shared} == {("idinit", 0.1), ("fixup", 0.1)}  # 0.5 beats (0.8 + 0) / 2
+    assert {(arm.name, arm.lr) for arm in found if arm.primary} == {("idinit", 0.3), ("fixup", 0.1)}

@@ -37,12 +37,13 @@ class Tuning(BaseModel):
 
 
 class Grid(BaseModel):
-    """The runs of an experiment: every arm with every seed.
+    """The runs of an experiment: every arm with every seed, at every point of its sweep.
 
     Attributes:
         arms: Label of a row of the table -> the overrides that make it.
         seeds: Seeds of the main runs.
         tune: The search before them, if any.
+        sweep: Keys of which the experiment maps several values, each with each: key -> values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,7 @@ class Grid(BaseModel):
     arms: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     tune: Tuning | None = None
+    sweep: dict[str, Annotated[tuple[float | str, ...], Field(min_length=1)]] = {}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Experiment:
         info: What its page says of it.
         grid: Its arms, seeds and search, as narrowed by ``init=`` and ``seed=``.
         overrides: The other overrides; they hold for every run.
-        sweep: Overrides with several values (``optim.lr=0.01,0.1``): key -> values.
+        sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
+            key -> values.
         paths: Where its data, runs and results are.
     """
 
@@ -160,7 +163,10 @@ def load(arguments: Sequence[str]) -> Experiment:
         grid["seeds"] = seeds
     try:
         info = ExperimentInfo(**settings["experiment"])
-        return Experiment(info, Grid(**grid), PathsConfig(**settings["paths"]), tuple(plain), sweep)
+        checked = Grid(**grid)
+        said = {override.key_or_group for override in parsed}
+        mapped = {key: tuple(map(str, values)) for key, values in checked.sweep.items() if key not in said}
+        return Experiment(info, checked, PathsConfig(**settings["paths"]), tuple(plain), {**mapped, **sweep})
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 

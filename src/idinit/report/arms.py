@@ -6,14 +6,17 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
+from ..data.catalog import IMAGE_SETS
 from .archive import Archive
 from .statistics import Estimate, Reached, estimate, first_epoch
 
 BUDGETS = ("paper", "cpu", "smoke")  # the largest first
+MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
 # What runs of one arm may differ in: they are the same training from another seed, or in another place.
 _NOT_RECIPE = ("experiment", "arm", "phase", "seed", "budget", "impl")
@@ -51,7 +54,10 @@ class Arm:
         label: The name; where runs of the arm exist with several recipes, then with what is different in this one.
         primary: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
             the best mean accuracy on the validation split at the last epoch.
-        lr: Learning rate.
+        shared: Whether the recipe but for model and initializer is the one that the most arms have runs of and, among
+            equals, the one with the best accuracy on the validation split averaged over the arms. A run that diverged
+            counts as 0 in both choices.
+        recipe: What a config says of the training, ``{"optim.lr": 0.1, ...}``.
         runs: Their rows of ``runs.csv``.
         curves: Their rows of ``curves.csv``.
         last: The last epoch of the budget.
@@ -60,10 +66,16 @@ class Arm:
     name: str
     label: str
     primary: bool
-    lr: float
+    shared: bool
+    recipe: dict[str, Any]
     runs: pd.DataFrame
     curves: pd.DataFrame
     last: float
+
+    @property
+    def lr(self) -> float:
+        """Learning rate."""
+        return float(self.recipe["optim.lr"])
 
     @property
     def completed(self) -> pd.DataFrame:
@@ -79,6 +91,21 @@ class Arm:
     def test(self) -> Estimate:
         """Test accuracy after the last epoch, over completed runs."""
         return estimate(self.completed["test_accuracy"])
+
+    @property
+    def validation(self) -> Estimate:
+        """Validation accuracy after the last epoch, over completed runs: what recipes may be chosen by."""
+        return estimate(self.completed["validation_accuracy"])
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess."""
+        return 1 / IMAGE_SETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].num_classes
+
+    @property
+    def failures(self) -> int:
+        """Number of runs that diverged, or ended no further above chance on the test split than ``MARGIN``."""
+        return self.diverged + int((self.completed["test_accuracy"] <= self.chance + MARGIN).sum())
 
     @property
     def best(self) -> Estimate:
@@ -118,11 +145,13 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
         & (runs["epochs"] == scale.epochs)
         & (runs["data"] == scale.data)
     ]
+    recipes = main["config"].map(_recipe)
+    shared = _shared(main, recipes)
     found = []
     for name, of_arm in main.groupby("arm"):
-        recipes = of_arm["config"].map(_recipe)
-        groups = [of_arm[recipes == recipe] for recipe in sorted(set(recipes))]
-        groups.sort(key=lambda group: (-len(group), -group["validation_accuracy"].fillna(0).mean()))
+        own = recipes[of_arm.index]
+        groups = [of_arm[own == recipe] for recipe in sorted(set(own))]
+        groups.sort(key=lambda group: (-len(group), -_score(group)))
         first = json.loads(recipes[groups[0].index[0]])
         for index, group in enumerate(groups):
             recipe = json.loads(recipes[group.index[0]])
@@ -131,13 +160,33 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     name=str(name),
                     label=str(name) if index == 0 else f"{name} ({_changes(first, recipe)})",
                     primary=index == 0,
-                    lr=float(group["lr"].iloc[0]),
+                    shared=_setting(recipe) == shared,
+                    recipe=recipe,
                     runs=group,
                     curves=archive.curves[archive.curves["hash"].isin(group["hash"])],
                     last=scale.epochs,
                 )
             )
     return sorted(found, key=lambda arm: (math.inf if not arm.test.n else -arm.test.mean, arm.label))
+
+
+def _score(runs: pd.DataFrame) -> float:
+    """What recipes are chosen by: mean accuracy on the validation split at the last epoch, 0 for a run that diverged."""
+    return float(runs["validation_accuracy"].where(runs["state"] == "done", 0).fillna(0).mean())
+
+
+def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
+    settings = recipes.map({recipe: _setting(json.loads(recipe)) for recipe in set(recipes)})
+    ranked = [
+        (runs["arm"].nunique(), fmean(_score(of_arm) for _, of_arm in runs.groupby("arm")), str(setting))
+        for setting, runs in main.groupby(settings)
+    ]
+    return max(ranked)[2]
+
+
+def _setting(recipe: dict[str, Any]) -> str:
+    """The part of a recipe that arms can share: all but the network and its initialization."""
+    return json.dumps({k: v for k, v in recipe.items() if k.split(".")[0] not in ("model", "init")}, sort_keys=True)
 
 
 def counted(number: float, noun: str) -> str:

@@ -6,20 +6,19 @@ are meant by name: ``kaiming`` is the arm of that name, on the experiment's netw
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..data.catalog import IMAGE_SETS
 from ..registry import Registry
-from .arms import Arm, Scale, counted
+from .arms import MARGIN, Arm, Scale, counted
+from .maps import Map, maps
 from .statistics import difference
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "not run at this scale"]
 
-MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 TIE = 0.01  # final accuracies this close count as equal
+GOOD = 0.05  # a recipe is a good one if it comes this close to the best
 SPEED_THRESHOLDS = (80, 70, 60, 50, 40, 30, 20)  # percent; the paper's is the first
 
 
@@ -38,11 +37,12 @@ class Verdict:
     evidence: str
 
 
-Judge = Callable[[Mapping[str, Arm], Sequence[str]], tuple[Outcome, str]]
+Judge = Callable[..., tuple[Outcome, str]]  # of the arms by name and the names of those to compare with
 
 # Facts of an entry: ``needs`` names the arms without which there is no verdict; ``against`` those to compare with, of
 # which one must be there, or None for all other arms.
-# ``at_the_end`` says that a claim is about fully trained networks, on which only the paper budget has a say.
+# ``at_the_end`` says that a claim is about fully trained networks, on which only the paper budget has a say; ``maps`` that
+# it is about all recipes of a grid: the function then gets the arms as `Map`s.
 CLAIMS: Registry[Judge] = Registry("claim")
 
 
@@ -68,7 +68,10 @@ def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
         return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
     if missing:
         return Verdict(claim, "not run at this scale", f"{scale}: there are no runs of {_listed(missing)}.")
-    outcome, sentence = entry.build(primary, rivals)
+    judged = maps(arms) if entry.facts.get("maps") else primary
+    if not judged.keys() >= set(needs):
+        return Verdict(claim, "not run at this scale", f"{scale}: the grid is not complete.")
+    outcome, sentence = entry.build(judged, rivals)
     if entry.facts.get("at_the_end") and scale.budget != "paper":
         outcome = "not run at this scale"  # the numbers are shown all the same
     sizes = sorted({len(primary[name].runs) for name in (*needs, *rivals)})
@@ -81,12 +84,12 @@ def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
 @CLAIMS.register("C1", needs=("idinit",), against=("xavier", "kaiming"))
 def _fails_without(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """Xavier and Kaiming fail on a deep residual network without BatchNorm, and IDInit trains it."""
-    failed = {name: _failures(arms[name]) for name in ("idinit", *rivals)}
+    failed = {name: arms[name].failures for name in ("idinit", *rivals)}
     all_fail = [failed[name] == len(arms[name].runs) for name in rivals]
     outcome: Outcome = "not reproduced"
     if failed["idinit"] == 0 and any(failed[name] for name in rivals):
         outcome = "reproduced" if all(all_fail) else "partly"
-    bar = 100 * (_chance(arms["idinit"]) + MARGIN)
+    bar = 100 * (arms["idinit"].chance + MARGIN)
     described = ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
     return outcome, f"{described}; to fail is to diverge or to end at or below {bar:.0f} % test accuracy"
 
@@ -157,23 +160,30 @@ def _both_ideas_help(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Ou
     return outcome, ", ".join(f"{name} {_score(arms[name])}" for name in order) + gained
 
 
+@CLAIMS.register("C5", needs=("idinit", "kaiming"), against=(), maps=True)
+def _wider_region(grids: Mapping[str, Map], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """IDInit trains in a larger share of the grid than Kaiming, on the same network: without BatchNorm, and with it."""
+    pairs = (("idinit", "kaiming"), ("idinit_bn", "kaiming_bn"))
+    wider = [grids[mine].trains > grids[kaiming].trains for mine, kaiming in pairs if {mine, kaiming} <= grids.keys()]
+    outcome: Outcome = "reproduced" if all(wider) else "partly" if any(wider) else "not reproduced"
+    best = max(arm.validation.mean for grid in grids.values() for arm in grid.cells.values() if arm.validation.n)
+    described = ", ".join(
+        f"{name} trains in {grid.trains} and is good in {grid.within(GOOD, best)} of {len(grid.cells)}"
+        for name, grid in grids.items()
+    )
+    bar = 100 * (next(iter(grids["idinit"].cells.values())).chance + MARGIN)
+    rules = f"to train is to end above {bar:.0f} % test accuracy"
+    return outcome, f"{described} recipes; {rules}, good is within {100 * GOOD:g} points of the best, on validation"
+
+
 @CLAIMS.register("C6", needs=("idinit",), against=None)
 def _trains_without_warmup(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """A network without shortcuts trains from IDInit without warm-up."""
-    failed = {name: _failures(arms[name]) for name in ("idinit", *rivals)}
+    failed = {name: arms[name].failures for name in ("idinit", *rivals)}
     outcome: Outcome = "reproduced" if not failed["idinit"] else "partly"
     if failed["idinit"] == len(arms["idinit"].runs):
         outcome = "not reproduced"
     return outcome, ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
-
-
-def _chance(arm: Arm) -> float:
-    return 1 / IMAGE_SETS[json.loads(arm.runs["config"].iloc[0])["data"]["name"]].num_classes
-
-
-def _failures(arm: Arm) -> int:
-    """Number of runs that diverged, or ended no further above chance than ``MARGIN``."""
-    return arm.diverged + int((arm.completed["test_accuracy"] <= _chance(arm) + MARGIN).sum())
 
 
 def _training(arm: Arm, failed: int) -> str:
