@@ -73,7 +73,9 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
     """The network of a run on the CPU, initialized."""
-    model = MODELS[config.model["name"]].build(data.spec, **config.options("model"))
+    with torch.random.fork_rng(devices=[]):  # constructors draw from the global state what an initializer leaves alone
+        torch.manual_seed(derive(config.seed, "init"))
+        model = MODELS[config.model["name"]].build(data.spec, **config.options("model"))
     report = initialize_(
         model,
         config.init["name"],
