@@ -1,0 +1,89 @@
+"""Signal propagation: the size of activations on the way forward, and of gradients on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Sizes of what a module puts out.
+
+    Attributes:
+        module: Its dotted name.
+        activation: Root mean square of its output.
+        gradient: Root mean square of the gradient with respect to its output; 0 where none arrives.
+    """
+
+    module: str
+    activation: float
+    gradient: float
+
+
+def signal_sizes(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    modules: Iterable[str] | None = None,
+    *,
+    cotangent: Tensor | None = None,
+) -> list[Signal]:
+    """Sizes of activations and gradients at the modules of a network, in the order in which they are called.
+
+    In a network whose size of signals grows or shrinks by a factor each layer, both change exponentially with depth
+    (Schoenholz et al. 2017, "Deep information propagation").
+
+    Args:
+        model: Any module that returns a tensor; in the mode, precision and device in which it is.
+        inputs: Positional arguments of one forward pass.
+        modules: Dotted names of the modules to look at; by default all without children. Those that are not called, or
+            do not return a tensor, are left out. One that is called several times counts once, with its last output.
+        cotangent: What is propagated back from the output, of its shape: the gradient of a loss with respect to the
+            output. By default numbers from a standard normal, always the same.
+
+    Returns:
+        A record for each module, in order of execution.
+
+    Raises:
+        UsageError: If a module is not there, or the output is no tensor.
+    """
+    children = dict(model.named_modules())
+    names = (
+        [name for name, module in children.items() if next(module.children(), None) is None] if modules is None else [*modules]
+    )
+    outputs: dict[str, Tensor] = {}
+    with ExitStack() as stack, torch.enable_grad():
+        for name in names:
+            if name not in children:
+                raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")
+
+            def record(module: nn.Module, args: Any, output: Any, name: str = name) -> Any:
+                if not isinstance(output, Tensor):
+                    return None
+                outputs.pop(name, None)  # in order of the last call
+                # A view of its own: an in-place activation would overwrite what is recorded.
+                outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
+                return outputs[name].clone()
+
+            stack.callback(children[name].register_forward_hook(record).remove)
+        out = model(*inputs)
+        if not isinstance(out, Tensor):
+            raise UsageError(f"the network returns {type(out).__name__}, not a tensor: wrap it in a module that returns one")
+        if cotangent is None:
+            cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out)
+        gradients = torch.autograd.grad(out, list(outputs.values()), cotangent, allow_unused=True)
+    return [
+        Signal(name, _rms(output), 0.0 if gradient is None else _rms(gradient))
+        for (name, output), gradient in zip(outputs.items(), gradients, strict=True)
+    ]
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.detach().double().pow(2).mean().sqrt())
