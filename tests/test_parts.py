@@ -196,7 +196,7 @@ BLOCKS = [
     pytest.param(
         Residual(conv(8, 8), nn.GELU(), conv(8, 8, 1), scale=nn.Parameter(torch.ones(8, 1, 1))),
         {"scale": "scale", "branch.0.weight": "branch", "branch.2.weight": "branch_end"},
-        [Branch(("branch.0.weight", "branch.2.weight"), None)],
+        [Branch(("branch.0.weight", "branch.2.weight"), None, scales=("scale",))],
         id="layer-scale",
     ),
     pytest.param(
@@ -250,7 +250,13 @@ def test_blocks(block: nn.Module, parts: dict[str, str], branches: list[Branch],
     expected = {f"block.{name}": part for name, part in parts.items()}
     assert weights(structure) == {"stem.weight": "stem", **expected, "last.weight": "trunk", "head.weight": "head"}
     assert list(structure.branches) == [
-        Branch(tuple(f"block.{w}" for w in b.weights), inside(b.output), inside(b.shortcut), inside(b.end_norm))
+        Branch(
+            tuple(f"block.{w}" for w in b.weights),
+            inside(b.output),
+            inside(b.shortcut),
+            inside(b.end_norm),
+            tuple(f"block.{w}" for w in b.scales),
+        )
         for b in branches
     ]
 

@@ -12,10 +12,15 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .analysis.flow import Flow, Use
+from .analysis.heads import Heads
+from .analysis.layout import Layout, find_layout
+from .analysis.neutral import neutral
 from .analysis.node import Node
 from .analysis.operators import REARRANGEMENTS
 from .analysis.reading import Lines, Reading
+from .analysis.recurrent import blocks, keeper
 from .analysis.sums import Region
+from .analysis.walk import walk_back
 from .errors import UsageError, did_you_mean
 from .graph import Inputs, capture
 
@@ -51,12 +56,14 @@ class Branch:
             output. The module returns one tensor and is called once, so that a forward hook can act on the branch.
         shortcut: Dotted name of the module through which the other side enters the sum; None for a plain identity.
         end_norm: Dotted name of the normalization after the last weight, or None.
+        scales: Names of the parameters that multiply the value after the last weight, such as LayerScale's.
     """
 
     weights: tuple[str, ...]
     output: str | None
     shortcut: str | None = None
     end_norm: str | None = None
+    scales: tuple[str, ...] = ()
 
     @property
     def end(self) -> str:
@@ -84,6 +91,11 @@ class Structure:
         shared: Names under which a parameter is also known, where it is tied: first name -> the others.
         unknown: Parameters whose part could not be told, with the reason.
         slices: Parameters that have several parts side by side, e.g. query, key and value, from first to last index.
+        layouts: How the parameter of each linear map holds its matrices; None where that could not be told. Empty in a
+            structure by hand: each is [out, in, *kernel].
+        neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
+        keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
+        heads: The weights of each attention.
     """
 
     parts: dict[str, Part]
@@ -91,6 +103,10 @@ class Structure:
     shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
     slices: dict[str, tuple[Slice, ...]] = field(default_factory=dict)
+    layouts: dict[str, Layout | None] = field(default_factory=dict)
+    neutral: dict[str, float | None] = field(default_factory=dict)
+    keepers: dict[str, Slice] = field(default_factory=dict)
+    heads: tuple[Heads, ...] = ()
 
 
 def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
@@ -129,17 +145,27 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     chosen = _overridden(sizes, overrides or {})
     reading = Reading(Flow(capture(model, example_inputs)), sizes)
+    flows = [reading.flow]
     if reading.idle:
         with suppress(UsageError):  # e.g. BatchNorm of a single value
-            reading.complete(Reading(Flow(capture(model, example_inputs, training=True)), sizes))
+            training = Reading(Flow(capture(model, example_inputs, training=True)), sizes)
+            reading.complete(training)
+            flows.insert(0, training.flow)
     parts = cast(dict[str, Part], reading.parts) | chosen
+    slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
+    slices |= {name: tuple(_runs(lines)) for name, lines in reading.lines.items()}
+    biases = ((use.parameter, keeper(use)) for flow in flows for use in flow.uses if use.role == "bias")
     branches = (_branch(reading, side) for side in reading.sides if side.kind == "branch")
     return Structure(
         parts={name: parts[name] for name in sizes if name in parts},
         branches=tuple(branch for branch in branches if branch),
         shared={first: tuple(others) for first, *others in names.values() if others},
         unknown={name: reason for name, reason in reading.unknown.items() if name not in chosen},
-        slices={name: tuple(_runs(lines)) for name, lines in reading.lines.items() if name not in chosen},
+        slices={name: runs for name, runs in slices.items() if name not in chosen},
+        layouts={use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
+        neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
+        keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
+        heads=tuple(reading.heads),
     )
 
 
@@ -165,7 +191,16 @@ def _branch(reading: Reading, side: Region) -> Branch | None:
         output=_module(reading.flow, side.operand, side.reader, own),
         shortcut=None if is_identity else _module(reading.flow, shortcut.operand, shortcut.reader, []),
         end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
+        scales=tuple(dict.fromkeys(_scales(reading.flow, side))),
     )
+
+
+def _scales(flow: Flow, side: Region) -> Iterator[str]:
+    """The parameters that a branch's value is multiplied with after its last weight."""
+    after = walk_back(flow, side.operand).passed | 1 << side.reader.index
+    for use in flow.uses:
+        if use.role == "scale" and after >> use.node.index & 1 and use.node.op in ("mul", "div", "addcmul"):
+            yield use.parameter
 
 
 def _module(flow: Flow, node: Node, reader: Node, uses: list[Use]) -> str | None:
@@ -179,6 +214,13 @@ def _module(flow: Flow, node: Node, reader: Node, uses: list[Use]) -> str | None
         return next(whole, calls[-1][1])
     moved = node.op in REARRANGEMENTS - {"getitem"} and len(node.inputs[0].users) == 1
     return _module(flow, node.inputs[0], reader, uses) if moved else None
+
+
+def _gates(use: Use) -> tuple[Slice, ...]:
+    """The value and the gates of a recurrent layer's weight, as slices."""
+    parts = blocks(use)
+    size = use.operand.shape[0] // len(parts)
+    return tuple(_runs({(0, row): parts[row // size] for row in range(use.operand.shape[0])}))
 
 
 def _runs(lines: Lines) -> Iterator[Slice]:

@@ -25,7 +25,7 @@ class Attention:
     Attributes:
         operands: What enters it as ``query``, ``key`` and ``value``, and products with learned tables of positions.
         inside: Indices of the nodes that hold scores or probabilities, or what they are made of.
-        products: Indices of the nodes that multiply probabilities with values.
+        products: Indices of the nodes that multiply probabilities with values; the fused operator does.
     """
 
     operands: list[tuple[str, Node]] = field(default_factory=list)
@@ -37,7 +37,7 @@ def find_attention(flow: Flow) -> Iterator[Attention]:
     """Finds every attention, and tells the flow that the probabilities are coefficients of the values."""
     for node in flow.nodes:
         if node.op == FUSED:
-            attention = Attention([(name, node.arguments[name]) for name in ("query", "key", "value")])
+            attention = Attention([(name, node.arguments[name]) for name in ("query", "key", "value")], products={node.index})
             attention.operands = [(name, n) for name, n in attention.operands if flow.active[n.index]]
             if isinstance(mask := node.arguments.get("attn_mask"), Node):
                 _add_scores(flow, mask, attention)

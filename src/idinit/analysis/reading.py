@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .attention import find_attention
 from .flow import Flow, Use
+from .heads import Heads, find_heads
 from .node import Node
 from .slices import rows
 from .sums import Region, find_forks, find_gates, find_loops, find_sides
@@ -27,6 +28,7 @@ class Reading:
         sides: The sides of the residual sums, in the order of the sums.
         parts: The part of each parameter that could be told.
         lines: Of parameters with several parts side by side, the part of each index of a dimension: (dim, index) -> part.
+        heads: The weights of each attention that has one each for queries, keys, values and output.
         unknown: The other parameters, with the reason.
         idle: Those of them that take no part in the forward pass.
     """
@@ -45,8 +47,10 @@ class Reading:
         self._innermost = {id(u): r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for u in r.uses}
         self._ends = {id(use) for side in self.sides for use in side.ends}
         self._taps: dict[int, list[tuple[str, Node]]] = {}
+        sums = frozenset(side.sum.index for side in self.sides)
         for attention in attentions:
-            self._tap(attention.operands)
+            self._tap(attention.operands, sums)
+        self.heads: list[Heads] = [heads for a in attentions if (heads := find_heads(flow, a, sums))]
         for index, gate in flow.coefficients.items():
             self._tap_packed(gate, flow.values(flow.nodes[index]))
         self.parts: dict[str, str] = {}
@@ -69,9 +73,8 @@ class Reading:
         idle = {name: reason for name, reason in self.unknown.items() if name not in told}
         self.unknown = idle | {name: reason for name, reason in training.unknown.items() if name in told}
 
-    def _tap(self, operands: list[tuple[str, Node]]) -> None:
-        """Notes which maps make the operands of an attention."""
-        stop = frozenset(side.sum.index for side in self.sides)
+    def _tap(self, operands: list[tuple[str, Node]], stop: frozenset[int]) -> None:
+        """Notes which maps make the operands of an attention; they lie after the nodes ``stop``."""
         found = [(use, part, n) for part, n in operands for use in walk_back(self.flow, n, stop).maps]
         makers = {use.node for use, part, _ in found if part != "position"}
         for use, part, operand in found:

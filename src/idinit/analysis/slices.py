@@ -36,7 +36,7 @@ def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
     """
     of_weight, of_output = _output_dims(use)
     count = use.operand.shape[of_weight]
-    arrived = _labels(operand, use.node, _numbered(use.node.shape, of_output, count))
+    arrived = labels_at(operand, use.node, numbered(use.node.shape, of_output, count))
     if arrived is None:
         raise LookupError(use.parameter)
     seen = torch.zeros(count + 1, dtype=torch.bool)
@@ -46,7 +46,7 @@ def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
     if parameter is use.operand:
         return of_weight % len(parameter.shape), channels
     for dim in range(len(parameter.shape)):  # a weight that is cut out of the parameter
-        cut = _labels(use.operand, parameter, _numbered(parameter.shape, dim, parameter.shape[dim]))
+        cut = labels_at(use.operand, parameter, numbered(parameter.shape, dim, parameter.shape[dim]))
         if cut is not None:
             lines = cut.movedim(of_weight, 0).flatten(1)
             if bool((lines == lines[:, :1]).all()):
@@ -63,19 +63,21 @@ def _output_dims(use: Use) -> tuple[int, int]:
         return 0, len(node.shape) - len(use.operand.shape) + 1
     if node.op in ("mm", "matmul", "bmm", "addmm") and arguments.get("mat2", arguments.get("other")) is use.operand:
         return len(use.operand.shape) - 1, -1
+    if "grouped_mm" in node.op:  # a mixture's experts
+        return len(use.operand.shape) - 1, -1
     raise LookupError(use.parameter)
 
 
-def _numbered(shape: tuple[int, ...], dim: int, count: int) -> Tensor:
+def numbered(shape: tuple[int, ...], dim: int, count: int) -> Tensor:
     """A tensor of the shape that holds 1, 2, 3, ... along a dimension; 0 stands for what comes from elsewhere."""
     view = [1] * len(shape)
     view[dim] = count
     return torch.arange(1, count + 1, dtype=torch.int32).view(view).expand(shape)
 
 
-def _labels(node: Node, source: Node, numbered: Tensor) -> Tensor | None:
+def labels_at(node: Node, source: Node, start: Tensor) -> Tensor | None:
     """The labels that arrive at a node from a source."""
-    done: dict[int, Any] = {source.index: numbered}
+    done: dict[int, Any] = {source.index: start}
 
     def visit(node: Node) -> Any:
         if node.index not in done:

@@ -1,0 +1,61 @@
+"""Which weights make the queries, keys, values and the output of one attention, and the size of its heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .attention import Attention
+from .flow import Flow
+from .walk import walk_back
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The weights of one attention; a matrix that holds several has the same name in each.
+
+    Attributes:
+        query: Name of the parameter that makes the queries.
+        key: The same for the keys.
+        value: The same for the values.
+        output: Name of the first weight that the attended values go through.
+        size: Components of one head's query.
+    """
+
+    query: str
+    key: str
+    value: str
+    output: str
+    size: int
+
+
+def find_heads(flow: Flow, attention: Attention, stop: frozenset[int]) -> Heads | None:
+    """The weights of an attention; None where one of the four is not the work of exactly one weight.
+
+    Args:
+        flow: The graph.
+        attention: One attention.
+        stop: Nodes beyond which a weight makes no operand of the attention: the residual sums.
+    """
+    makers: dict[str, set[str]] = {"output": _readers(flow, attention.products)}
+    for part, operand in attention.operands:
+        makers.setdefault(part, set()).update(use.parameter for use in walk_back(flow, operand, stop).maps)
+    size = next((operand.shape[-1] for part, operand in attention.operands if part == "query"), None)
+    if size is None or any(len(makers.get(part, ())) != 1 for part in ("query", "key", "value", "output")):
+        return None
+    return Heads(makers["query"].pop(), makers["key"].pop(), makers["value"].pop(), makers["output"].pop(), size)
+
+
+def _readers(flow: Flow, products: set[int]) -> set[str]:
+    """The first weights that values go through after some nodes."""
+    found, seen, queue = set(), set(products), [flow.nodes[index] for index in products]
+    while queue:
+        node = queue.pop()
+        for user in node.users:
+            if user.index in seen or node not in flow.values(user):
+                continue
+            seen.add(user.index)
+            if user.index in flow.maps_at:
+                found |= {use.parameter for use in flow.maps_at[user.index]}
+            else:
+                queue.append(user)
+    return found
