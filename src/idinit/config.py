@@ -157,22 +157,28 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
 
 
-def hash_of_stored(config: Mapping[str, Any]) -> str | None:
-    """The hash that a run of long ago would have today: options that are new since then have their defaults.
+def completed(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a run of long ago would say today: options that are new since then have their defaults.
 
     Args:
         config: The content of a run's ``config.yaml``, paths not needed.
 
     Returns:
-        The hash, or None where an entry or an option is gone, so that no run of today can be the same.
+        The content as plain values, or None where an entry or an option is gone, so that no run of today can be the same.
     """
     try:
         train = TrainConfig(**config.get("train", {})).model_dump(mode="json")
-        settings = {**config, "train": train, **_checked_groups(config)}
+        return to_jsonable_python({**config, "train": train, **_checked_groups(config)})
     except (UsageError, ValidationError):
         return None
-    content = {key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED}
-    return _hash_of(to_jsonable_python(content))
+
+
+def hash_of_stored(config: Mapping[str, Any]) -> str | None:
+    """The hash that a run of long ago has today; None where no run of today can be the same. See `completed`."""
+    settings = completed(config)
+    if settings is None:
+        return None
+    return _hash_of({key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED})
 
 
 def _hash_of(content: Mapping[str, Any]) -> str:

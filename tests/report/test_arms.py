@@ -50,8 +50,8 @@ def test_diverged_runs_are_counted_and_leave_the_mean_alone(
     (arm,) = arms_of(runs)
     assert len(arm.runs) == 3 and arm.diverged == 2
     assert (arm.test.mean, arm.test.n, arm.time.mean) == (0.8, 1, 100)
-    assert str(arm.reached(60)) == "2 of 3 reached"  # the second got there before it diverged
-    assert str(arm.reached(70)) == "1 of 3 reached"
+    assert str(arm.reached(60)) == "1 (2 of 3)"  # the second got there before it diverged
+    assert str(arm.reached(70)) == "> 2 (1 of 3)"
     assert str(arm.reached(90)) == "> 2"
 
 

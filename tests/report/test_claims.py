@@ -106,7 +106,7 @@ FAST, SLOW, NEVER = [0.1, 0.5, 0.85, 0.9], [0.1, 0.4, 0.7, 0.85], [0.1, 0.2, 0.3
         ([FAST], {"fixup": [FAST]}, "partly", "level with fixup"),
         ([SLOW], {"fixup": [FAST], "kaiming": [FAST]}, "not reproduced", "kaiming and fixup came before idinit"),
         ([NEVER], {"fixup": [SLOW]}, "not reproduced", "idinit > 3"),
-        ([FAST, NEVER], {"fixup": [SLOW, SLOW]}, "not reproduced", "idinit 1 of 2 reached"),
+        ([FAST, NEVER], {"fixup": [SLOW, SLOW]}, "not reproduced", "idinit 2 (1 of 2)"),
         ([FAST], {"kaiming": [None]}, "reproduced", "kaiming > 3"),
         # nobody gets to 80 %: the highest threshold that somebody reached
         ([NEVER], {"fixup": [[0.1, 0.2, 0.2, 0.3]]}, "not run at this scale", "no arm reached 80 %; idinit came first in"),

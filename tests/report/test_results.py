@@ -52,7 +52,7 @@ def test_everything_is_written_and_said(info: ExperimentInfo, runs: list[Path], 
     assert "C2: reproduced. The paper: first (review? 3/5). Ours: CIFAR-10 (JPEG copy)" in text
 
 
-def test_the_page_holds_what_the_issue_asks(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
+def test_the_page_holds_claims_results_deviations_and_environment(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
     update_results(info, runs, tmp_path / "r")
     page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
     headings = [line for line in page.splitlines() if line.startswith("#")]
@@ -60,6 +60,7 @@ def test_the_page_holds_what_the_issue_asks(info: ExperimentInfo, runs: list[Pat
         "# ResNet-56 without BatchNorm on CIFAR-10",
         "## Claims",
         "## Results: CIFAR-10 (JPEG copy), cpu budget, 2 epochs",
+        "### Against idinit",
         "### Learning rates tried",
         "## Deviations from the paper",
         "## Environment",

@@ -69,8 +69,9 @@ def test_an_accuracy_computed_in_float32_reaches_its_threshold(percent: int) -> 
 
 
 def test_reached_shows_what_was_censored() -> None:
-    assert str(Reached((2.0, 3.0, 3.0), last=5)) == "2.67"
-    assert str(Reached((2.0, math.nan, 3.0), last=5)) == "2 of 3 reached"
+    assert str(Reached((2.0, 3.0, 3.5), last=5)) == "3"
+    assert str(Reached((2.0, math.nan, 3.0), last=5)) == "3 (2 of 3)"  # half of the three, not of the two
+    assert str(Reached((2.0, math.nan, math.nan), last=5)) == "> 5 (1 of 3)"
     assert str(Reached((math.nan, math.nan), last=3)) == "> 3"
     assert str(Reached((math.nan,), last=0.5)) == "> 0.5"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from idinit.report.archive import Archive, load, merge
 from idinit.report.arms import arms, scales
 from idinit.report.statistics import estimate
-from idinit.report.tables import duration, grid, markdown, percent, terminal, tuning
+from idinit.report.tables import duration, grid, markdown, paired, percent, terminal, tuning
 
 
 @pytest.fixture
@@ -33,6 +33,22 @@ def test_the_table_row_by_row(archive: Archive) -> None:
         "| kaiming | 1 | 0.01 | 30.0 (n = 1) | 30.0 (n = 1) | > 2 | > 2 | > 2 | 40 s |",
         "| xavier | 2 (2) | 0.1 | diverged | diverged | > 2 | > 2 | > 2 | – |",
     ]
+
+
+def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    runs = [make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.6, 0.9])]
+    runs += [make_run("kaiming", [0.1, final], seed=seed) for seed, final in enumerate([0.4, 0.4, 0.6])]
+    runs += [make_run("xavier", [0.1], state="diverged", epochs=1), make_run("xavier", [0.1, 0.65], seed=1)]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    rows = arms(archive, scales(archive)[0])
+    # the differences -10, -20, -30: t(0.975, 2) = 4.3027, standard error 10 / sqrt(3); Wilson's interval of 3 of 3
+    assert paired(rows, "idinit").splitlines()[2:] == [
+        "| idinit | – | – | – | 3 of 3 (44 to 100 %) | 20.8 |",
+        "| xavier | 2 | +5.0, of 1 | 0.50 | 1 of 2 (9 to 91 %) | – |",
+        "| kaiming | 3 | -20.0 (-44.8 to +4.8) | 0.00 | 3 of 3 (44 to 100 %) | 11.5 |",
+    ]
+    assert paired(rows, "neither") == ""
 
 
 def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:

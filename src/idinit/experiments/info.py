@@ -46,6 +46,7 @@ class ExperimentInfo(BaseModel):
         claims: The claims it tests; empty where it only shows something.
         deviations: Each way in which it departs from the paper, or settles what the paper leaves open.
         cost: How long it takes, and on what.
+        baseline: The arm that the others are compared with, seed by seed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,3 +57,4 @@ class ExperimentInfo(BaseModel):
     claims: tuple[ClaimInfo, ...] = ()
     deviations: tuple[Line, ...] = ()
     cost: Line
+    baseline: Line = "idinit"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
+from ..config import completed
 from ..data.catalog import IMAGE_SETS
 from .archive import Archive
 from .statistics import Estimate, Reached, estimate, first_epoch
@@ -113,6 +116,12 @@ class Arm:
         return estimate(self.completed["best_test_accuracy"])
 
     @property
+    def finals(self) -> dict[int, float]:
+        """Seed -> test accuracy after the last epoch; NaN for a run that diverged."""
+        values = self.runs["test_accuracy"].where(self.runs["state"] == "done", math.nan)
+        return {int(seed): float(value) for seed, value in zip(self.runs["seed"], values, strict=True)}
+
+    @property
     def time(self) -> Estimate:
         """Seconds of training, over completed runs."""
         return estimate(self.completed["time_s"])
@@ -170,6 +179,13 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
     return sorted(found, key=lambda arm: (math.inf if not arm.test.n else -arm.test.mean, arm.label))
 
 
+def varied(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """The keys, but for those of model and initializer, that have several values among the arms."""
+    settings = [{key: str(value) for key, value in _settings(arm.recipe).items()} for arm in arms]
+    keys = {key for setting in settings for key in setting}
+    return tuple(sorted(key for key in keys if len({setting.get(key) for setting in settings}) > 1))
+
+
 def _score(runs: pd.DataFrame) -> float:
     """What recipes are chosen by: mean accuracy on the validation split at the last epoch, 0 for a run that diverged."""
     return float(runs["validation_accuracy"].where(runs["state"] == "done", 0).fillna(0).mean())
@@ -185,8 +201,12 @@ def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
 
 
 def _setting(recipe: dict[str, Any]) -> str:
+    return json.dumps(_settings(recipe), sort_keys=True)
+
+
+def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
     """The part of a recipe that arms can share: all but the network and its initialization."""
-    return json.dumps({k: v for k, v in recipe.items() if k.split(".")[0] not in ("model", "init")}, sort_keys=True)
+    return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init")}
 
 
 def counted(number: float, noun: str) -> str:
@@ -194,9 +214,11 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
+@functools.cache
 def _recipe(config: str) -> str:
-    """All that a run's config says of its training, as sorted JSON."""
-    kept = {key: value for key, value in json.loads(config).items() if key not in _NOT_RECIPE}
+    """All that a run's config says of its training, as sorted JSON; options newer than the run have their defaults."""
+    stored = json.loads(config)
+    kept = {key: value for key, value in (completed(stored) or stored).items() if key not in _NOT_RECIPE}
     return json.dumps(_flat(kept), sort_keys=True)
 
 

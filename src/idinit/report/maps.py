@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from .arms import Arm
+from .arms import Arm, varied
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,13 @@ class Map:
 
 def maps(arms: Sequence[Arm]) -> dict[str, Map]:
     """The arms as maps by name, where each has runs at every point of one grid of two hyper-parameters; else none."""
-    names = sorted({arm.name for arm in arms})
-    by_name = {name: [arm for arm in arms if arm.name == name] for name in names}
-    varied = {key for own in by_name.values() for key in own[0].recipe if len({str(arm.recipe.get(key)) for arm in own}) > 1}
-    if len(varied) != 2:
+    keys = varied(arms)
+    if len(keys) != 2:
         return {}
-    keys = tuple(sorted(varied))
     x, y = (tuple(sorted({arm.recipe[key] for arm in arms})) for key in keys)
     found = {}
-    for name, own in by_name.items():
-        cells = {(arm.recipe[keys[0]], arm.recipe[keys[1]]): arm for arm in own}
+    for name in sorted({arm.name for arm in arms}):
+        cells = {(arm.recipe[keys[0]], arm.recipe[keys[1]]): arm for arm in arms if arm.name == name}
         if cells.keys() == set(product(x, y)):
             found[name] = Map(name, (keys[0], keys[1]), x, y, cells)
     return found

@@ -12,7 +12,9 @@ from ..experiments.info import TAGS, ClaimInfo, ExperimentInfo
 from .archive import Archive
 from .arms import Arm, Scale, arms, counted, scales
 from .claims import Verdict, judge
-from .tables import NOTES, grid, markdown, tuning
+from .maps import maps
+from .recipes import main_table, more_tables
+from .tables import NOTES, grid, tuning
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Section:
     verdicts: Sequence[Verdict]
     tuning: str
     figure: str
+
+    @property
+    def map_figure(self) -> str:
+        """Name of the files of its heat maps, where it has a map, without ending."""
+        return self.figure.replace("curves", "map", 1)
 
 
 def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
@@ -96,14 +103,21 @@ def _results(info: ExperimentInfo, section: Section) -> list[str]:
     ]
     return [
         f"## Results: {section.scale}",
-        markdown(section.arms, bool(section.tuning)),
+        *main_table(section.arms, bool(section.tuning)),
         NOTES,
         *(["\n".join(verdicts)] if verdicts else []),
         f"![Train loss and validation accuracy of each arm over the epochs; the table has the final values]"
         f"({section.figure}.png)",
         f"[The figure as SVG]({section.figure}.svg)",
+        *(_map_figure(section) if maps(section.arms) else []),
+        *more_tables(section.arms, info.baseline, info.name),
         *(["### Learning rates tried", section.tuning] if section.tuning else []),
     ]
+
+
+def _map_figure(section: Section) -> list[str]:
+    words = "Heat maps of the validation accuracy at each point of the grid, one an arm; the tables below have test accuracies"
+    return [f"![{words}]({section.map_figure}.png)", f"[The heat maps as SVG]({section.map_figure}.svg)"]
 
 
 def deviations(info: ExperimentInfo) -> list[str]:

@@ -12,6 +12,8 @@ from ..experiments.info import ExperimentInfo
 from ..files import write_atomically
 from .archive import load, merge
 from .figures import save_curves
+from .heat_maps import save_maps
+from .maps import maps
 from .page import Section, against_paper, page, sections
 from .tables import NOTES, terminal
 
@@ -40,6 +42,8 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
     found = sections(info, archive)
     for section in found:
         save_curves(f"{info.title}\n{section.scale}", section.arms, results_dir / section.figure)
+        if found_maps := maps(section.arms):
+            save_maps(f"{info.title}\n{section.scale}", found_maps, results_dir / section.map_figure)
     write_atomically(results_dir / "README.md", page(info, archive, found).encode())
     shown = [part for section in found if not merged or _has(section, merged) for part in _printed(info, section)]
     return Group(*shown, Text(f"\n{NOTES}\n", style="dim"), Text(f"Written: {results_dir}"))
@@ -54,4 +58,5 @@ def _printed(info: ExperimentInfo, section: Section) -> list[RenderableType]:
         Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
         for claim, verdict in zip(info.claims, section.verdicts, strict=True)
     ]
-    return [terminal(f"{info.name}: {section.scale}", section.arms, bool(section.tuning)), *verdicts]
+    rows = [arm for arm in section.arms if arm.primary] if maps(section.arms) else section.arms
+    return [terminal(f"{info.name}: {section.scale}", rows, bool(section.tuning)), *verdicts]

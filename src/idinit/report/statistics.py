@@ -111,13 +111,21 @@ class Reached:
         return estimate(self.epochs).mean
 
     @property
+    def median(self) -> float:
+        """The epoch by which half of all runs have reached it, by Kaplan and Meier; NaN if fewer than half have."""
+        from scipy import stats  # here: it takes a second to import
+
+        reached = [epoch for epoch in self.epochs if not math.isnan(epoch)]
+        censored = [self.last] * (len(self.epochs) - len(reached))
+        left = stats.ecdf(stats.CensoredData(uncensored=reached, right=censored)).sf  # the share that has not reached it
+        return next((float(e) for e, share in zip(left.quantiles, left.probabilities, strict=True) if share <= 0.5), math.nan)
+
+    @property
     def rank(self) -> tuple[float, float]:
         """Sorts the faster method first: by the share of runs that never reached it, then by the mean of the others."""
         return (1 - self.count / len(self.epochs), self.mean if self.count else math.inf)
 
     def __str__(self) -> str:
-        if self.count == len(self.epochs):
-            return f"{self.mean:.3g}"
-        if self.count == 0:
-            return f"> {self.last:g}"
-        return f"{self.count} of {len(self.epochs)} reached"
+        runs = len(self.epochs)
+        half = f"> {self.last:g}" if math.isnan(self.median) else f"{self.median:.3g}"
+        return half if self.count in (0, runs) else f"{half} ({self.count} of {runs})"

@@ -12,13 +12,22 @@ from rich.text import Text
 
 from .archive import Archive
 from .arms import Arm, Scale, counted
+from .paired import Comparison, compare, success
 from .statistics import THRESHOLDS, Estimate, estimate
 
 NOTES = (
     "Accuracies are in percent: the mean and half of its 95 % t-interval over the runs that completed. "
     "The last epoch is the result; the best epoch is chosen on the test set and stands there for comparison only. "
-    "Epochs to a threshold are those to the first validation accuracy that reaches it, over all runs, with "
-    "“> N” where no run did within N epochs. Time is that of one run, evaluations included."
+    "Epochs to a threshold are those to the first validation accuracy that reaches it: the median over all runs, where one "
+    "that never does counts as later than the last epoch (Kaplan-Meier); “> 5 (1 of 3)” says that one of three did, “> 5” "
+    "that none did within five epochs. Time is that of one run, evaluations included."
+)
+PAIRED_NOTES = (
+    "Paired by seed: runs of one seed see the same data in the same order. The difference is that of the test accuracies after "
+    "the last epoch, in points, with its 95 % bootstrap interval, or Student's where there are fewer than six pairs. The "
+    "probability of improvement is the share of seeds in which the arm ended higher, where a run that diverged ends below any "
+    "that did not. A run trains if it ends more than 5 points above chance; its rate has Wilson's 95 % interval. The standard "
+    "deviation is that of the test accuracy over seeds, in points."
 )
 
 
@@ -68,6 +77,41 @@ def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
 def markdown(arms: Sequence[Arm], tuned: bool) -> str:
     """The main table as Markdown, without a title."""
     return grid([header.replace("\n", " ") for header in headers(tuned)], [cells(arm) for arm in arms])
+
+
+def paired(arms: Sequence[Arm], baseline: str) -> str:
+    """Each arm against the baseline, seed by seed, as Markdown.
+
+    Args:
+        arms: One recipe of each arm.
+        baseline: Name of the arm to compare with.
+
+    Returns:
+        The table; empty where the baseline is not among the arms.
+    """
+    reference = next((arm for arm in arms if arm.name == baseline), None)
+    if reference is None:
+        return ""
+    head = ["initializer", "pairs", f"difference to {baseline}", "probability of improvement", "runs that train"]
+    rows = []
+    for arm in arms:
+        found = compare(arm.finals, reference.finals)
+        against = ["–", "–", "–"] if arm is reference else _against(found)
+        runs = len(arm.runs)
+        low, high = success(runs - arm.failures, runs)
+        trains = f"{runs - arm.failures} of {runs} ({100 * low:.0f} to {100 * high:.0f} %)"
+        spread = "–" if math.isnan(arm.test.sd) else f"{100 * arm.test.sd:.1f}"
+        rows.append([arm.label, *against, trains, spread])
+    return grid([*head, "standard deviation"], rows)
+
+
+def _against(found: Comparison) -> list[str]:
+    apart = f"{100 * found.difference:+.1f}" if found.completed else "–"
+    if not math.isnan(found.low):
+        apart += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    if 0 < found.completed < found.pairs:
+        apart += f", of {found.completed}"
+    return [str(found.pairs), apart, f"{found.improvement:.2f}" if found.pairs else "–"]
 
 
 def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
