@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from idinit.analysis.layout import Layout
 from idinit.errors import UsageError
 from idinit.init import identity_
 from idinit.network import Network
@@ -36,27 +37,84 @@ def test_the_groups_of_a_convolution_are_filled_one_by_one():
     model = nn.Sequential(nn.Conv2d(8, 12, 3, groups=4))
     net = _network(model, {"0.weight": "trunk", "0.bias": "bias"})
     assert tuple(net.weights()[0].shape) == (3, 2, 3, 3)
-    net.fill("0.weight", "identity", lambda w: identity_(w, layout="channel"))
+    net.fill(net.weights()[0], "identity", lambda w: identity_(w, layout="channel"))
     blocks = model[0].weight.detach()[:, :, 1, 1].view(4, 3, 2)
     assert torch.equal(blocks, torch.tensor([[1.0, 0], [0, 1], [1, 0]]).expand(4, 3, 2))
     assert model[0].weight.count_nonzero() == 12
 
 
-def test_the_slices_of_a_packed_matrix_are_filled_one_by_one():
+def test_each_part_of_a_packed_matrix_is_a_weight_of_its_own():
     model = nn.Sequential(nn.Linear(2, 5))
     slices = {"0.weight": (Slice(0, 0, 2, "query"), Slice(0, 2, 4, "key"), Slice(0, 4, 5, "value"))}
     net = _network(model, {"0.weight": "query", "0.bias": "bias"}, slices=slices)
-    shapes = []
-    net.fill("0.weight", "identity", lambda w: (shapes.append(tuple(w.shape)), identity_(w)))
-    assert shapes == [(2, 2), (2, 2), (1, 2)] and tuple(net.weights()[0].shape) == (2, 2)
-    assert torch.equal(model[0].weight, torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1], [1, 0]]))
+    query, key, value = net.weights()
+    assert [(w.part, tuple(w.shape)) for w in (query, key, value)] == [("query", (2, 2)), ("key", (2, 2)), ("value", (1, 2))]
+    assert net.weights("key") == [key] and net.weights("head") == []
+    net.fill(query, "2", lambda w: w.fill_(2.0), "big")
+    net.fill(key, "2", lambda w: w.fill_(2.0))
+    net.fill(value, "identity", identity_, "big")
+    assert model[0].weight.tolist() == [[2, 2]] * 4 + [[1, 0]]
+    assert [(r.rule, r.note) for r in net.finish("test")] == [("query, key: 2; value: identity", "big"), ("0", "")]
+
+
+def test_rows_of_one_part_that_lie_apart_are_one_matrix():
+    """As in GPT-NeoX, where each head has its query, key and value in turn."""
+    model = nn.Sequential(nn.Linear(4, 8, bias=False))
+    parts = ["query", "value", "query", "value"]
+    slices = {"0.weight": tuple(Slice(0, 2 * i, 2 * i + 2, part) for i, part in enumerate(parts))}
+    net = _network(model, {"0.weight": "query"}, slices=slices)
+    for weight in net.weights():
+        assert tuple(weight.shape) == (4, 4)
+        net.fill(weight, "identity", identity_)
+    expected = torch.eye(4)[[0, 1, 0, 1, 2, 3, 2, 3]]
+    assert torch.equal(model[0].weight, expected)
+    half = nn.Sequential(nn.Linear(4, 8, bias=False)).bfloat16()
+    net = _network(half, {"0.weight": "query"}, slices=slices)
+    for weight in net.weights():
+        net.fill(weight, "identity", identity_)
+    assert torch.equal(half[0].weight.float(), expected)
+
+
+def test_a_matrix_that_is_stored_transposed_or_stacked_is_filled_as_out_in():
+    model = nn.ParameterDict({"gpt2": torch.zeros(2, 6), "experts": torch.zeros(3, 2, 4), "heads": torch.zeros(4, 2, 3)})
+    layouts = {"gpt2": Layout((1,), (0,)), "experts": Layout((2,), (1,)), "heads": Layout((1, 2), (0,))}
+    slices = {"gpt2": (Slice(1, 0, 4, "key"), Slice(1, 4, 6, "value"))}
+    net = _network(model, dict.fromkeys(layouts, "trunk"), slices=slices, layouts=layouts)
+    shapes = [tuple(w.shape) for w in sorted(net.weights(), key=lambda w: layouts[w.name].outputs)]
+    assert shapes == [(4, 2), (2, 2), (6, 4), (4, 2)]
+    for weight in net.weights():
+        net.fill(weight, "identity", identity_)
+    eye = torch.eye(2)
+    assert torch.equal(model["gpt2"], torch.cat([eye, eye, eye], 1))
+    assert torch.equal(model["experts"], torch.cat([eye, eye], 1).expand(3, 2, 4))
+    assert torch.equal(model["heads"].flatten(1), torch.cat([torch.eye(4), torch.eye(4)[:, :2]], 1))
+
+
+def test_the_gates_of_a_recurrent_layer_are_filled_one_by_one():
+    model = nn.LSTM(2, 3)
+    gates = (Slice(0, 0, 6, "gate"), Slice(0, 6, 9, "recurrent"), Slice(0, 9, 12, "gate"))
+    name = "weight_ih_l0"
+    net = _network(model, {name: "recurrent"}, slices={name: gates}, layouts={name: Layout(chunks=4)})
+    blocks = []
+    for weight in net.weights():
+        net.fill(weight, weight.part, lambda w: blocks.append((tuple(w.shape), w.fill_(len(blocks)))))
+    assert [shape for shape, _ in blocks] == [(3, 2)] * 4
+    assert model.weight_ih_l0[::3, 0].tolist() == [0, 1, 3, 2]  # the gates first, then the value
+
+
+def test_what_holds_no_matrix_that_can_be_told_is_left_alone():
+    model = nn.ParameterDict({"odd": torch.ones(2, 2), "map": torch.ones(2, 2)})
+    net = _network(model, {"odd": "trunk", "map": "trunk"}, layouts={"odd": None, "map": Layout()})
+    assert _names(net.weights()) == ["map"]
+    rows = {row.parameter: row for row in net.finish("test")}
+    assert (rows["odd"].rule, rows["odd"].note) == ("left alone", "which of its dimensions are outputs could not be told")
 
 
 def test_a_transposed_convolution_is_filled_as_out_in():
     model = nn.Sequential(nn.ConvTranspose1d(4, 6, 3, groups=2))
     net = _network(model, {"0.weight": "trunk", "0.bias": "bias"})
     assert tuple(net.weights()[0].shape) == (3, 2, 3)
-    net.fill("0.weight", "identity", lambda w: identity_(w, layout="channel"))
+    net.fill(net.weights()[0], "identity", lambda w: identity_(w, layout="channel"))
     x = torch.randn(1, 4, 5)
     net.finish("test")
     y = model(x)[:, :, 1:-1]  # the centre tap moves by one
@@ -68,8 +126,8 @@ def test_fill_hands_out_contiguous_memory_in_float32_or_better():
     conv = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last).bfloat16()
     model = nn.Sequential(conv, nn.Linear(4, 4).double())
     net = _network(model, {"0.weight": "trunk", "0.bias": "bias", "1.weight": "head", "1.bias": "bias"})
-    for name in ("0.weight", "1.weight"):
-        net.fill(name, "rule", lambda w: (seen.append((w.dtype, w.is_contiguous())), w.zero_()))
+    for weight in (net.weights()[0], "1.weight"):
+        net.fill(weight, "rule", lambda w: (seen.append((w.dtype, w.is_contiguous())), w.zero_()))
     assert seen == [(torch.float32, True), (torch.float64, True)]
 
 

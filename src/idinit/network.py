@@ -13,12 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from .analysis.layout import Layout
+from .blocks import block_shape, fill_blocks
 from .errors import UsageError
-from .parts import Branch, Structure
+from .parts import Branch, Slice, Structure
 from .scalars import Kind, Scalar, attach_scalar
 
-MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "head")
+MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
 LEFT_ALONE = "left alone"
+KEPT = "kept, as asked"
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ class Weight:
         name: Name of the parameter.
         part: What it does in the network.
         shape: Shape of one block, (out, in, *kernel). A grouped convolution is that many small ones side by side, a
-            packed matrix holds several (query, key and value); each block is filled on its own.
+            recurrent layer has gates, a mixture experts; each block is filled on its own.
         branch: The residual branch it belongs to, if any.
+        pieces: The indices that belong to it, where the parameter holds several weights (query, key and value).
     """
 
     name: str
     part: str
     shape: torch.Size
     branch: Branch | None
+    pieces: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class Network:
         self.generator = generator
         self.kept = kept
         self._parameters = dict(model.named_parameters())
-        self._rows: dict[str, Row] = {}
+        self._filled: dict[str, list[tuple[str, str, str]]] = {}  # of each parameter: part, rule and note of what it holds
+        self._scalars: dict[str, Row] = {}
         self._branch_of = {name: branch for branch in structure.branches for name in branch.weights}
 
     @property
@@ -78,47 +84,53 @@ class Network:
 
     def weights(self, *parts: str) -> list[Weight]:
         """The linear maps of the given parts, or all of them, in the order of the network's parameters."""
-        return [
-            Weight(name, self.structure.parts[name], self._blocks(name)[0].shape, self._branch_of.get(name))
-            for name in self.names(*(parts or MAPS))
-            if self._parameters[name].ndim >= 2
-        ]
+        found = []
+        for name, value in self._parameters.items():
+            layout, slices = self._layout(name), self.structure.slices.get(name, ())
+            if value.ndim < 2 or layout is None:
+                continue
+            for part in dict.fromkeys(piece.part for piece in slices) or [self.structure.parts.get(name)]:
+                if part in (parts or MAPS):
+                    pieces = tuple(piece for piece in slices if piece.part == part)
+                    shape = block_shape(value, layout, pieces)
+                    found.append(Weight(name, part, shape, self._branch_of.get(name), pieces))
+        return found
 
     def names(self, *parts: str) -> list[str]:
         """The names of the parameters of the given parts, or of all, in the order of the network's parameters."""
         return [name for name in self._parameters if not parts or self.structure.parts.get(name) in parts]
 
-    def fill(self, name: str, rule: str, init: Callable[[Tensor], object], note: str = "") -> None:
-        """Fills a parameter and records by which rule.
+    def fill(
+        self, weight: Weight | str, rule: str, init: Callable[[Tensor], object], note: str = "", by_group: bool = True
+    ) -> None:
+        """Fills a weight, or a parameter that is none, and records by which rule.
 
         Args:
-            name: Name of the parameter.
+            weight: The weight; or the name of a parameter, which is filled as it is.
             rule: What the report says.
-            init: Fills a tensor [out, in, *kernel] in place. It gets contiguous CPU memory in float32 or better, so the
-                same seed gives the same bytes whatever the parameter's device, dtype and memory format are.
+            init: Fills a tensor in place: each block of the weight, as [out, in, *kernel]. It gets contiguous CPU memory in
+                float32 or better, so the same seed gives the same bytes whatever the parameter's device, dtype and memory
+                format are.
             note: What else the report says.
+            by_group: Whether the groups of a convolution are blocks of their own, or one, [out, in / groups, *kernel].
         """
+        name, part, pieces = (weight, "", ()) if isinstance(weight, str) else (weight.name, weight.part, weight.pieces)
         if name in self.kept:
-            return self.leave(name, "kept, as asked")
-        with torch.no_grad():
-            for block in self._blocks(name):
-                dtype = torch.promote_types(block.dtype, torch.float32)
-                if block.is_contiguous() and block.is_cpu and block.dtype == dtype:
-                    init(block)
-                else:
-                    scratch = torch.empty(block.shape, dtype=dtype)
-                    init(scratch)
-                    block.copy_(scratch)
-        self._record(name, rule, note)
+            return self.leave(name, KEPT)
+        value = self._parameters[name].detach()
+        layout = Layout((), (), tuple(range(value.ndim))) if isinstance(weight, str) else self._layout(name)
+        assert layout is not None
+        fill_blocks(value, layout, init if part else lambda w: init(w[0, 0]), pieces, by_group)
+        self._record(name, rule, note, part)
 
-    def fill_default(self, name: str, note: str = "") -> None:
+    def fill_default(self, weight: Weight, note: str = "") -> None:
         """Fills a weight as torch's convolutions and linear layers do: U(-b, b), b = 1/sqrt(fan-in)."""
-        self.fill(name, "torch default", lambda w: _torch_default_(w, self.generator), note)
+        self.fill(weight, "torch default", lambda w: _torch_default_(w, self.generator), note)
 
     def set(self, name: str, value: Tensor, rule: str, note: str = "") -> None:
         """Copies a value into a parameter and records by which rule."""
         if name in self.kept:
-            return self.leave(name, "kept, as asked")
+            return self.leave(name, KEPT)
         with torch.no_grad():
             self._parameters[name].copy_(value)
         self._record(name, rule, note)
@@ -152,7 +164,7 @@ class Network:
         """
         owner = _owner(weight)
         name = ".".join(filter(None, (owner, kind, "value")))
-        if name in self._rows:
+        if name in self._scalars:
             raise UsageError(
                 f"'{weight}' is used by several branches and cannot have a scalar of its own for each: use init=idinit"
             )
@@ -161,7 +173,7 @@ class Network:
         attach_scalar(Scalar(kind, value, lr_scale), get(owner), *(get(place) for place in places))
         note = "added" if places == [owner] else f"added, acts on {' and '.join(places)}"
         part = "scale" if kind == "output_scale" else "bias"
-        self._rows[name] = Row(name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else ""))
+        self._scalars[name] = Row(name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else ""))
 
     def finish(self, method: str) -> list[Row]:
         """Applies the shared rules to what the method did not mention.
@@ -171,7 +183,7 @@ class Network:
         Returns:
             A row for every parameter, those of the network first, added scalars last.
         """
-        for name in self._parameters.keys() - self._rows.keys():
+        for name in self._parameters.keys() - self._filled.keys():
             part = self.structure.parts.get(name)
             if part == "bias" or (part == "norm" and name.rpartition(".")[2] in ("bias", "beta", "shift")):
                 self.fill(name, "0", nn.init.zeros_)
@@ -179,29 +191,40 @@ class Network:
                 self.fill(name, "1", nn.init.ones_)
             elif part is None:
                 self.leave(name, self.structure.unknown.get(name, "its part is not known"))
+            elif self.structure.layouts.get(name, self) is None:
+                self.leave(name, "which of its dimensions are outputs could not be told")
             else:
                 self.leave(name, f"{method} has no rule for the part '{part}'")
         for module in self.model.modules():
             if callable(reset := getattr(module, "reset_running_stats", None)):
                 reset()
-        own = [self._rows[name] for name in self._parameters]
-        return own + [row for name, row in self._rows.items() if name not in self._parameters]
+        return [self._row(name) for name in self._parameters] + list(self._scalars.values())
 
-    def _record(self, name: str, rule: str, note: str) -> None:
+    def _record(self, name: str, rule: str, note: str, part: str = "") -> None:
+        self._filled.setdefault(name, []).append((part, rule, note))
+
+    def _row(self, name: str) -> Row:
+        """The report's line of a parameter: the rules of the weights it holds, each named once."""
+        parts_by_rule: dict[str, list[str]] = {}
+        for part, rule, _ in self._filled[name]:
+            parts_by_rule.setdefault(rule, []).append(part)
+        rules = [f"{', '.join(parts)}: {rule}" if len(parts_by_rule) > 1 else rule for rule, parts in parts_by_rule.items()]
         others = ", ".join(self.structure.shared.get(name, ()))
-        note = "; ".join(filter(None, (note, f"shared with {others}" if others else "")))
+        notes = [*(note for _, _, note in self._filled[name]), f"shared with {others}" if others else ""]
         part = self.structure.parts.get(name, "unknown")
-        self._rows[name] = Row(name, tuple(self._parameters[name].shape), part, rule, note)
+        shape = tuple(self._parameters[name].shape)
+        return Row(name, shape, part, "; ".join(rules), "; ".join(filter(None, dict.fromkeys(notes))))
 
-    def _blocks(self, name: str) -> tuple[Tensor, ...]:
-        """Views of a parameter as [out, in, *kernel], one for each slice, or each group of a convolution."""
-        value, module = self._parameters[name].detach(), self.model.get_submodule(_owner(name))
-        if value.ndim < 3:
-            slices = self.structure.slices.get(name, ())
-            return tuple(value.narrow(s.dim, s.start, s.stop - s.start) for s in slices) or (value,)
-        blocks = value.chunk(getattr(module, "groups", 1))
+    def _layout(self, name: str) -> Layout | None:
+        """How a parameter holds matrices; None where it holds none, or that could not be told."""
+        if self.structure.layouts:
+            return self.structure.layouts.get(name)
+        module, kernel = self.model.get_submodule(_owner(name)), tuple(range(2, self._parameters[name].ndim))
+        groups = getattr(module, "groups", 1) if kernel else 1
         # Transposed convolutions are stored as [in, out, *kernel].
-        return tuple(b.transpose(0, 1) for b in blocks) if getattr(module, "transposed", False) else blocks
+        return (
+            Layout((1,), (0,), kernel, groups) if getattr(module, "transposed", False) else Layout((0,), (1,), kernel, groups)
+        )
 
 
 def _owner(name: str) -> str:

@@ -38,6 +38,6 @@ def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0)
     for weight in weights:
         if set(weight.shape[2:]) - {1}:
             rule = f"orthogonal on the centre tap{scale}"
-            net.fill(weight.name, rule, lambda w: delta_orthogonal_(w, gain, net.generator))
+            net.fill(weight, rule, lambda w: delta_orthogonal_(w, gain, net.generator))
         else:
-            net.fill(weight.name, f"orthogonal{scale}", lambda w: nn.init.orthogonal_(w, gain, net.generator))
+            net.fill(weight, f"orthogonal{scale}", lambda w: nn.init.orthogonal_(w, gain, net.generator))

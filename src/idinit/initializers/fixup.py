@@ -36,15 +36,15 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     depth = len(net.branches)
     for weight in net.weights(*BODY):
         if weight.part == "branch_end":
-            net.fill(weight.name, "0", nn.init.zeros_)
+            net.fill(weight, "0", nn.init.zeros_)
         elif weight.part == "stem" and stem == "default":
-            net.fill_default(weight.name)
+            net.fill_default(weight)
         elif weight.branch and (inner := len(weight.branch.weights) - 1):
-            fill_kaiming(net, weight.name, factor=depth ** (-1 / (2 * inner)))
+            fill_kaiming(net, weight, factor=depth ** (-1 / (2 * inner)))
         else:
-            fill_kaiming(net, weight.name)
+            fill_kaiming(net, weight)
     for weight in net.weights("head"):
-        net.fill(weight.name, "0", nn.init.zeros_)
+        net.fill(weight, "0", nn.init.zeros_)
     for weight in net.weights("stem"):
         net.add_scalar("output_bias", 0, weight.name, lr_scale=LR_SCALE)
     for branch in net.branches:

@@ -54,18 +54,15 @@ def idinit(
     if zero_preserving:
         rules["branch_end"] = "idiz"
     for weight in net.weights():
-        name, note = (
-            weight.name,
-            "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say",
-        )
+        note = "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say"
         match rules[weight.part]:
             case "idi":
-                net.fill(name, idi, lambda w: identity_(w, tau, layout, std, net.generator), note)
+                net.fill(weight, idi, lambda w: identity_(w, tau, layout, std, net.generator), note)
             case "idiz":
-                net.fill(name, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note)
+                net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note)
             case "zero":
-                net.fill(name, "0", nn.init.zeros_, note)
+                net.fill(weight, "0", nn.init.zeros_, note)
             case "kaiming":
-                fill_kaiming(net, name, note=note)
+                fill_kaiming(net, weight, note=note)
             case _:
-                net.fill_default(name, note)
+                net.fill_default(weight, note)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from ..network import MAPS, Network
+from ..network import MAPS, Network, Weight
 from . import INITIALIZERS
 
 Mode = Literal["fan_in", "fan_out"]
@@ -27,15 +27,15 @@ def kaiming(net: Network, *, mode: Mode = "fan_out", distribution: Literal["norm
     init = nn.init.kaiming_normal_ if distribution == "normal" else nn.init.kaiming_uniform_
     rule = f"Kaiming {distribution}, {mode.replace('_', '-')}"
     for weight in net.weights(*BODY):
-        net.fill(weight.name, rule, lambda w: init(w, mode=mode, nonlinearity="relu", generator=net.generator))
+        net.fill(weight, rule, lambda w: init(w, mode=mode, nonlinearity="relu", generator=net.generator))
     default_head(net)
 
 
-def fill_kaiming(net: Network, name: str, mode: Mode = "fan_out", factor: float = 1.0, note: str = "") -> None:
+def fill_kaiming(net: Network, weight: Weight, mode: Mode = "fan_out", factor: float = 1.0, note: str = "") -> None:
     """Fills one weight with the normal Kaiming initialization, times a factor."""
     rule = f"Kaiming normal, {mode.replace('_', '-')}" + (f", x {factor:.4g}" if factor != 1 else "")
     net.fill(
-        name,
+        weight,
         rule,
         lambda w: nn.init.kaiming_normal_(w, mode=mode, nonlinearity="relu", generator=net.generator).mul_(factor),
         note,
@@ -45,4 +45,4 @@ def fill_kaiming(net: Network, name: str, mode: Mode = "fan_out", factor: float 
 def default_head(net: Network) -> None:
     """Gives the head torch's default."""
     for weight in net.weights("head"):
-        net.fill_default(weight.name)
+        net.fill_default(weight)

@@ -22,6 +22,6 @@ def orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = math.sqrt(
         gain: Singular value; sqrt(2) makes up for the half that a ReLU removes. The head, which no ReLU follows, has 1.
     """
     for weight in net.weights(*BODY):
-        net.fill(weight.name, f"orthogonal, gain {gain:.4g}", lambda w: nn.init.orthogonal_(w, gain, net.generator))
+        net.fill(weight, f"orthogonal, gain {gain:.4g}", lambda w: nn.init.orthogonal_(w, gain, net.generator))
     for weight in net.weights("head"):
-        net.fill(weight.name, "orthogonal", lambda w: nn.init.orthogonal_(w, generator=net.generator))
+        net.fill(weight, "orthogonal", lambda w: nn.init.orthogonal_(w, generator=net.generator))

@@ -16,7 +16,7 @@ def rezero(net: Network) -> None:
     project's own construction. The head gets torch's default. Scalars learn at the full rate.
     """
     for weight in net.weights(*BODY):
-        fill_kaiming(net, weight.name)
+        fill_kaiming(net, weight)
     default_head(net)
     for branch in net.branches:
         net.add_scalar("output_scale", 0.0, branch.end, at=branch.output)

@@ -23,9 +23,9 @@ def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "ze
         alpha: Initial value of the multipliers; the publication offers both.
     """
     for weight in net.weights(*BODY):
-        fill_kaiming(net, weight.name, "fan_in")
+        fill_kaiming(net, weight, "fan_in")
     for weight in net.weights("head"):
-        net.fill(weight.name, "0", nn.init.zeros_)
+        net.fill(weight, "0", nn.init.zeros_)
     value = 0.0 if alpha == "zero" else len(net.branches) ** -0.5
     for branch in net.branches:
         net.add_scalar("output_scale", value, branch.end, at=branch.output)

@@ -28,4 +28,4 @@ def xavier(
     init = nn.init.xavier_normal_ if distribution == "normal" else nn.init.xavier_uniform_
     rule = f"Xavier {distribution}" + (f", gain {gain:.4g}" if gain != 1 else "")
     for weight in net.weights():
-        net.fill(weight.name, rule, lambda w: init(w, gain=gain, generator=net.generator))
+        net.fill(weight, rule, lambda w: init(w, gain=gain, generator=net.generator))

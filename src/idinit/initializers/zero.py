@@ -23,8 +23,8 @@ def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None
     for weight in net.weights():
         out, inputs = weight.shape[:2]
         if weight.part == "branch_end":
-            net.fill(weight.name, "0", nn.init.zeros_)
+            net.fill(weight, "0", nn.init.zeros_)
         elif out > inputs:
-            net.fill(weight.name, f"Hadamard, {hadamard_scale}", lambda w: hadamard_(w, hadamard_scale))
+            net.fill(weight, f"Hadamard, {hadamard_scale}", lambda w: hadamard_(w, hadamard_scale))
         else:
-            net.fill(weight.name, "partial identity", lambda w: identity_(w, layout="channel"))
+            net.fill(weight, "partial identity", lambda w: identity_(w, layout="channel"))

@@ -18,7 +18,7 @@ def zero_gamma(net: Network) -> None:
     The head gets torch's default.
     """
     for weight in net.weights(*BODY):
-        fill_kaiming(net, weight.name)
+        fill_kaiming(net, weight)
     default_head(net)
     for branch in net.branches:
         net.fill(f"{branch.end_norm}.weight", "0", nn.init.zeros_, "last norm of its branch")
