@@ -9,10 +9,16 @@ from idinit.errors import UsageError
 from idinit.init import identity_
 from idinit.network import Network
 from idinit.parts import Branch, Slice, Structure
+from idinit.shared_rules import fill_rest
 
 
 def _network(model, parts, branches=(), **kwargs):
     return Network(model, Structure(parts, branches, **kwargs), torch.Generator().manual_seed(0))
+
+
+def _rows(net):
+    fill_rest(net, "method")
+    return net.rows()
 
 
 def _names(weights):
@@ -54,7 +60,7 @@ def test_each_part_of_a_packed_matrix_is_a_weight_of_its_own():
     net.fill(key, "2", lambda w: w.fill_(2.0))
     net.fill(value, "identity", identity_, "big")
     assert model[0].weight.tolist() == [[2, 2]] * 4 + [[1, 0]]
-    assert [(r.rule, r.note) for r in net.finish("test")] == [("query, key: 2; value: identity", "big"), ("0", "")]
+    assert [(r.rule, r.note) for r in _rows(net)] == [("query, key: 2; value: identity", "big"), ("0", "")]
 
 
 def test_rows_of_one_part_that_lie_apart_are_one_matrix():
@@ -106,7 +112,7 @@ def test_what_holds_no_matrix_that_can_be_told_is_left_alone():
     model = nn.ParameterDict({"odd": torch.ones(2, 2), "map": torch.ones(2, 2)})
     net = _network(model, {"odd": "trunk", "map": "trunk"}, layouts={"odd": None, "map": Layout()})
     assert _names(net.weights()) == ["map"]
-    rows = {row.parameter: row for row in net.finish("test")}
+    rows = {row.parameter: row for row in _rows(net)}
     assert (rows["odd"].rule, rows["odd"].note) == ("left alone", "which of its dimensions are outputs could not be told")
 
 
@@ -116,7 +122,7 @@ def test_a_transposed_convolution_is_filled_as_out_in():
     assert tuple(net.weights()[0].shape) == (3, 2, 3)
     net.fill(net.weights()[0], "identity", lambda w: identity_(w, layout="channel"))
     x = torch.randn(1, 4, 5)
-    net.finish("test")
+    _rows(net)
     y = model(x)[:, :, 1:-1]  # the centre tap moves by one
     assert torch.equal(y, x[:, [0, 1, 0, 2, 3, 2]])
 
@@ -140,13 +146,13 @@ def test_what_a_method_does_not_mention_gets_the_shared_rules():
     unknown = {"3.weight": "enters an operator that is not understood"}
     net = _network(model, parts, unknown=unknown, shared={"2.weight": ("5.weight",)})
     net.fill("0.weight", "1", nn.init.ones_, "why")
-    rows = net.finish("method")
+    rows = _rows(net)
     assert [(r.parameter, r.part, r.rule, r.note) for r in rows] == [
         ("0.weight", "stem", "1", "why"),
         ("0.bias", "bias", "0", ""),
         ("1.weight", "norm", "1", ""),
         ("1.bias", "norm", "0", ""),
-        ("2.weight", "embedding", "left alone", "method has no rule for the part 'embedding'; shared with 5.weight"),
+        ("2.weight", "embedding", "N(0, 0.02)", "shared with 5.weight"),
         ("3.weight", "unknown", "left alone", "enters an operator that is not understood"),
         ("4.weight", "unknown", "left alone", "its part is not known"),
         ("4.bias", "unknown", "left alone", "its part is not known"),
@@ -159,7 +165,7 @@ def test_what_a_method_does_not_mention_gets_the_shared_rules():
         "1.running_var": 1,
         "1.num_batches_tracked": 0,
     }
-    expected |= {"2.weight": 7, "3.weight": 7, "4.weight": 7, "4.bias": 7}
+    expected |= {"3.weight": 7, "4.weight": 7, "4.bias": 7}
     state = model.state_dict()
     for name, value in expected.items():
         assert state[name].unique().tolist() == [value], name
@@ -170,7 +176,7 @@ def test_a_scalar_is_reported_with_where_it_acts():
     net = _network(model, {"0.weight": "stem", "0.bias": "bias", "1.0.weight": "branch_end", "1.0.bias": "bias"})
     net.add_scalar("input_bias", 0, "1.0.weight", also="0", lr_scale=0.1)
     net.add_scalar("output_scale", 0.25, "1.0.weight", at="1")
-    rows = {row.parameter: row for row in net.finish("method")}
+    rows = {row.parameter: row for row in _rows(net)}
     bias, scale = rows["1.0.input_bias.value"], rows["1.0.output_scale.value"]
     assert (bias.shape, bias.part, bias.rule, bias.note) == ((1,), "bias", "0", "added, acts on 1.0 and 0, lr x 0.1")
     assert (scale.part, scale.rule, scale.note) == ("scale", "0.25", "added, acts on 1")

@@ -21,6 +21,7 @@ from .initializers import INITIALIZERS
 from .network import LEFT_ALONE, Network, Row
 from .parts import Part, Structure, find_structure
 from .scalars import detach_scalars
+from .shared_rules import fill_rest
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,18 @@ def initialize_(
             raise UsageError(f"initializer '{method}' {problem}")
     net = Network(model, structure, generator, _kept(model, keep))
     entry.build(net, **checked)
-    return Report(method, checked, tuple(net.finish(method)))
+    fill_rest(net, method)
+    return Report(method, checked, tuple(net.rows()))
 
 
-def _kept(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
+def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
+    """The parameters that nothing may change, and why."""
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UsageError(f"keep: '{pattern}' matches no parameter: {did_you_mean(pattern, names)}")
-    return frozenset(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+    frozen = {name: "frozen, it takes no gradient" for name, p in model.named_parameters() if not p.requires_grad}
+    return frozen | {name: "kept, as asked" for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 def list_initializers() -> tuple[InitializerInfo, ...]:

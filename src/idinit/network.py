@@ -1,13 +1,13 @@
 """What an initializer gets: a network as a list of weights with their parts, and the means to fill them.
 
 Methods work on parts and never on model classes. A method says only what is special about it: norms, biases and
-whatever it does not mention get the shared rules of `Network.finish`.
+whatever it does not mention get the rules of `idinit.shared_rules`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,9 +19,9 @@ from .errors import UsageError
 from .parts import Branch, Slice, Structure
 from .scalars import Kind, Scalar, attach_scalar
 
+# The parts of linear maps; of those, what is nobody's map is a learned token.
 MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
 LEFT_ALONE = "left alone"
-KEPT = "kept, as asked"
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,21 @@ class Network:
         model: The network.
         structure: Its parts and residual branches.
         generator: The one source of randomness, on the CPU.
-        kept: Names of the parameters that nothing may change.
+        kept: The parameters that nothing may change, and why.
+        layouts: How the parameter of each linear map holds its matrices; None where that could not be told.
     """
 
     def __init__(
-        self, model: nn.Module, structure: Structure, generator: Generator, kept: frozenset[str] = frozenset()
+        self, model: nn.Module, structure: Structure, generator: Generator, kept: Mapping[str, str] | None = None
     ) -> None:
         self.model = model
         self.structure = structure
         self.generator = generator
-        self.kept = kept
+        self.kept = kept or {}
         self._parameters = dict(model.named_parameters())
         self._filled: dict[str, list[tuple[str, str, str]]] = {}  # of each parameter: part, rule and note of what it holds
         self._scalars: dict[str, Row] = {}
+        self.layouts = structure.layouts or {name: self._layout_by_hand(name) for name in self.names(*MAPS)}
         self._branch_of = {name: branch for branch in structure.branches for name in branch.weights}
 
     @property
@@ -86,7 +88,7 @@ class Network:
         """The linear maps of the given parts, or all of them, in the order of the network's parameters."""
         found = []
         for name, value in self._parameters.items():
-            layout, slices = self._layout(name), self.structure.slices.get(name, ())
+            layout, slices = self.layouts.get(name), self.structure.slices.get(name, ())
             if value.ndim < 2 or layout is None:
                 continue
             for part in dict.fromkeys(piece.part for piece in slices) or [self.structure.parts.get(name)]:
@@ -99,6 +101,10 @@ class Network:
     def names(self, *parts: str) -> list[str]:
         """The names of the parameters of the given parts, or of all, in the order of the network's parameters."""
         return [name for name in self._parameters if not parts or self.structure.parts.get(name) in parts]
+
+    def rest(self) -> list[str]:
+        """The names of the parameters that are not filled yet, nor left alone."""
+        return [name for name in self._parameters if name not in self._filled]
 
     def fill(
         self, weight: Weight | str, rule: str, init: Callable[[Tensor], object], note: str = "", by_group: bool = True
@@ -116,9 +122,9 @@ class Network:
         """
         name, part, pieces = (weight, "", ()) if isinstance(weight, str) else (weight.name, weight.part, weight.pieces)
         if name in self.kept:
-            return self.leave(name, KEPT)
+            return self.leave(name, self.kept[name])
         value = self._parameters[name].detach()
-        layout = Layout((), (), tuple(range(value.ndim))) if isinstance(weight, str) else self._layout(name)
+        layout = Layout((), (), tuple(range(value.ndim))) if isinstance(weight, str) else self.layouts[name]
         assert layout is not None
         fill_blocks(value, layout, init if part else lambda w: init(w[0, 0]), pieces, by_group)
         self._record(name, rule, note, part)
@@ -130,10 +136,30 @@ class Network:
     def set(self, name: str, value: Tensor, rule: str, note: str = "") -> None:
         """Copies a value into a parameter and records by which rule."""
         if name in self.kept:
-            return self.leave(name, KEPT)
+            return self.leave(name, self.kept[name])
         with torch.no_grad():
             self._parameters[name].copy_(value)
         self._record(name, rule, note)
+
+    def neutral(self, name: str) -> float | None:
+        """The value at which a scale or a shift changes nothing; None where that could not be told."""
+        by_name = 0.0 if name.rpartition(".")[2] in ("bias", "beta", "shift") else 1.0
+        return self.structure.neutral.get(name, by_name)
+
+    def neutralize(self, name: str, note: str = "") -> None:
+        """Gives a scale or a shift the value at which it changes nothing."""
+        value = self.neutral(name)
+        if value is None:
+            return self.leave(name, "at which value it changes nothing could not be told")
+        self.fill(name, f"{value:g}", lambda w: w.fill_(value), note)
+
+    def open_branches(self) -> None:
+        """Lets the branches pass: where a branch starts almost silent by itself, a small factor on it would be one too many.
+
+        Two factors near zero in a row, as an almost silent last weight and a LayerScale of 1e-6, learn from each other only.
+        """
+        for name in dict.fromkeys(name for branch in self.branches for name in branch.scales):
+            self.neutralize(name, "the last weight keeps its branch silent")
 
     def leave(self, name: str, reason: str) -> None:
         """Records that a parameter keeps its value, and why."""
@@ -162,7 +188,7 @@ class Network:
         Raises:
             UsageError: If the weight has such a scalar already, as one that several branches share would.
         """
-        owner = _owner(weight)
+        owner = owner_of(weight)
         name = ".".join(filter(None, (owner, kind, "value")))
         if name in self._scalars:
             raise UsageError(
@@ -175,29 +201,8 @@ class Network:
         part = "scale" if kind == "output_scale" else "bias"
         self._scalars[name] = Row(name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else ""))
 
-    def finish(self, method: str) -> list[Row]:
-        """Applies the shared rules to what the method did not mention.
-
-        Norms become the identity (scale 1, shift 0, running statistics as new), biases 0, the rest is left alone.
-
-        Returns:
-            A row for every parameter, those of the network first, added scalars last.
-        """
-        for name in self._parameters.keys() - self._filled.keys():
-            part = self.structure.parts.get(name)
-            if part == "bias" or (part == "norm" and name.rpartition(".")[2] in ("bias", "beta", "shift")):
-                self.fill(name, "0", nn.init.zeros_)
-            elif part == "norm":
-                self.fill(name, "1", nn.init.ones_)
-            elif part is None:
-                self.leave(name, self.structure.unknown.get(name, "its part is not known"))
-            elif self.structure.layouts.get(name, self) is None:
-                self.leave(name, "which of its dimensions are outputs could not be told")
-            else:
-                self.leave(name, f"{method} has no rule for the part '{part}'")
-        for module in self.model.modules():
-            if callable(reset := getattr(module, "reset_running_stats", None)):
-                reset()
+    def rows(self) -> list[Row]:
+        """A row for every parameter, those of the network first, added scalars last."""
         return [self._row(name) for name in self._parameters] + list(self._scalars.values())
 
     def _record(self, name: str, rule: str, note: str, part: str = "") -> None:
@@ -215,19 +220,15 @@ class Network:
         shape = tuple(self._parameters[name].shape)
         return Row(name, shape, part, "; ".join(rules), "; ".join(filter(None, dict.fromkeys(notes))))
 
-    def _layout(self, name: str) -> Layout | None:
-        """How a parameter holds matrices; None where it holds none, or that could not be told."""
-        if self.structure.layouts:
-            return self.structure.layouts.get(name)
-        module, kernel = self.model.get_submodule(_owner(name)), tuple(range(2, self._parameters[name].ndim))
+    def _layout_by_hand(self, name: str) -> Layout:
+        """How a parameter holds matrices, by its module, where the structure was written by hand."""
+        module, kernel = self.model.get_submodule(owner_of(name)), tuple(range(2, self._parameters[name].ndim))
         groups = getattr(module, "groups", 1) if kernel else 1
-        # Transposed convolutions are stored as [in, out, *kernel].
-        return (
-            Layout((1,), (0,), kernel, groups) if getattr(module, "transposed", False) else Layout((0,), (1,), kernel, groups)
-        )
+        is_transposed = getattr(module, "transposed", False)  # stored as [in, out, *kernel]
+        return Layout((int(is_transposed),), (1 - int(is_transposed),), kernel, groups)
 
 
-def _owner(name: str) -> str:
+def owner_of(name: str) -> str:
     """Dotted name of the module that uses a parameter; a parametrized one is stored in a list below that module."""
     return name.rpartition(".")[0].partition(".parametrizations.")[0]
 

@@ -36,6 +36,7 @@ def _draw(module: nn.Module, generator: Generator) -> dict[str, Tensor]:
         return {}
     shadow = copy.copy(module)
     shadow._parameters = {name: None if p is None else _like(p) for name, p in module._parameters.items()}
+    shadow._buffers = {name: None if b is None else b.clone() for name, b in module._buffers.items()}
     seed = torch.randint(2**63 - 1, (), generator=generator).item()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(seed))  # torch.manual_seed would reseed CUDA as well

@@ -45,6 +45,7 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
             fill_kaiming(net, weight)
     for weight in net.weights("head"):
         net.fill(weight, "0", nn.init.zeros_)
+    net.open_branches()
     for weight in net.weights("stem"):
         net.add_scalar("output_bias", 0, weight.name, lr_scale=LR_SCALE)
     for branch in net.branches:

@@ -66,3 +66,5 @@ def idinit(
                 fill_kaiming(net, weight, note=note)
             case _:
                 net.fill_default(weight, note)
+    if zero_preserving:
+        net.open_branches()

@@ -18,5 +18,6 @@ def rezero(net: Network) -> None:
     for weight in net.weights(*BODY):
         fill_kaiming(net, weight)
     default_head(net)
+    net.open_branches()
     for branch in net.branches:
         net.add_scalar("output_scale", 0.0, branch.end, at=branch.output)

@@ -26,6 +26,7 @@ def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "ze
         fill_kaiming(net, weight, "fan_in")
     for weight in net.weights("head"):
         net.fill(weight, "0", nn.init.zeros_)
+    net.open_branches()
     value = 0.0 if alpha == "zero" else len(net.branches) ** -0.5
     for branch in net.branches:
         net.add_scalar("output_scale", value, branch.end, at=branch.output)

@@ -28,3 +28,4 @@ def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None
             net.fill(weight, f"Hadamard, {hadamard_scale}", lambda w: hadamard_(w, hadamard_scale))
         else:
             net.fill(weight, "partial identity", lambda w: identity_(w, layout="channel"))
+    net.open_branches()

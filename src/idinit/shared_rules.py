@@ -1,0 +1,72 @@
+"""What every method does with the parameters that it does not mention.
+
+| part                          | rule                                                                                        |
+|-------------------------------|---------------------------------------------------------------------------------------------|
+| norm                          | nothing is scaled or shifted; running statistics as new                                     |
+| bias                          | 0; 1 for the gate by which an LSTM or GRU keeps its state (Jozefowicz et al. 2015)          |
+| embedding, position, tokens   | N(0, 0.02), as in GPT-2, BERT and ViT; an embedding's row for padding is 0                  |
+| position, where it is a map   | torch's default                                                                             |
+| the rest, and what is frozen  | left alone                                                                                  |
+
+What the publications say of these, if anything, is the same for all methods; the choice is ours.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .network import MAPS, Network, owner_of
+
+EMBEDDING_STD = 0.02
+
+
+def fill_rest(net: Network, method: str) -> None:
+    """Applies the shared rules to every parameter that a method has not filled."""
+    for weight in net.weights("position"):
+        if weight.name in net.rest():
+            net.fill_default(weight)
+    for name in net.rest():
+        _fill(net, name, method)
+    for path, module in net.model.named_modules():
+        reset = getattr(module, "reset_running_stats", None)
+        if callable(reset) and not any(f"{path}.{leaf}" in net.kept for leaf in module._parameters):
+            reset()
+
+
+def _fill(net: Network, name: str, method: str) -> None:
+    part, layouts = net.structure.parts.get(name), net.layouts
+    if part is None:
+        net.leave(name, net.structure.unknown.get(name, "its part is not known"))
+    elif part == "norm":
+        net.neutralize(name)
+    elif part == "bias":
+        _fill_bias(net, name)
+    elif part in ("embedding", "position") or part in MAPS and name not in layouts:
+        _fill_table(net, name)
+    elif part in MAPS and layouts[name] is None:
+        net.leave(name, "which of its dimensions are outputs could not be told")
+    else:
+        net.leave(name, f"{method} has no rule for the part '{part}'")
+
+
+def _fill_bias(net: Network, name: str) -> None:
+    keeper = net.structure.keepers.get(name)
+    if keeper is None:
+        net.fill(name, "0", nn.init.zeros_)
+        return
+
+    def fill(bias: Tensor) -> None:
+        bias.zero_()[keeper.start : keeper.stop] = 1
+
+    net.fill(name, "0; 1 for the gate that keeps the state", fill)
+
+
+def _fill_table(net: Network, name: str) -> None:
+    padding = getattr(net.model.get_submodule(owner_of(name)), "padding_idx", None)
+
+    def fill(table: Tensor) -> None:
+        table.normal_(0, EMBEDDING_STD, generator=net.generator)
+        if padding is not None:
+            table[padding] = 0
+
+    net.fill(name, f"N(0, {EMBEDDING_STD:g})", fill, "" if padding is None else f"row {padding}, for padding, is 0")
