@@ -1,15 +1,24 @@
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from idinit.config import RunConfig
+from idinit.errors import Preempted
 from idinit.experiments.grid import Experiment, load
 from idinit.experiments.runner import run
 from idinit.experiments.search import pick
+from idinit.report.archive import merge
+from idinit.training.compiled import CompiledNetworks
 from idinit.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +99,7 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
         return original(self, step)
 
     monkeypatch.setattr(loader.ImageBatches, "train_batch", fails_for_seed_0)
-    monkeypatch.setattr("idinit.experiments.cost.estimate", lambda runs: 0.0)
+    monkeypatch.setattr("idinit.experiments.cost.Costs.of", lambda self, config: 0.0)
     grid = experiment(tmp_path, "init=idinit", "seed=0,1", "optim.lr=0.1", name="demo")
     failures = run(grid)
     assert len(failures) == 1 and "cosmic ray" in failures[0]
@@ -99,31 +108,73 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
     assert states == {0: "failed", 1: "done"}
 
 
-def test_an_arm_is_trained_only_after_its_whole_search(tmp_path: Path) -> None:
-    ablation = experiment(tmp_path, "init=both,neither", "grid.tune.values=[0.01,0.1]")
+def test_an_arm_whose_search_failed_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from idinit.experiments import runner
+
+    original, ablation = runner.train, experiment(tmp_path, "init=both,neither", "grid.tune.values=[0.01,0.1]")
     missing = ablation.tuning_runs()[1]
-    assert missing.arm == "both"
-    with RunFolder(missing.folder):
-        locked, waits = run(ablation)
-    assert missing.name in locked and waits.startswith("both: not trained")
+
+    def fails_once_in_a_search(config: RunConfig, compiled: CompiledNetworks) -> object:
+        if config.hash == missing.hash:
+            raise RuntimeError("cosmic ray")
+        return original(config, compiled)
+
+    monkeypatch.setattr(runner, "train", fails_once_in_a_search)
+    failed, waits = run(ablation)
+    assert missing.name in failed and missing.arm == "both" and waits.startswith("both: not trained")
     results = tmp_path / "results" / "cifar10-resnet20-ablation" / "runs.csv"
     rows = pd.read_csv(results)
     assert rows[rows["phase"] == "main"]["arm"].tolist() == ["neither"]
 
+    monkeypatch.undo()
     assert run(ablation) == []
     rows = pd.read_csv(results)
     assert sorted(rows[rows["phase"] == "main"]["arm"]) == ["both", "neither"]
 
 
-def test_a_run_that_another_process_trains_is_left_alone_even_by_force(tmp_path: Path) -> None:
-    grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
-    (config,) = grid.main_runs({})
-    with RunFolder(config.folder):
-        (config.folder / "metrics.jsonl").write_text("its own\n")
-        for force in (False, True):
-            (failure,) = run(grid, force=force)
-            assert config.name in failure and "being trained by another process" in failure
-        assert (config.folder / "metrics.jsonl").read_text() == "its own\n"
+@pytest.mark.parametrize("force", [False, True])
+def test_a_run_that_another_process_trains_is_passed_over_and_waited_for(tmp_path: Path, force: bool) -> None:
+    grid = experiment(tmp_path, "init=idinit,fixup", "optim.lr=0.1", name="demo")
+    first, second = grid.main_runs({})
+    sweep = threading.Thread(target=run, args=(grid,), kwargs={"force": force})
+    with RunFolder(first.folder):
+        (first.folder / "metrics.jsonl").write_text("its own\n")
+        sweep.start()
+        while not (second.folder / "status.json").exists() or RunFolder(second.folder).status()["state"] != "done":
+            time.sleep(0.05)
+        assert (first.folder / "metrics.jsonl").read_text() == "its own\n"
+        assert sweep.is_alive()
+    sweep.join(60)
+    assert RunFolder(first.folder).status()["state"] == "done"
+    assert sorted(pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")["arm"]) == ["fixup", "idinit"]
+
+
+def test_sweeps_at_once_share_the_runs_and_do_none_twice(tmp_path: Path) -> None:
+    grid = experiment(tmp_path, "init=idinit,fixup,zero", "seed=range(3)", "optim.lr=0.1", name="demo")
+    arguments = ["experiment=demo", "init=idinit,fixup,zero", "seed=range(3)", *grid.overrides]
+    command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *arguments]
+    sweeps = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(3)]
+    said = [sweep.communicate(timeout=300)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0, 0]
+    for config in grid.main_runs({}):
+        begun = sum(f"{config.name}  0/" in text for text in said)
+        assert begun == 1, f"{config.name} was begun by {begun} sweeps"
+    assert len(pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")) == 9
+
+
+def test_a_sweep_that_is_told_to_stop_between_runs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from idinit.experiments import runner
+
+    def merge_and_stop(*arguments: Any) -> set[str]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return merge(*arguments)
+
+    monkeypatch.setattr(runner, "merge", merge_and_stop)
+    grid = experiment(tmp_path, "init=idinit,fixup", "optim.lr=0.1", name="demo")
+    with pytest.raises(Preempted, match="1 run of demo to go"):
+        run(grid)
+    assert [config.folder.exists() for config in grid.main_runs({})] == [True, False]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
@@ -132,7 +183,7 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), "experiment=demo", "init=idinit", *grid.overrides]
     with RunFolder(config.folder):
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
-        assert [path.name for path in config.folder.iterdir()] == [".lock"]
+        assert [path.name for path in config.folder.iterdir()] == [".lease"]
     assert done.returncode == 2
     assert done.stderr.startswith(f"idinit: run {config.name} is being trained by another process")
     assert done.stderr.count("\n") == 1, done.stderr

@@ -1,9 +1,14 @@
 import json
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from idinit.errors import RunLocked
+from idinit.training import run_folder
 from idinit.training.run_folder import RunFolder, read_metrics
 
 
@@ -37,6 +42,53 @@ def test_a_second_holder_is_refused_until_the_first_leaves(tmp_path: Path) -> No
         pass
     with RunFolder(tmp_path) as folder:
         assert folder.status() is None
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from idinit.training.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.raises(RunLocked), RunFolder(tmp_path):
+            pass
+        holder.kill()
+    with RunFolder(tmp_path) as folder:
+        assert folder.status() is None
+
+
+def test_the_lock_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "LEASE_S", 0.5)
+    with RunFolder(tmp_path):
+        marker = (tmp_path / ".lease").read_text()
+    elsewhere = re.sub(r"host=.*", "host=another-machine", marker)
+    (tmp_path / ".lease").write_text(elsewhere)
+    waiting = RunFolder(tmp_path)
+    begun = time.monotonic()
+    while True:
+        try:
+            with waiting:
+                break
+        except RunLocked:
+            time.sleep(0.05)
+    assert time.monotonic() - begun >= 0.5
+
+
+def test_a_process_that_lost_its_run_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder, "LEASE_S", 0.3)
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        (tmp_path / ".lease").unlink()  # as who waited long enough would
+        with pytest.raises(RunLocked, match="was taken over by another process"):
+            for _ in range(100):
+                folder.write_status({"state": "running"})
+                time.sleep(0.05)
+        for write in (lambda: folder.append({"step": 1}), folder.sync, lambda: folder.write_status({})):
+            with pytest.raises(RunLocked):
+                write()
 
 
 def test_a_damaged_status_counts_as_none(tmp_path: Path) -> None:

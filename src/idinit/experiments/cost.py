@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from ..config import RunConfig
 from ..data import DATASETS, Batches
 from ..errors import UsageError
 from ..report.archive import archived
+from ..report.arms import BUDGETS
 from ..training.loop import autocast, build
-from ..training.progress import console
+from ..training.progress import console, duration
 from ..training.task import Classification
 from .grid import Experiment, list_experiments, load
 from .search import pick
@@ -25,65 +26,85 @@ from .search import pick
 _MEASURED_STEPS = 3
 
 
-def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequence[RunConfig]) -> None:
+class Costs:
+    """Seconds that runs take on this machine, from a few measured steps of each distinct model.
+
+    What is measured once is not measured again. Runs that are partly done count in full, and a run that diverges early
+    takes less: an upper bound but for noise, and for what compilation saves.
+    """
+
+    def __init__(self) -> None:
+        self._data: dict[str, _Sizes] = {}
+        self._measured: dict[str, tuple[float, float]] = {}
+
+    def total(self, runs: Sequence[RunConfig]) -> float:
+        """Seconds of all runs, one after the other."""
+        return sum(map(self.of, runs))
+
+    def of(self, config: RunConfig) -> float:
+        """Seconds of one run.
+
+        Raises:
+            UsageError: If its data are not there.
+        """
+        data_key = json.dumps(config.data, sort_keys=True, default=str)
+        key = json.dumps([config.model, config.data["name"], config.data.get("batch_size"), config.init["name"]], default=str)
+        if data_key not in self._data or key not in self._measured:
+            data = _load(config)
+            self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
+            if key not in self._measured:
+                self._measured[key] = _seconds(config, data)
+        sizes = self._data[data_key]
+        step, example = self._measured[key]
+        return step * config.train.epochs * sizes.steps_per_epoch + example * _evaluated(config, sizes.splits)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    steps_per_epoch: int
+    splits: Mapping[str, int]
+
+
+def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequence[RunConfig], costs: Costs) -> None:
     """Prints the first line of an experiment: its budget, its runs and the time they will take."""
     budget = runs[0].budget
     asked = any(override.startswith("budget=") for override in experiment.overrides)
     why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
     searches = sum(config.phase == "tune" for config in runs)
     tuned = f" and {searches} short ones that pick the recipe" if searches else ""
-    left = f"{len(missing)} to do, about {duration(estimate(missing))}" if missing else "all done"
+    left = f"{len(missing)} to do, about {duration(costs.total(missing))}" if missing else "all done"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
 
 
 def plan(overrides: Sequence[str]) -> None:
-    """Prints what each experiment costs here, what is done and what is missing.
+    """Prints what each experiment costs here at each budget, what is done and what is missing.
 
     Args:
-        overrides: Overrides that hold for every experiment, such as ``budget=cpu`` or ``paths.data=...``.
+        overrides: Overrides that hold for every experiment, such as ``paths.data=...``; ``budget=cpu`` asks for one only.
     """
-    table = Table(title="What is missing, and what it would take on this machine")
-    for heading in ("experiment", "budget", "runs", "done", "missing", "time for what is missing"):
+    table = Table(title="What is missing, and the hours it would take on this machine, one run after the other")
+    for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
         table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
+    costs = Costs()
+    asked = [override for override in overrides if override.startswith("budget=")]
     for name in list_experiments():
-        experiment = load([f"experiment={name}", *overrides])
-        results = experiment.paths.results / name
-        searches = experiment.tuning_runs()
-        runs = [*searches, *experiment.main_runs(pick(experiment, searches, results))]
-        done = archived(results)
-        missing = [config for config in runs if config.hash not in done]
-        try:
-            cost = duration(estimate(missing))
-        except UsageError as error:
-            cost = str(error).splitlines()[0]
-        table.add_row(name, runs[0].budget, *map(str, (len(runs), len(runs) - len(missing), len(missing))), cost)
+        for budget in asked or [f"budget={budget}" for budget in BUDGETS]:
+            table.add_row(*_planned([f"experiment={name}", *overrides, budget], costs))
     console.print(table)
 
 
-def estimate(runs: Sequence[RunConfig]) -> float:
-    """Seconds that the runs would take here one after the other, from a few measured steps of each distinct model.
-
-    Runs that are partly done count in full, and a run that diverges early takes less: an upper bound but for noise.
-    """
-    loaded: dict[str, Batches] = {}
-    measured: dict[str, tuple[float, float]] = {}
-    total = 0.0
-    for config in runs:
-        data_key = json.dumps(config.data, sort_keys=True, default=str)
-        if data_key not in loaded:
-            loaded[data_key] = _load(config)
-        data = loaded[data_key]
-        key = json.dumps([config.model, config.data, config.init["name"]], sort_keys=True, default=str)
-        if key not in measured:
-            measured[key] = _seconds(config, data)
-        step, example = measured[key]
-        total += step * config.train.epochs * data.steps_per_epoch + example * _evaluated(config, data)
-    return total
-
-
-def duration(seconds: float) -> str:
-    """A time for people: ``0:02:10``."""
-    return str(timedelta(seconds=round(seconds)))
+def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
+    experiment = load(overrides)
+    results = experiment.paths.results / experiment.info.name
+    searches = experiment.tuning_runs()
+    runs = [*searches, *experiment.main_runs(pick(experiment, searches, results))]
+    done = archived(results)
+    missing = [config for config in runs if config.hash not in done]
+    try:
+        hours = f"{costs.total(missing) / 3600:,.2f}"
+    except UsageError as error:
+        hours = str(error).splitlines()[0]
+    return [experiment.info.name, runs[0].budget, *map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
 
 
 def _load(config: RunConfig) -> Batches:
@@ -95,12 +116,12 @@ def _load(config: RunConfig) -> Batches:
     return built
 
 
-def _evaluated(config: RunConfig, data: Batches) -> int:
+def _evaluated(config: RunConfig, splits: Mapping[str, int]) -> int:
     """Examples that a run evaluates, all evaluations together: a search run neither begins with one nor sees the test split."""
     times = math.ceil(config.train.epochs / config.train.evaluate_every)
     if config.phase == "tune":
-        return times * data.splits.get("validation", 0)
-    return (1 + times) * sum(count for split, count in data.splits.items() if split != "train")
+        return times * splits.get("validation", 0)
+    return (1 + times) * sum(count for split, count in splits.items() if split != "train")
 
 
 def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:

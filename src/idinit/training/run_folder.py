@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from ..errors import RunLocked
 from ..files import write_atomically
@@ -20,16 +20,21 @@ from ..files import write_atomically
 FINISHED = ("done", "diverged")
 
 
+LEASE_S = 60.0  # a holder that gives no sign of life for so long has lost the run; all processes must agree on it
+
+
 class RunFolder:
     """The files of one run, held by one process at a time.
 
-    Use as a context manager: entering takes the lock, leaving frees it. The lock is the operating system's, so that it is
-    free again as soon as its holder is gone, however it went.
+    Use as a context manager: entering takes the lock, leaving frees it. The lock is a lease: a file that its holder touches
+    every 20 seconds, which works on any file system on which creating a file is exclusive, network file systems included.
+    That of a process which was killed is taken over at once on the same machine, and from another one after a minute.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path / ".lock", timeout=0)
+        self._lock = SoftFileLease(path / ".lease", timeout=0, lease_duration=LEASE_S, on_compromise=self._take_note)
+        self._lost = False
         self._metrics: Any = None
 
     def __enter__(self) -> RunFolder:
@@ -56,6 +61,18 @@ class RunFolder:
             self._metrics = None
             self._lock.release()
 
+    def _take_note(self, _: LeaseCompromise) -> None:
+        self._lost = True
+
+    def check_held(self) -> None:
+        """Makes sure that the run is still this process's: one that was suspended may find that another went on with it.
+
+        Raises:
+            RunLocked: If it is not; nothing may be written to the folder any more.
+        """
+        if self._lost:
+            raise RunLocked(f"run {self.path.name} was taken over by another process while this one gave no sign of life")
+
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
@@ -78,7 +95,8 @@ class RunFolder:
         write_atomically(self.path / "env.json", _encode(environment, indent=2))
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Writes ``status.json``."""
+        """Writes ``status.json``; see `check_held`."""
+        self.check_held()
         write_atomically(self.path / "status.json", _encode(status, indent=2))
 
     def rewind(self, step: int) -> list[dict[str, Any]]:
@@ -94,12 +112,14 @@ class RunFolder:
         return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a row to ``metrics.jsonl``; call ``rewind`` first."""
+        """Adds a row to ``metrics.jsonl``; call ``rewind`` first. See `check_held`."""
+        self.check_held()
         self._metrics.write(_encode(row))
         self._metrics.flush()
 
     def sync(self) -> None:
-        """Makes sure that all rows are on the disk, before a checkpoint counts on them."""
+        """Makes sure that all rows are on the disk, before a checkpoint counts on them. See `check_held`."""
+        self.check_held()
         os.fsync(self._metrics.fileno())
 
 
