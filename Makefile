@@ -24,7 +24,7 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
 OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
-.PHONY: help env test check plan report bench clean $(EXPERIMENTS)
+.PHONY: help env test check theory plan report bench clean $(EXPERIMENTS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,8 @@ $(EXPERIMENTS): env
 
 # `demo` is an experiment like the others; this line is for `make help`.
 demo: ## deep networks without BatchNorm, every initializer, data that ships with scikit-learn: minutes, no internet
+
+theory: $(filter-out theory-depth,$(filter theory-%,$(EXPERIMENTS))) ## the paper's analysis: convergence, rank, dead weights, isometry, branches
 
 test: env ## all tests: CPU only, no internet
 	@$(RUN) -m pytest -n auto --maxprocesses 4

@@ -8,11 +8,18 @@ import sys
 from idinit.command import run_command
 from idinit.experiments.grid import load
 from idinit.experiments.runner import run
+from idinit.studies.config import asks_for_a_study
+from idinit.studies.config import load as load_study
+from idinit.studies.run import run as run_study
 
 
 def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "force=true"]
-    failures = run(load(arguments), force="force=true" in sys.argv[1:])
+    force = "force=true" in sys.argv[1:]
+    if asks_for_a_study(arguments):
+        run_study(*load_study(arguments), force=force)
+        return
+    failures = run(load(arguments), force=force)
     if failures:
         sys.exit("\n".join(["these runs are not finished:", *failures]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -119,9 +119,10 @@ def _changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     return changed
 
 
-def list_experiments() -> list[str]:
-    """Names of the files in ``configs/experiment``."""
-    return sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
+def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
+    """Names of the files in ``configs/experiment`` that are grids of runs, or those that are studies (``idinit.studies``)."""
+    files = (CONFIG_DIR / "experiment").glob("*.yaml")
+    return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))
 
 
 def load(arguments: Sequence[str]) -> Experiment:
@@ -155,7 +156,9 @@ def load(arguments: Sequence[str]) -> Experiment:
         else:
             plain.append(text)
     if name is None:
-        raise UsageError(f"which experiment? Say one, experiment=NAME. Valid: {', '.join(list_experiments())}")
+        raise UsageError(
+            f"which experiment? Say one, experiment=NAME. Valid: {', '.join([*list_experiments(), *list_experiments('study')])}"
+        )
     settings = resolve(compose([f"experiment={name}", *plain]))
     grid = settings.get("grid") or {}
     grid["arms"] = _choose_arms(dict(grid.get("arms") or {}), arms)

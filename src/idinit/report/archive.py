@@ -71,7 +71,7 @@ def load(results_dir: Path) -> Archive:
     try:
         environments = json.loads(environments_file.read_text(encoding="utf-8")) if environments_file.exists() else {}
     except ValueError as error:
-        raise _damaged(environments_file, error) from error
+        raise damaged(environments_file, error) from error
     runs, curves = _read(results_dir / "runs.csv", RUN_COLUMNS), _read(results_dir / "curves.csv", CURVE_COLUMNS)
     hashes = _hashes_today(runs)
     for table in (runs, curves):
@@ -154,7 +154,7 @@ def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
             file, dtype=columns, usecols=list(columns), keep_default_na=False, na_values=[""], encoding="utf-8"
         )
     except ValueError as error:
-        raise _damaged(file, error) from error
+        raise damaged(file, error) from error
     return table
 
 
@@ -168,7 +168,8 @@ def _hash_today(config: str) -> str | None:
     return hash_of_stored(json.loads(config))
 
 
-def _damaged(file: Path, error: Exception) -> UsageError:
+def damaged(file: Path, error: Exception) -> UsageError:
+    """What to say of a file of an archive that cannot be read."""
     problem = str(error).splitlines()[0]
     return UsageError(
         f"'{file.name}' of the archive '{file.parent.name}' is damaged ({problem}): restore it from version control"

@@ -55,7 +55,7 @@ def read_run(folder: Path) -> RunRecord | None:
         if status["state"] not in FINISHED:
             return None
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        environment = _without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
+        environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
         rows = read_metrics(folder / "metrics.jsonl")
         if not rows and status["state"] == "done":  # one that diverges at once has none
             raise ValueError("metrics.jsonl is empty")
@@ -152,11 +152,12 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _without_paths(value: Any) -> Any:
+def without_paths(value: Any) -> Any:
+    """An environment without what is local to the machine: values that are absolute paths."""
     if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items() if not _is_path(item)}
+        return {key: without_paths(item) for key, item in value.items() if not _is_path(item)}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value if not _is_path(item)]
+        return [without_paths(item) for item in value if not _is_path(item)]
     return value
 
 

@@ -1,0 +1,108 @@
+"""Each study from its config to its page, at the smoke budget."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from idinit.errors import Preempted
+from idinit.experiments.grid import list_experiments
+from idinit.experiments.info import ExperimentInfo
+from idinit.report.studies.archive import archived
+from idinit.report.studies.archive import load as load_archive
+from idinit.report.studies.page import sections
+from idinit.report.studies.results import update_results
+from idinit.studies.config import StudyConfig, load
+from idinit.studies.run import compute, run
+from idinit.training.run_folder import RunFolder
+
+Asked = Callable[..., tuple[ExperimentInfo, StudyConfig]]
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    """What a command line asks for, with runs and results in the test's folder."""
+
+    def ask(name: str, *more: str) -> tuple[ExperimentInfo, StudyConfig]:
+        places = [f"paths.runs={tmp_path}/runs", f"paths.results={tmp_path}/results"]
+        return load([f"experiment={name}", "budget=smoke", *places, *more])
+
+    return ask
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != ".lock"}
+
+
+@pytest.mark.parametrize("name", list_experiments("study"))
+def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name: str, asked: Asked) -> None:
+    info, config = asked(name)
+    run(info, config)
+    results = config.paths.results / name
+    first = contents(results)
+    (section,) = sections(info, load_archive(results))
+    assert {f"{picture.name}.{ending}" for picture in section.findings.pictures for ending in ("png", "svg")} < set(first)
+    assert [verdict.claim for verdict in section.verdicts] == [claim.id for claim in info.claims]
+    assert all(verdict.outcome == "not run at this scale" for verdict in section.verdicts)
+    assert not first.keys() & {path.name for path in config.folder.iterdir()}
+    shutil.rmtree(config.paths.runs)
+    update_results(info, [], results)
+    assert contents(results) == first
+    run(info, config)
+    assert not config.folder.exists(), "what is archived is not run again"
+
+
+def test_an_interrupted_study_goes_on_with_the_first_missing_cell(asked: Asked) -> None:
+    _, config = asked("theory-convergence")
+    compute(config)
+    whole = (config.folder / "metrics.jsonl").read_bytes()
+    rows = [json.loads(line) for line in whole.splitlines()]
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+    status = RunFolder(config.folder).status()
+    assert status is not None and (status["state"], status["step"], status["steps"]) == ("done", 4, 4)
+    # killed in the middle of the third cell
+    cut = sum(row["step"] <= 2 for row in rows) + 5
+    (config.folder / "metrics.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:cut]) + b'{"step": 3, "ce')
+    RunFolder(config.folder).write_status({**status, "state": "running", "step": 2})
+    compute(config)
+    assert (config.folder / "metrics.jsonl").read_bytes() == whole
+
+
+def test_a_signal_stops_it_after_the_cell_in_hand(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import signal
+
+    _, config = asked("theory-convergence")
+    append = RunFolder.append
+
+    def stop_at_the_second(self: RunFolder, row: dict[str, object]) -> None:
+        append(self, row)
+        if row["step"] == 2 and row["table"] == "final":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", stop_at_the_second)
+        with pytest.raises(Preempted, match="saved at cell 2 of 4"):
+            compute(config)
+    status = RunFolder(config.folder).status()
+    assert status is not None and (status["state"], status["step"]) == ("preempted", 2)
+    assert compute(config)["state"] == "done"
+
+
+def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) -> None:
+    few = ["init=identity", "study.targets=[minus_identity]"]  # few panels to draw
+    for more in ([], ["study.steps=9"]):
+        run(*asked("theory-convergence", *few, *more))
+    info, config = asked("theory-convergence", *few)
+    results = config.paths.results / info.name
+    scales = [section.scale for section in sections(info, load_archive(results))]
+    assert scales in (["smoke budget", "smoke budget, steps=9"], ["smoke budget", "smoke budget, steps=20"])
+    assert len(archived(results)) == 2
+    before = contents(results)
+    run(info, config, force=True)
+    after = contents(results)
+    assert {name for name in before if before[name] != after[name]} <= {"runs.csv"}, "only the time it took may differ"
