@@ -39,9 +39,13 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
         A phrase such as ``did you mean 'fixup'? Valid: default, fixup``.
     """
     names = sorted(choices)
-    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.5)
-    suggestion = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return f"{suggestion}Valid: {', '.join(names) or 'none'}"
+    return " ".join(filter(None, (nearest(name, names), f"Valid: {', '.join(names) or 'none'}")))
+
+
+def nearest(name: object, choices: Iterable[str]) -> str:
+    """The question ``did you mean 'fixup'?`` where a choice is near, for choices too many to list; else nothing."""
+    near = difflib.get_close_matches(str(name), list(choices), n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
 def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:

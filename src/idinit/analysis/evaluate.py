@@ -1,0 +1,72 @@
+"""Runs a recorded graph on real values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from .node import Graph, Node
+
+
+def evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], Any]) -> Any:
+    """Runs a graph with the parameters' present values; batch normalization uses the batch's statistics.
+
+    Args:
+        graph: What `capture` recorded.
+        inputs: The values of its inputs, in their order.
+        watch: Called with each node and its value, before anything can write to it; returns the value to go on with.
+
+    Returns:
+        What the output node holds.
+
+    Raises:
+        LookupError: If an operator cannot be run on its own (a loop, or a choice between graphs), or there are more or
+            fewer inputs than the graph has.
+    """
+    values: dict[int, Any] = {}
+    given = iter([value.clone() if isinstance(value, Tensor) else value for value in inputs])
+    if sum(node.op == "input" for node in graph.nodes) != len(inputs):
+        raise LookupError("the graph has other inputs")
+    last_use = {n.index: node.index for node in graph.nodes for n in node.inputs}
+    for node in graph.nodes:
+        if node.op == "input":
+            values[node.index] = next(given)
+        elif node.op == "parameter":
+            values[node.index] = node.value
+        elif node.op == "constant":
+            values[node.index] = node.value.clone()  # some are written to
+        elif node.op == "write":
+            values[node.index] = values[node.inputs[0].index]
+        elif node.op == "output":
+            return _filled(node.arguments["values"], values)
+        else:
+            values[node.index] = _run(node, values)
+        values[node.index] = watch(node, values[node.index])
+        for index in {n.index for n in node.inputs}:
+            if last_use[index] == node.index:
+                del values[index]
+    raise AssertionError("a graph without an output")
+
+
+def _run(node: Node, values: dict[int, Any]) -> Any:
+    if node.call is None:
+        raise LookupError(node.op)
+    arguments = {name: _filled(value, values) for name, value in node.arguments.items()}
+    if not hasattr(node.call, "_schema"):  # arguments by place
+        return node.call(*arguments.values())
+    if node.op == "batch_norm":
+        arguments |= {"running_mean": None, "running_var": None, "training": True}
+    return node.call(**arguments)
+
+
+def _filled(value: Any, values: dict[int, Any]) -> Any:
+    """An argument with values in place of nodes."""
+    if isinstance(value, Node):
+        return values[value.index]
+    if isinstance(value, (list, tuple)):
+        return type(value)(_filled(v, values) for v in value)
+    if isinstance(value, dict):
+        return {key: _filled(v, values) for key, v in value.items()}
+    return value

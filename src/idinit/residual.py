@@ -1,0 +1,73 @@
+"""How loud residual branches are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from .analysis.evaluate import evaluate
+from .analysis.flow import Flow
+from .analysis.node import Node
+from .analysis.reading import Reading
+from .dry_run import Inputs, call_arguments
+from .graph import capture
+from .signal import root_mean_square
+
+
+@dataclass(frozen=True)
+class BranchSize:
+    """What a residual branch adds.
+
+    Attributes:
+        end: Name of the branch's last weight.
+        ratio: Root mean square of the branch's output over that of what it is added to.
+        has_end_norm: Whether a normalization follows the last weight, which scales the output up again.
+    """
+
+    end: str
+    ratio: float
+    has_end_norm: bool
+
+
+def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
+    """Measures what every residual branch adds, with the weights as they are; the model is left as it was.
+
+    Batch normalization uses the batch's statistics, as in training; nothing is dropped.
+
+    Args:
+        model: Any module.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+
+    Returns:
+        The branches, in the order of their sums.
+
+    Raises:
+        UsageError: If the model does not run on the inputs.
+        LookupError: If its graph has operators that cannot be run one by one.
+    """
+    graph = capture(model, example_inputs)
+    reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
+    sides = [side for side in reading.sides if side.shortcut and (own := reading.own(side)) and own[-1] in side.ends]
+    measured = {side.operand.index for side in sides} | {side.shortcut.operand.index for side in sides if side.shortcut}
+    sizes: dict[int, float] = {}
+
+    def watch(node: Node, value: Any) -> Any:
+        if node.index in measured:
+            sizes[node.index] = root_mean_square(value)
+        return value
+
+    with torch.no_grad():
+        evaluate(graph, tree_leaves(call_arguments(model, example_inputs)), watch)
+    return [
+        BranchSize(
+            reading.own(side)[-1].parameter,
+            sizes[side.operand.index] / max(sizes[side.shortcut.operand.index], 1e-30),
+            bool(side.norms),
+        )
+        for side in sides
+        if side.shortcut
+    ]
