@@ -221,3 +221,27 @@ def test_a_side_recipe_has_no_say(make_run: Callable[..., Path], tmp_path: Path)
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
     assert judge("C1", scale, arms(archive, scale)).outcome == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("cnn", "rnn", "outcome", "count"),
+    [
+        ([0.80, 0.801], [0.90, 0.901], "reproduced", "best mean in 2 and the smallest standard deviation in 2 of 2"),
+        ([0.80, 0.801], [0.60, 0.650], "partly", "best mean in 1 and the smallest standard deviation in 1 of 2"),
+        ([0.60, 0.650], [0.60, 0.650], "not reproduced", "best mean in 0 and the smallest standard deviation in 0 of 2"),
+        ([None, None], [0.90, 0.901], "partly", "best mean in 1 and the smallest standard deviation in 1 of 2"),
+    ],
+)
+def test_c7_wants_the_best_mean_and_the_smallest_spread_on_every_model(
+    judged: Judged, cnn: list[float | None], rnn: list[float | None], outcome: str, count: str
+) -> None:
+    rivals = {"cnn-kaiming": [0.79, 0.8], "rnn-kaiming": [0.7, 0.71], "cnn-default": [None, None], "rnn-xavier": [0.5, 0.9]}
+    verdict = judged("C7", **{"cnn-idinit": cnn, "rnn-idinit": rnn, **rivals})
+    assert verdict.outcome == outcome
+    assert count in verdict.evidence
+    assert "best of the others kaiming 79.5 ± 6.4 %" in verdict.evidence
+    assert "nan" not in verdict.evidence
+
+
+def test_c7_needs_two_seeds(judged: Judged) -> None:
+    assert judged("C7", **{"cnn-idinit": [0.8], "cnn-kaiming": [0.7]}).outcome == "not run at this scale"

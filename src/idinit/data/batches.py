@@ -81,7 +81,7 @@ class Batches(Protocol):
 
 
 #: A registered function is called as ``build(root, seed, device, rank, world, channels_last, **options)`` and returns
-#: :class:`Batches`. Its fact ``gives`` is the class of their spec.
+#: :class:`Batches`. Its facts: ``gives``, the class of their spec, and ``classes``, the number of classes.
 DATASETS: Registry[Callable[..., Batches]] = Registry("data set")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .readers import Decoded
 from .sources import (
     Parquet,
     Place,
@@ -32,17 +33,17 @@ class ImageSet:
     title: str
     channels: int
     num_classes: int
-    places: tuple[Place, ...]
+    places: tuple[Place[Decoded], ...]
     validation: int = 5000
     flip: bool = True
 
 
-def _cifar(name: str, dataset: str, folder: str, tables: Parquet) -> tuple[Place, ...]:
+def _cifar(name: str, dataset: str, folder: str, tables: Parquet) -> tuple[Place[Decoded], ...]:
     here = cifar_folder(dataset, folder)
     return here, parquet_folder(name, tables), torchvision_download(dataset, here), hub(tables)
 
 
-def _fashion_mnist() -> tuple[Place, ...]:
+def _fashion_mnist() -> tuple[Place[Decoded], ...]:
     classes = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     here = idx_folder("FashionMNIST/raw", "torchvision's layout", classes)
     # Where Debian's package dataset-fashion-mnist puts it.

@@ -78,7 +78,7 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
     )
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: Source[Decoded]) -> str:
     """Changes when a file of the source does."""
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files]
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]

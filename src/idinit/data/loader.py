@@ -11,12 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..errors import UsageError
 from ..seeds import derive, generator
 from .augment import Augmentation, Draws, normalize, pad
 from .batches import DATASETS, Inputs, Mixed
 from .catalog import IMAGE_SETS, ImageSet
 from .images import ImageData, load_images
+from .order import EpochOrder
 from .spec import Images
 from .splits import split
 
@@ -61,15 +61,8 @@ class ImageBatches:
         Raises:
             UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
         """
-        if batch_size > len(train):
-            raise UsageError(
-                f"data.batch_size={batch_size} is more than the {len(train)} images to train on: ask for less of "
-                "data.batch_size or data.validation, or more of data.train_limit"
-            )
-        if batch_size % world:
-            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {world} processes: use a multiple")
-        self.batch_size = batch_size
-        self.steps_per_epoch = len(train) // batch_size
+        self._order = EpochOrder(len(train), batch_size, seed, rank=rank, world=world, device=device, noun="images")
+        self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.spec = Images(tuple(data.train_images.shape[1:]), len(data.classes))
         self.checksum, self.source = data.checksum, data.source
         self.tokens_per_step = None
@@ -86,7 +79,6 @@ class ImageBatches:
         }
         if not len(held_out):
             del self._splits["validation"]
-        self._order = -1, torch.empty(0, dtype=torch.int64)
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -107,8 +99,7 @@ class ImageBatches:
             Images, float32 [batch_size / world, C, H, W], the only input, and labels, int64 [batch_size / world], or
             :class:`Mixed`.
         """
-        epoch, position = divmod(step, self.steps_per_epoch)
-        rows = self._order_of(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+        rows = self._order.batch(step)
         random = generator(self._seed, "augment", step, device=self._device)
         height, width = self.spec.shape[1:]
         draws = self._augmentation.draw(self.batch_size, (height, width), random)
@@ -143,12 +134,6 @@ class ImageBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to do."""
-
-    def _order_of(self, epoch: int) -> Tensor:
-        if self._order[0] != epoch:
-            order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", epoch))
-            self._order = epoch, order.to(self._device)
-        return self._order[1]
 
     def _augmented(self, rows: Tensor, draws: Draws) -> Tensor:
         images = self._normalize(self._augmentation.pixels(self._padded, rows, draws))
@@ -195,7 +180,7 @@ def _register(name: str, image_set: ImageSet) -> None:
         )
 
     build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."
-    DATASETS.register(name, gives=Images)(build)
+    DATASETS.register(name, gives=Images, classes=image_set.num_classes)(build)
 
 
 for _name, _image_set in IMAGE_SETS.items():

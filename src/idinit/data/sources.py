@@ -8,14 +8,17 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from ..errors import UsageError
 from .cache import is_writable
 from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_parquet
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Source:
+class Source(Generic[T]):
     """A data set that was found.
 
     Attributes:
@@ -24,7 +27,7 @@ class Source:
     """
 
     files: tuple[Path, ...]
-    read: Callable[[], Decoded]
+    read: Callable[[], T]
 
 
 class NotHere(Exception):
@@ -32,11 +35,19 @@ class NotHere(Exception):
 
 
 #: A place looks for a data set, given the data root; it returns what it found or raises NotHere.
-Place = Callable[[Path], Source]
+Place = Callable[[Path], Source[T]]
 
 
-def resolve(name: str, places: tuple[Place, ...], root: Path) -> Source:
+def resolve(
+    name: str, places: tuple[Place[T], ...], root: Path, layout: str = "torchvision's or the Hugging Face layout"
+) -> Source[T]:
     """The first place that has a data set.
+
+    Args:
+        name: Its name.
+        places: Where to look.
+        root: The data root.
+        layout: How its files should lie in the data root, as the remedy says it.
 
     Raises:
         UsageError: If none has; the message names every place tried, why it failed, and the remedy.
@@ -50,19 +61,19 @@ def resolve(name: str, places: tuple[Place, ...], root: Path) -> Source:
     raise UsageError(
         f"data set '{name}' was not found. Tried: {'; '.join(tried)}. "
         "Remedy: set the data root (DATA=... with make, paths.data=... otherwise) to a folder that holds it in "
-        "torchvision's or the Hugging Face layout, or run once with internet"
+        f"{layout}, or run once with internet"
     )
 
 
-def scikit_learn() -> Place:
+def scikit_learn() -> Place[Decoded]:
     """The handwritten digits inside scikit-learn."""
     return lambda root: Source((), read_digits)
 
 
-def cifar_folder(dataset: str, folder: str) -> Place:
+def cifar_folder(dataset: str, folder: str) -> Place[Decoded]:
     """The data root in torchvision's layout: ``cifar-10-batches-py/data_batch_1`` and its like."""
 
-    def find(root: Path) -> Source:
+    def find(root: Path) -> Source[Decoded]:
         place = root / folder
         if not place.is_dir():
             raise NotHere(f"torchvision's layout: there is no folder {place}")
@@ -71,10 +82,10 @@ def cifar_folder(dataset: str, folder: str) -> Place:
     return find
 
 
-def idx_folder(folder: str, owner: str, classes: tuple[str, ...]) -> Place:
+def idx_folder(folder: str, owner: str, classes: tuple[str, ...]) -> Place[Decoded]:
     """IDX files, with or without ``.gz``, in a folder of the data root, or anywhere if the folder is absolute."""
 
-    def find(root: Path) -> Source:
+    def find(root: Path) -> Source[Decoded]:
         place = root / folder
         names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
         if not any(place.glob("train-images-idx3-ubyte*")):
@@ -104,15 +115,15 @@ class Parquet:
     label: str
     channels: int
 
-    def source(self, files: Mapping[str, list[Path]]) -> Source:
+    def source(self, files: Mapping[str, list[Path]]) -> Source[Decoded]:
         """The tables of ``train`` and ``test`` as a source."""
         return Source((*files["train"], *files["test"]), lambda: read_parquet(files, self.image, self.label, self.channels))
 
 
-def parquet_folder(name: str, tables: Parquet) -> Place:
+def parquet_folder(name: str, tables: Parquet) -> Place[Decoded]:
     """The data root in the hub's layout: ``cifar10/plain_text/train-00000-of-00001.parquet``."""
 
-    def find(root: Path) -> Source:
+    def find(root: Path) -> Source[Decoded]:
         folder = root / name / tables.folder
         files = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in ("train", "test")}
         if not files["train"]:
@@ -124,32 +135,32 @@ def parquet_folder(name: str, tables: Parquet) -> Place:
     return find
 
 
-def torchvision_download(dataset: str, then: Place) -> Place:
+def torchvision_download(dataset: str, then: Place[Decoded]) -> Place[Decoded]:
     """Download by torchvision into the data root, where another place then finds it."""
 
-    def find(root: Path) -> Source:
-        with _attempt("download by torchvision"):
+    def find(root: Path) -> Source[Decoded]:
+        with attempt("download by torchvision"):
             if not is_writable(root):
                 raise PermissionError(f"the data root {root} is read-only")
-            _require_permission()
+            require_permission()
             from torchvision import datasets
 
             cls = getattr(datasets, dataset)
-            _require_internet(cls.url if hasattr(cls, "url") else cls.mirrors[0] + cls.resources[0][0])
+            require_internet(cls.url if hasattr(cls, "url") else cls.mirrors[0] + cls.resources[0][0])
             cls(root, download=True)
         return then(root)
 
     return find
 
 
-def hub(tables: Parquet) -> Place:
+def hub(tables: Parquet) -> Place[Decoded]:
     """The Hugging Face hub, or what an earlier download has left in its cache."""
 
-    def find(root: Path) -> Source:
+    def find(root: Path) -> Source[Decoded]:
         from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
-        def fetch(local: bool) -> Source:
+        def fetch(local: bool) -> Source[Decoded]:
             names = {split: f"{tables.folder}/{split}-00000-of-00001.parquet" for split in ("train", "test")}
             return tables.source(
                 {
@@ -160,16 +171,29 @@ def hub(tables: Parquet) -> Place:
 
         with contextlib.suppress(LocalEntryNotFoundError):
             return fetch(local=True)
-        with _attempt(f"Hugging Face hub, {tables.repository}"):
-            _require_permission()
-            _require_internet(constants.ENDPOINT)
+        with attempt(f"Hugging Face hub, {tables.repository}"):
+            require_permission()
+            require_internet(constants.ENDPOINT)
             return fetch(local=False)
 
     return find
 
 
+def load_from_hub(repository: str, **options: Any) -> Any:
+    """`datasets.load_dataset`; without a way out only from what an earlier download has left in its cache."""
+    import datasets
+    from huggingface_hub import constants
+
+    try:
+        require_permission()
+        require_internet(constants.ENDPOINT)
+    except OSError:
+        datasets.config.HF_HUB_OFFLINE = True  # it would try for long before it looks into its cache
+    return datasets.load_dataset(repository, **options)
+
+
 @contextlib.contextmanager
-def _attempt(place: str) -> Iterator[None]:
+def attempt(place: str) -> Iterator[None]:
     """Whatever goes wrong on the network is a reason to try the next place; the errors come from many libraries."""
     try:
         yield
@@ -177,12 +201,13 @@ def _attempt(place: str) -> Iterator[None]:
         raise NotHere(f"{place}: {str(error).strip().splitlines()[0]}") from None
 
 
-def _require_permission() -> None:
+def require_permission() -> None:
+    """Raises PermissionError where downloads are switched off."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         raise PermissionError("not tried, because HF_HUB_OFFLINE is set")
 
 
-def _require_internet(url: str) -> None:
+def require_internet(url: str) -> None:
     """Asks for an address and hangs up: without a way out, the libraries themselves would keep trying for long."""
     urllib.request.urlopen(url, timeout=5).close()
 

@@ -29,14 +29,14 @@ class Sentences:
         length: Tokens of the longest text.
         padding: Id that fills up shorter texts.
         num_classes: Number of classes.
-        vectors: Pretrained vectors of the tokens, float32 [vocabulary, width], or None.
+        vectors: Vectors of the tokens to begin with, random or pretrained, float32 [vocabulary, width].
     """
 
     vocabulary: int
     length: int
     padding: int
     num_classes: int
-    vectors: Tensor | None = None
+    vectors: Tensor
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..config import completed
-from ..data.catalog import IMAGE_SETS
+from ..data import DATASETS
 from .archive import Archive
 from .statistics import Estimate, Reached, estimate, first_epoch
 
@@ -103,7 +103,7 @@ class Arm:
     @property
     def chance(self) -> float:
         """The accuracy of a guess."""
-        return 1 / IMAGE_SETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].num_classes
+        return 1 / DATASETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].facts["classes"]
 
     @property
     def failures(self) -> int:

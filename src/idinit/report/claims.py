@@ -186,6 +186,44 @@ def _trains_without_warmup(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tu
     return outcome, ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
 
 
+@CLAIMS.register("C7", needs=(), against=None)
+def _best_and_steadiest(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """On each model IDInit has the best mean test accuracy and the smallest standard deviation over seeds.
+
+    Arms are named ``model-initializer``. Reproduced means both on every model, partly at least one of them on some model.
+    """
+    models: dict[str, dict[str, Arm]] = {}
+    for name, arm in arms.items():
+        model, _, initializer = name.rpartition("-")
+        models.setdefault(model, {})[initializer] = arm
+    compared = {model: rows for model, rows in models.items() if "idinit" in rows and _seeded(rows)}
+    if not compared:
+        return "not run at this scale", "there are no runs of idinit and another initializer with two seeds or more"
+    best, steady, described = 0, 0, []
+    for model, rows in compared.items():
+        mine, others = rows["idinit"].test, _seeded(rows)
+        first = max(others, key=lambda name: others[name].test.mean)
+        steadiest = min(others, key=lambda name: others[name].test.sd)
+        apart, half = difference(mine, others[first].test)
+        best += apart > 0
+        steady += mine.sd < others[steadiest].test.sd
+        spread = f", standard deviation {100 * mine.sd:.2f}" if mine.n > 1 else ""
+        gap = f" ({100 * apart:+.1f} points{_plus_minus(half)})" if mine.n else ""
+        described.append(
+            f"{f'{model} ' if model else ''}idinit {_score(rows['idinit'])}{spread}; best of the others {first} "
+            f"{_score(others[first])}{gap}, steadiest {steadiest} {100 * others[steadiest].test.sd:.2f}"
+        )
+    held = best + steady
+    outcome: Outcome = "reproduced" if held == 2 * len(compared) else "partly" if held else "not reproduced"
+    count = f"the best mean in {best} and the smallest standard deviation in {steady} of {len(compared)}"
+    return outcome, f"{count}: {'. '.join(described)}"
+
+
+def _seeded(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+    """The arms but IDInit's of which two runs or more completed."""
+    return {name: arm for name, arm in arms.items() if name != "idinit" and arm.test.n > 1}
+
+
 def _training(arm: Arm, failed: int) -> str:
     runs = len(arm.runs)
     verb = "trains" if not failed else "fails" if failed == runs else f"fails in {failed} of {runs} runs"

@@ -1,0 +1,82 @@
+"""Which examples are in the batch of a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from ..errors import UsageError
+from ..seeds import generator
+
+_STRETCH = 20  # batches whose examples are sorted together
+
+
+class EpochOrder:
+    """A permutation of the training examples for each epoch, drawn from ``(seed, "order", epoch)``.
+
+    With ``lengths``, each stretch of 20 batches is sorted by them and its batches shuffled, so that a batch holds examples of
+    about the same length and little is padded.
+
+    Attributes:
+        steps_per_epoch: Batches in an epoch; what does not fill a batch is left out.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+        noun: str = "examples",
+        lengths: Tensor | None = None,
+    ) -> None:
+        """Checks that there are batches, and that they can be shared out.
+
+        Args:
+            count: Examples to train on.
+            batch_size: Examples in a batch of all processes together.
+            seed: Seed of the run.
+            rank: Number of this process.
+            world: Number of processes.
+            device: Where batches are wanted.
+            noun: What an error calls the examples.
+            lengths: Length of each example, [count], on the CPU.
+
+        Raises:
+            UsageError: If an epoch would have no batch, or a batch cannot be shared out evenly.
+        """
+        if batch_size > count:
+            raise UsageError(
+                f"data.batch_size={batch_size} is more than the {count} {noun} to train on: ask for less of "
+                "data.batch_size or data.validation, or more of data.train_limit"
+            )
+        if batch_size % world:
+            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {world} processes: use a multiple")
+        self.steps_per_epoch = count // batch_size
+        self._count, self._batch_size, self._seed, self._lengths = count, batch_size, seed, lengths
+        self._device = device
+        share = batch_size // world
+        self._mine = slice(rank * share, (rank + 1) * share)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def batch(self, step: int) -> Tensor:
+        """The examples of a global step (from 0, through all epochs), all processes together: int64 [batch_size]."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._draw(generator(self._seed, "order", epoch)).to(self._device)
+        return self._order[position * self._batch_size : (position + 1) * self._batch_size]
+
+    def share(self, step: int) -> Tensor:
+        """This process's part of `batch`: int64 [batch_size / world]."""
+        return self.batch(step)[self._mine]
+
+    def _draw(self, random: Generator) -> Tensor:
+        order = torch.randperm(self._count, generator=random)
+        if self._lengths is None:
+            return order
+        stretches = order[: self.steps_per_epoch * self._batch_size].split(_STRETCH * self._batch_size)
+        batches = torch.cat([rows[self._lengths[rows].argsort(stable=True)] for rows in stretches]).view(-1, self._batch_size)
+        return batches[torch.randperm(len(batches), generator=random)].flatten()
