@@ -24,7 +24,7 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
 OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
-.PHONY: help env test check theory plan report bench clean $(EXPERIMENTS)
+.PHONY: help env test check theory plan report bench coverage clean $(EXPERIMENTS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ report: env ## results/ again from the runs
 
 bench: env ## throughput against the ceiling and the usual alternatives
 	@$(RUN) scripts/bench.py $(OTHERS)
+
+coverage: env ## which networks of timm, torchvision and transformers can be initialized; for some: ARGS="'timm:*' hf:bert"
+	@$(RUN) scripts/coverage.py $(if $(FORCE),--force) $(ARGS)
 
 clean: ## removes caches; .venv, runs/ and results/ stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache build dist

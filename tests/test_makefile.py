@@ -83,7 +83,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("target", ["env", "demo", "test", "check", "plan", "report", "bench"])
+@pytest.mark.parametrize("target", ["env", "demo", "test", "check", "plan", "report", "bench", "coverage"])
 def test_every_target_makes_the_environment_first(checkout: Path, target: str) -> None:
     assert "-m venv" not in make("-n", target, folder=checkout).stdout
     shutil.rmtree(checkout / ".venv")
@@ -118,3 +118,12 @@ def test_the_first_demo_trains_although_its_results_are_archived(checkout: Path)
     (checkout / "runs" / "demo").mkdir(parents=True)
     later = make(PRINT, "demo", folder=checkout).stdout.splitlines()
     assert (first[-1], later) == ("force=true", ["scripts/sweep.py", "experiment=demo"])
+
+
+def test_coverage_takes_patterns_and_force() -> None:
+    assert python_words("coverage", "ARGS='timm:*' hf:bert", "FORCE=1") == [
+        "scripts/coverage.py",
+        "--force",
+        "timm:*",
+        "hf:bert",
+    ]
