@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from inspect import formatannotation
-from io import StringIO
 from typing import Any
 
-import pandas as pd
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Generator, nn
 
+from .dry_run import Inputs
 from .errors import UsageError, did_you_mean
-from .graph import Inputs
 from .initializers import INITIALIZERS
-from .network import LEFT_ALONE, Network, Row
+from .network import Network
 from .parts import Part, Structure, find_structure
+from .reporting import Report
 from .scalars import detach_scalars
 from .shared_rules import fill_rest
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `initialize_` did: ``str(report)`` is a table.
-
-    Attributes:
-        method: Name of the initializer.
-        options: All its options, defaults included.
-        rows: A row for every parameter of the network.
-    """
-
-    method: str
-    options: Mapping[str, Any]
-    rows: tuple[Row, ...]
-
-    @property
-    def left_alone(self) -> tuple[Row, ...]:
-        """The parameters that kept their values; their notes say why."""
-        return tuple(row for row in self.rows if row.rule == LEFT_ALONE)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The rows as a data frame with the columns parameter, shape, part, rule and note."""
-        return pd.DataFrame([asdict(row) for row in self.rows])
-
-    def __str__(self) -> str:
-        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        table = Table("parameter", "shape", "part", "rule", "note", title=f"{self.method}({options})", title_justify="left")
-        for row in self.rows:
-            table.add_row(row.parameter, "x".join(map(str, row.shape)), row.part, row.rule, row.note)
-        table.caption = f"{len(self.rows)} parameters, {len(self.left_alone)} left alone"
-        out = StringIO()
-        # Wide enough for any row: a report in a file or a notebook must not wrap at some terminal's width.
-        Console(file=out, width=1000, color_system=None, markup=False, emoji=False).print(table)
-        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 @dataclass(frozen=True)
@@ -143,7 +106,7 @@ def initialize_(
     net = Network(model, structure, generator, _kept(model, keep))
     entry.build(net, **checked)
     fill_rest(net, method)
-    return Report(method, checked, tuple(net.rows()))
+    return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 
 
 def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:

@@ -46,8 +46,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
         The branches, in the order of their sums.
 
     Raises:
-        UsageError: If the model does not run on the inputs.
-        LookupError: If its graph has operators that cannot be run one by one.
+        UsageError: If the model does not run on the inputs, or has operators that cannot be run one by one.
     """
     graph = capture(model, example_inputs)
     reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})

@@ -50,8 +50,8 @@ def measure_signal(model: nn.Module, example_inputs: Inputs) -> list[Signal]:
         The signals in the order of execution.
 
     Raises:
-        UsageError: If the model does not run on the inputs, or its output does not depend on its parameters.
-        LookupError: If its graph has operators that cannot be run one by one.
+        UsageError: If the model does not run on the inputs, has operators that cannot be run one by one, or if its output
+            does not depend on its parameters.
     """
     graph = capture(model, example_inputs)
     reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..errors import UsageError
 from .node import Graph, Node
 
 
@@ -22,13 +23,13 @@ def evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], A
         What the output node holds.
 
     Raises:
-        LookupError: If an operator cannot be run on its own (a loop, or a choice between graphs), or there are more or
+        UsageError: If an operator cannot be run on its own (a loop, or a choice between graphs), or there are more or
             fewer inputs than the graph has.
     """
     values: dict[int, Any] = {}
     given = iter([value.clone() if isinstance(value, Tensor) else value for value in inputs])
     if sum(node.op == "input" for node in graph.nodes) != len(inputs):
-        raise LookupError("the graph has other inputs")
+        raise UsageError("the network takes other inputs than those that its graph was recorded with")
     last_use = {n.index: node.index for node in graph.nodes for n in node.inputs}
     for node in graph.nodes:
         if node.op == "input":
@@ -52,7 +53,9 @@ def evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], A
 
 def _run(node: Node, values: dict[int, Any]) -> Any:
     if node.call is None:
-        raise LookupError(node.op)
+        raise UsageError(
+            f"the network's operator '{node.op}' cannot be run on its own, so that what flows in it cannot be measured"
+        )
     arguments = {name: _filled(value, values) for name, value in node.arguments.items()}
     if not hasattr(node.call, "_schema"):  # arguments by place
         return node.call(*arguments.values())

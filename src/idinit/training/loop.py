@@ -21,8 +21,9 @@ from ..config import RunConfig
 from ..data import DATASETS, Batches, Inputs, Mixed
 from ..data.batches import micro_batches
 from ..errors import Preempted
-from ..initialize import Report, initialize_
+from ..initialize import initialize_
 from ..models import MODELS
+from ..reporting import Report
 from ..seeds import derive, generator
 from . import checkpoint
 from .compiled import CompiledNetworks
