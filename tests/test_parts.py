@@ -210,7 +210,7 @@ BLOCKS = [
         {"0.branch.0.branch.0.weight": "branch", "0.branch.0.branch.2.weight": "branch_end", "0.branch.1.weight": "branch_end"},
         [
             Branch(("0.branch.0.branch.0.weight", "0.branch.0.branch.2.weight"), "0.branch.0.branch"),
-            Branch(("0.branch.1.weight",), "0.branch"),
+            Branch(("0.branch.1.weight",), "0.branch", sum_norm="1"),
         ],
         id="nested",
     ),
@@ -256,6 +256,7 @@ def test_blocks(block: nn.Module, parts: dict[str, str], branches: list[Branch],
             inside(b.shortcut),
             inside(b.end_norm),
             tuple(f"block.{w}" for w in b.scales),
+            inside(b.sum_norm),
         )
         for b in branches
     ]
@@ -782,7 +783,7 @@ def test_a_model_that_does_not_export() -> None:
     assert structure.branches == (
         Branch(("shared.branch.0.weight",), None),
         Branch(("shared.branch.0.weight",), None),
-        Branch(("block.branch.0.weight", "block.branch.2.weight"), "block.branch"),
+        Branch(("block.branch.0.weight", "block.branch.2.weight"), "block.branch", sum_norm="norm"),
     )
 
 

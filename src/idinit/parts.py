@@ -16,7 +16,7 @@ from .analysis.heads import Heads
 from .analysis.layout import Layout, find_layout
 from .analysis.neutral import neutral
 from .analysis.node import Node
-from .analysis.operators import REARRANGEMENTS
+from .analysis.operators import REARRANGEMENTS, SAME
 from .analysis.reading import Lines, Reading
 from .analysis.recurrent import blocks, keeper
 from .analysis.sums import Region
@@ -57,6 +57,7 @@ class Branch:
         shortcut: Dotted name of the module through which the other side enters the sum; None for a plain identity.
         end_norm: Dotted name of the normalization after the last weight, or None.
         scales: Names of the parameters that multiply the value after the last weight, such as LayerScale's.
+        sum_norm: Dotted name of the normalization that is all that reads the sum, as in a post-norm transformer, or None.
     """
 
     weights: tuple[str, ...]
@@ -64,6 +65,7 @@ class Branch:
     shortcut: str | None = None
     end_norm: str | None = None
     scales: tuple[str, ...] = ()
+    sum_norm: str | None = None
 
     @property
     def end(self) -> str:
@@ -192,7 +194,16 @@ def _branch(reading: Reading, side: Region) -> Branch | None:
         shortcut=None if is_identity else _module(reading.flow, shortcut.operand, shortcut.reader, []),
         end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
         scales=tuple(dict.fromkeys(_scales(reading.flow, side))),
+        sum_norm=_reader(reading.flow, side.sum),
     )
+
+
+def _reader(flow: Flow, node: Node) -> str | None:
+    """The module of the normalization that is a node's only reader."""
+    while len(node.users) == 1 and node.users[0].op in SAME:
+        node = node.users[0]
+    norms = [user for user in node.users if user.index in flow.norms and user.scope]
+    return norms[0].scope[-1][1] if len(norms) == len(node.users) == 1 else None
 
 
 def _scales(flow: Flow, side: Region) -> Iterator[str]:

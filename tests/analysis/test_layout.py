@@ -139,6 +139,6 @@ def test_the_weights_of_each_attention() -> None:
     structure = find_structure(Block(), (torch.rand(2, 3, 8), torch.rand(2, 5, 6)))
     packed, apart = "own.in_proj_weight", "cross.{}_proj_weight"
     assert structure.heads == (
-        Heads(packed, packed, packed, "own.out_proj.weight", 4),
-        Heads(apart.format("q"), apart.format("k"), apart.format("v"), "cross.out_proj.weight", 2),
+        Heads(packed, packed, packed, "own.out_proj.weight", 4, False),
+        Heads(apart.format("q"), apart.format("k"), apart.format("v"), "cross.out_proj.weight", 2, True),
     )

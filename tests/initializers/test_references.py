@@ -15,13 +15,19 @@ from idinit.initializers import INITIALIZERS
 
 
 class Reference:
-    """What a definition says: values by parameter name."""
+    """What a definition says: values by parameter name; query, key and value of one matrix have a name each."""
 
     def __init__(self, case, seed):
-        self.shapes = {name: tuple(p.shape) for name, p in case.model.named_parameters()}
+        self.shapes, self.parts = {}, {}
+        self.packed = case.structure.slices
+        for name, p in case.model.named_parameters():
+            for piece in self.packed.get(name, (None,)):
+                own = f"{name}:{piece.part}" if piece else name
+                self.shapes[own] = (piece.stop - piece.start, *p.shape[1:]) if piece else tuple(p.shape)
+                self.parts[own] = piece.part if piece else case.structure.parts[name]
         self.model = case.model
-        self.parts = case.structure.parts
         self.branches = case.structure.branches
+        self.heads = case.structure.heads
         self.generator = torch.Generator().manual_seed(seed)
         self.values = {}
 
@@ -57,6 +63,14 @@ class Reference:
     def torch_default(self, name):
         self.uniform(name, 1 / math.sqrt(self.fans(name)[0]))
 
+    def whole(self):
+        """The values by the names of parameters."""
+        values = dict(self.values)
+        for name, pieces in self.packed.items():
+            if name not in values:
+                values[name] = torch.cat([values.pop(f"{name}:{piece.part}") for piece in pieces])
+        return values
+
     def norms_and_biases(self):
         for name in self.shapes:
             if self.parts[name] == "bias" or (self.parts[name] == "norm" and name.endswith(".bias")):
@@ -68,7 +82,7 @@ class Reference:
 def default(ref):
     """A module made anew has torch's values; modules draw in reverse order, each from a seed of its own."""
     for prefix, module in reversed(list(ref.model.named_modules())):
-        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)):
             seed = torch.randint(2**63 - 1, (), generator=ref.generator).item()
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
@@ -77,6 +91,8 @@ def default(ref):
                     new = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, bias=bias)
                 elif isinstance(module, nn.Linear):
                     new = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
+                elif isinstance(module, nn.LayerNorm):
+                    new = nn.LayerNorm(module.normalized_shape)
                 else:
                     new = nn.BatchNorm2d(module.num_features)
             ref.values |= {f"{prefix}.{leaf}": p.detach() for leaf, p in new.named_parameters()}
@@ -144,6 +160,7 @@ def fixup(ref, stem="default"):
     """He (fan-out) x L^(-1/(2m-2)); last weight and classifier 0; scalar biases 0, one scale of 1 a branch."""
     count = len(ref.branches)
     inner = {name: len(branch.weights) for branch in ref.branches for name in branch.weights[:-1]}
+    inner |= {f"{name}:{part}": inner[name] for name in ref.packed for part in ("query", "key", "value")}
     for name in ref.body():
         if ref.parts[name] == "branch_end":
             ref.constant(name, 0)
@@ -202,7 +219,7 @@ def zero(ref, hadamard_scale="orthonormal"):
     ref.norms_and_biases()
 
 
-def idinit(ref, tau=1.0, eps=1e-6, layout="patch", zero_preserving=True, stem="idi", head="default"):
+def idinit(ref, tau=1.0, eps=1e-6, layout="patch", zero_preserving=True, stem="idi", head="default", coefficients="default"):
     """IDI(tau), IDIZ(eps) at the end of branches, entry by entry of [out, in * k] (patch) or of the centre tap."""
     for name in ref.matrices():
         out, inputs, *kernel = ref.shapes[name]
@@ -212,6 +229,9 @@ def idinit(ref, tau=1.0, eps=1e-6, layout="patch", zero_preserving=True, stem="i
             continue
         if part == "stem" and stem == "kaiming":
             ref.he(name)
+            continue
+        if part in ("query", "key") and coefficients == "default":
+            ref.torch_default(name)
             continue
         ref.constant(name, 0)
         if part == "head" and head == "zero":
@@ -252,6 +272,7 @@ OPTIONS = [
     ("idinit", dict(zero_preserving=False)),
     ("idinit", dict(stem="kaiming", head="zero")),
     ("idinit", dict(head="idi")),
+    ("idinit", dict(coefficients="idi")),
 ]
 
 
@@ -260,9 +281,9 @@ def _check(case, method, options):
     reference = Reference(case, seed=5)
     REFERENCES[method](reference, **options)
     initialize_(case.model, method, parts=case.structure, seed=5, **options)
-    actual = dict(case.model.named_parameters())
-    assert actual.keys() == reference.values.keys()
-    for name, value in reference.values.items():
+    actual, expected = dict(case.model.named_parameters()), reference.whole()
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
         torch.testing.assert_close(actual[name].detach(), value, rtol=1e-6, atol=0, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -273,7 +294,8 @@ def test_equals_reference(method, kind, build):
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ",".join(v))
 def test_options_equal_reference(name, options, build):
     needs = INITIALIZERS[name].facts["needs"]
-    for kind in ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv"):
+    kinds = ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv")
+    for kind in ("transformer",) if "coefficients" in options else kinds:
         _check(build(kind), name, options)
 
 

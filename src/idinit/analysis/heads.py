@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from .attention import Attention
 from .flow import Flow
+from .node import Node
+from .operators import LOOKUPS
 from .walk import walk_back
 
 
@@ -19,6 +21,8 @@ class Heads:
         value: The same for the values.
         output: Name of the first weight that the attended values go through.
         size: Components of one head's query.
+        is_cross: Whether the queries come from tokens that the keys know nothing of, as in a decoder that attends to an
+            encoder.
     """
 
     query: str
@@ -26,6 +30,7 @@ class Heads:
     value: str
     output: str
     size: int
+    is_cross: bool = False
 
 
 def find_heads(flow: Flow, attention: Attention, stop: frozenset[int]) -> Heads | None:
@@ -39,10 +44,19 @@ def find_heads(flow: Flow, attention: Attention, stop: frozenset[int]) -> Heads 
     makers: dict[str, set[str]] = {"output": _readers(flow, attention.products)}
     for part, operand in attention.operands:
         makers.setdefault(part, set()).update(use.parameter for use in walk_back(flow, operand, stop).maps)
-    size = next((operand.shape[-1] for part, operand in attention.operands if part == "query"), None)
-    if size is None or any(len(makers.get(part, ())) != 1 for part in ("query", "key", "value", "output")):
+    if any(len(makers.get(part, ())) != 1 for part in ("query", "key", "value", "output")):
         return None
-    return Heads(makers["query"].pop(), makers["key"].pop(), makers["value"].pop(), makers["output"].pop(), size)
+    operands = dict(attention.operands)
+    query, key, value, output = (makers[part].pop() for part in ("query", "key", "value", "output"))
+    own = flow.ancestors[operands["query"].index] & ~flow.ancestors[operands["key"].index]
+    is_cross = any(own >> source.index & 1 for source in _sources(flow))
+    return Heads(query, key, value, output, operands["query"].shape[-1], is_cross)
+
+
+def _sources(flow: Flow) -> list[Node]:
+    """Where values come from: inputs, and what is looked up."""
+    inputs = [node for node in flow.nodes if node.op == "input"]
+    return inputs + [use.node for use in flow.uses if use.role == "embedding" and use.node.op in LOOKUPS]
 
 
 def _readers(flow: Flow, products: set[int]) -> set[str]:

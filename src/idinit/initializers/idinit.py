@@ -13,6 +13,7 @@ from . import INITIALIZERS
 from .kaiming import fill_kaiming
 
 CLAIMS = tuple(f"C{i}" for i in range(1, 16))
+COEFFICIENTS = ("query", "key", "gate")
 
 
 @INITIALIZERS.register("idinit", paper="Pan et al. 2025, arXiv 2503.04626", claims=CLAIMS, needs=())
@@ -27,12 +28,23 @@ def idinit(
     zero_preserving: bool = True,
     stem: Literal["idi", "kaiming", "default"] = "idi",
     head: Literal["idi", "zero", "default"] = "default",
+    coefficients: Literal["idi", "default"] = "default",
 ) -> None:
     """IDInit: identity-preserving IDI(tau) on the main path, zero-preserving IDIZ(eps) at the end of each branch.
 
     From the paper: trunk and inner branch weights are IDI(tau), the last weight of a branch is IDIZ(eps). What could be
-    read of it does not tell the rest; these rules are ours, and the report says so: stem and head (options), shortcut
-    projections and attention's query, key and value (IDI), gates (torch's default).
+    read of it does not tell the rest. These rules are ours, and the report says so where a weight has one:
+
+    - What carries values is IDI: stem (an option), shortcut projections, attention's values, and of recurrent layers all
+      but the gates, the hidden state's own weight included (as in Le et al. 2015).
+    - What only weighs values has torch's default: attention's queries and keys, squeeze-excite, the gates of gated units
+      and of recurrent layers. Identical queries and keys would make each token attend to itself and, of long vectors,
+      saturate the softmax; with grouped keys or rotated positions they would not even do that.
+    - A factor after the last weight of a branch (LayerScale, SkipInit) starts where it changes nothing, and so does a norm
+      there: its own epsilon bounds how much it can scale an IDIZ up, 1e-6 to 3e-4 at an epsilon of 1e-5.
+    - A grouped convolution in the layouts ``patch`` and ``spatial`` is reshaped as it is stored, [out, in / groups * k]:
+      its rows take the positions in turn. Group by group, each depthwise kernel would move the image to one corner.
+    - The head has torch's default (an option); embeddings, positions, norms and biases have the shared rules.
 
     Args:
         net: The network.
@@ -41,25 +53,28 @@ def idinit(
         layout: How a kernel becomes a matrix: ``patch`` (patch-maintain, IDIC and IDIZC), ``spatial`` (the same with
             position slowest) or ``channel`` (the centre tap, which the paper argues against).
         loose: Draw the identity's entries from a normal around tau. Off (ours): whether the experiments do is not
-        known.
+            known.
         loose_std: Standard deviation of that normal.
         zero_preserving: If off, the last weight of a branch is IDI(tau) like the branch's others, so that an identity
             branch doubles its input: the ablation's "without IDIZC" as we read it.
         stem: Rule of the first weight.
         head: Rule of the last weight.
+        coefficients: Rule of queries, keys and gates.
     """
     std = loose_std if loose else 0.0
     idi = f"IDI({tau:g}){f', loose {std:g}' if loose else ''}, {layout}"
-    rules = dict.fromkeys(MAPS, "idi") | {"gate": "default", "stem": stem, "head": head}
+    rules = dict.fromkeys(MAPS, "idi") | dict.fromkeys(COEFFICIENTS, coefficients) | {"stem": stem, "head": head}
     if zero_preserving:
         rules["branch_end"] = "idiz"
+
+    by_group = layout == "channel"
     for weight in net.weights():
         note = "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say"
         match rules[weight.part]:
             case "idi":
-                net.fill(weight, idi, lambda w: identity_(w, tau, layout, std, net.generator), note)
+                net.fill(weight, idi, lambda w: identity_(w, tau, layout, std, net.generator), note, by_group)
             case "idiz":
-                net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note)
+                net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note, by_group)
             case "zero":
                 net.fill(weight, "0", nn.init.zeros_, note)
             case "kaiming":

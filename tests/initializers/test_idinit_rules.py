@@ -1,0 +1,95 @@
+"""Where the paper is silent: what carries values is an identity, what only weighs them is not."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from idinit.initialize import initialize_
+
+
+def _rules(report):
+    return {row.parameter: row.rule for row in report.rows}
+
+
+def _is_default(block):
+    """U(-b, b), b = 1/sqrt(fan-in)."""
+    bound = block.shape[1] ** -0.5
+    return 0.9 * bound < block.abs().max() <= bound and len(block.unique()) == block.numel()
+
+
+def test_a_depthwise_kernel_takes_the_positions_in_turn():
+    """As the tensor is stored, [out, in / groups * k]; group by group, all would take the first."""
+    model = nn.Sequential(nn.Conv2d(3, 18, 1), nn.Conv2d(18, 18, 3, groups=18), nn.Flatten(), nn.Linear(18 * 9, 2))
+    x = (torch.rand(2, 3, 5, 5),)
+    initialize_(model, "idinit", x)
+    taps = model[1].weight.detach().view(18, 9)
+    assert torch.equal(taps, torch.eye(9).repeat(2, 1))
+    initialize_(model, "idinit", x, layout="channel")
+    centre = torch.zeros(9)
+    centre[4] = 1
+    assert torch.equal(model[1].weight.detach().view(18, 9), centre.expand(18, 9))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.rnn = kind(4, 6, batch_first=True, **options)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@pytest.mark.parametrize(("kind", "value"), [(nn.LSTM, 2), (nn.GRU, 2), (nn.RNN, 0)])
+def test_the_value_of_a_recurrent_layer_is_an_identity_and_its_gates_are_not(kind, value):
+    model = Recurrent(kind)
+    report = initialize_(model, "idinit", (torch.rand(2, 3, 4),))
+    for name, inputs in (("weight_ih_l0", 4), ("weight_hh_l0", 6)):
+        blocks = getattr(model.rnn, name).detach().split(6)
+        assert torch.equal(blocks[value], torch.eye(6, inputs) if inputs == 6 else torch.eye(4).repeat(2, 1)[:6])
+        assert all(_is_default(block) for i, block in enumerate(blocks) if i != value)
+    expected = "IDI(1), patch" if len(blocks) == 1 else "gate: torch default; recurrent: IDI(1), patch"
+    assert _rules(report)["rnn.weight_hh_l0"] == expected
+
+
+def test_a_recurrent_network_of_identities_adds_up_its_inputs():
+    model = Recurrent(nn.RNN, nonlinearity="relu")
+    initialize_(model, "idinit", (torch.rand(2, 5, 4),))
+    x = torch.rand(2, 5, 4)
+    states, _ = model.rnn(x)
+    torch.testing.assert_close(states[..., :4], x.cumsum(1))
+
+
+class Gated(nn.Module):
+    """A gated unit whose gate and value are rows of one matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.up, self.down, self.head = nn.Linear(5, 6), nn.Linear(6, 16), nn.Linear(8, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        gate, value = self.up(x).chunk(2, -1)
+        return self.head(x + self.down(F.silu(gate) * value))
+
+
+def test_the_gate_of_a_gated_unit_is_no_identity():
+    model = Gated()
+    report = initialize_(model, "idinit", (torch.rand(3, 5),))
+    gate, value = model.up.weight.detach().chunk(2)
+    assert _is_default(gate) and torch.equal(value, torch.eye(6).repeat(2, 1)[:8])
+    assert _rules(report)["up.weight"] == "gate: torch default; branch: IDI(1), patch"
+    initialize_(model, "idinit", (torch.rand(3, 5),), coefficients="idi")
+    assert torch.equal(model.up.weight.detach()[:8], torch.eye(6).repeat(2, 1)[:8])
+
+
+@pytest.mark.parametrize("norm", ["before", "after", None])
+def test_attention_passes_values_and_starts_silent(norm, transformer):
+    model, x = transformer(norm)
+    initialize_(model, "idinit", (x,))
+    for layer in model.layers:
+        query, key, value = layer.attention.qkv.weight.detach().chunk(3)
+        assert torch.equal(value, torch.eye(16)) and _is_default(query) and _is_default(key)
+        tokens = torch.rand(2, 12, 16)
+        assert layer.attention(tokens).abs().max() < 2.1e-6
