@@ -207,4 +207,6 @@ def test_default_is_what_each_module_gives_itself():
     assert torch.equal(model.attention.in_proj_bias, torch.zeros(192))
     assert torch.equal(model.attention.out_proj.bias, torch.zeros(64))
     assert 0.98 * 0.1 < model.lstm.weight_hh_l0.abs().max() <= 0.1
-    assert [(row.parameter, row.note) for row in report.left_alone] == [("bare", "its module has no reset_parameters")]
+    assert [(row.parameter, row.note) for row in report.left_alone] == [
+        ("bare", "its module has neither reset_parameters nor init_weights")
+    ]

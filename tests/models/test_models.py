@@ -93,3 +93,20 @@ def test_a_depth_that_is_not_6n_plus_2_is_refused() -> None:
 def test_an_unknown_option_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown key 'nrom': did you mean 'norm'"):
         make("resnet", nrom="batch")
+
+
+# Dosovitskiy et al. 2021, table 1, and Touvron et al. 2021, table 1, in millions, with 1,000 classes.
+@pytest.mark.parametrize(
+    ("patch", "width", "heads", "millions"), [(32, 768, 12, 88), (16, 768, 12, 86), (16, 384, 6, 22), (16, 192, 3, 6)]
+)
+def test_vit_has_the_published_number_of_parameters(patch: int, width: int, heads: int, millions: int) -> None:
+    with torch.device("meta"):
+        model = make("vit", (3, 224, 224), 1000, patch=patch, width=width, heads=heads)
+    assert abs(count(model) / 1e6 - millions) < 0.6
+
+
+def test_vit_needs_whole_patches_and_heads() -> None:
+    with pytest.raises(UsageError, match=r"model.patch=5: images of 32x32 pixels cannot be cut into such patches"):
+        make("vit", patch=5)
+    with pytest.raises(UsageError, match=r"model.heads=5 does not divide model.width=192"):
+        make("vit", heads=5)

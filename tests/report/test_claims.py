@@ -13,7 +13,7 @@ from idinit.report.claims import CLAIMS, Verdict, judge
 
 Judged = Callable[..., Verdict]
 OF_ARMS = [name for name in CLAIMS if not CLAIMS[name].facts.get("maps")]
-NEEDED = ("idinit", "kaiming", "neither", "idic", "idizc", "both")  # with these, every claim has its verdict
+NEEDED = ("idinit", "default", "kaiming", "neither", "idic", "idizc", "both")  # with these, every claim has its verdict
 
 
 @pytest.fixture
@@ -245,3 +245,29 @@ def test_c7_wants_the_best_mean_and_the_smallest_spread_on_every_model(
 
 def test_c7_needs_two_seeds(judged: Judged) -> None:
     assert judged("C7", **{"cnn-idinit": [0.8], "cnn-kaiming": [0.7]}).outcome == "not run at this scale"
+
+
+@pytest.mark.parametrize(
+    ("idinit", "outcome"),
+    [
+        ([[0.1, 0.7, 0.8]], "reproduced"),
+        ([[0.1, 0.3, 0.8]], "partly"),
+        ([[0.1, 0.7, 0.7]], "partly"),
+        ([[0.1, 0.3, 0.7]], "not reproduced"),
+        ([None], "not reproduced"),
+    ],
+)
+def test_c8_compares_the_end_and_the_way_to_60_percent(judged: Judged, idinit: list[list[float]], outcome: str) -> None:
+    arms = {"idinit": idinit, "default": [[0.1, 0.3, 0.75]]}
+    verdict = judged("C8", budget="paper", epochs=2, **arms)
+    assert verdict.outcome == outcome
+    assert "default 2" in verdict.evidence and "nan" not in verdict.evidence
+
+
+def test_c8_has_no_verdict_at_small_scale(judged: Judged) -> None:
+    verdict = judged("C8", epochs=2, idinit=[[0.1, 0.7, 0.8]], default=[[0.1, 0.3, 0.75]])
+    assert verdict.outcome == "not run at this scale"
+    assert (
+        "idinit 80.0 %, default 75.0 % (+5.0 points); epochs to 60 % validation accuracy: idinit 1, default 2"
+        in verdict.evidence
+    )
