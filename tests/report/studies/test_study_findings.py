@@ -47,3 +47,56 @@ def test_c10_tells_noise_and_momentum_apart() -> None:
     assert "full-batch gradient descent learned −I in 0 of 4 runs" in evidence
     assert "noise alone (small batches) in 2 of 2 (batch 16, rate 0.1) seeds" in evidence
     assert "momentum alone (full batch) in 0 of 2 seeds" in evidence
+
+
+def rank(zero_padded: int, idinit: int) -> Finding:
+    ranks = [
+        {
+            "data": "digits",
+            "inputs": 64,
+            "width": 256,
+            "start": start,
+            "seed": 0,
+            "step": 9,
+            "layer": 2,
+            "threshold": t,
+            "rank": r,
+        }
+        for start, fine in (("zero_padded", zero_padded), ("idinit", idinit))
+        for t, r in ((0.01, 10), (1e-6, fine))
+    ]
+    losses = [{"data": "digits", "width": 256, "start": s, "step": 9, "accuracy": 0.9} for s in ("zero_padded", "idinit")]
+    tables = {"ranks": pd.DataFrame(ranks), "losses": pd.DataFrame(losses), "spectrum": pd.DataFrame()}
+    (found,) = FINDINGS["rank"].build(tables).claims
+    return found
+
+
+@pytest.mark.parametrize(
+    ("zero_padded", "idinit", "outcome"),
+    [(64, 200, "reproduced"), (90, 200, "partly"), (64, 64, "not reproduced")],
+)
+def test_c11_is_about_the_width_of_the_input(zero_padded: int, idinit: int, outcome: str) -> None:
+    found = rank(zero_padded, idinit)
+    assert found.outcome == outcome
+    assert f"zero-padded identity {zero_padded}, IDInit {idinit} singular values above 1e-06" in found.evidence
+
+
+def branch(losses: dict[tuple[str, float], list[float]]) -> Finding:
+    rows = [
+        {"task": "digits", "width": 256, "optimizer": "adagrad", "start": start, "rate": rate, "step": step, "mean": loss}
+        for (start, rate), curve in losses.items()
+        for step, loss in enumerate(curve)
+    ]
+    (found,) = FINDINGS["branch"].build({"curves": pd.DataFrame(rows)}).claims
+    return found
+
+
+def test_c14_compares_each_start_at_its_best_rate_and_takes_none_that_diverges() -> None:
+    nan = float("nan")
+    ours = {("identity", 0.1): [2.0, 1.0], ("identity", 0.01): [2.0, 1.9]}
+    slower = {("kaiming", 0.1): [2.0, 1.2], ("kaiming", 1.0): [0.1, nan]}
+    assert branch(ours | slower).outcome == "reproduced"
+    faster = {("partial_identity", 0.01): [2.0, 0.5]}
+    found = branch(ours | slower | faster)
+    assert found.outcome == "not reproduced"
+    assert "IDI 1.5, the best of the others 1.25 (partial identity)" in found.evidence
