@@ -13,11 +13,11 @@ from idinit.shared_rules import fill_rest
 
 
 def _network(model, parts, branches=(), **kwargs):
-    return Network(model, Structure(parts, branches, **kwargs), torch.Generator().manual_seed(0))
+    return Network(model, Structure(parts, branches, **kwargs), torch.Generator().manual_seed(0), "method")
 
 
 def _rows(net):
-    fill_rest(net, "method")
+    fill_rest(net)
     return net.rows()
 
 
@@ -188,8 +188,18 @@ def test_a_scalar_is_reported_with_where_it_acts():
     torch.testing.assert_close(model(x), 0.25 * inner.relu())
 
 
-def test_a_weight_that_two_branches_share_cannot_have_two_scalars():
-    net = _network(nn.Sequential(nn.Linear(2, 2)), {"0.weight": "branch_end", "0.bias": "bias"})
-    net.add_scalar("output_scale", 0, "0.weight")
-    with pytest.raises(UsageError, match="'0.weight' is used by several branches"):
-        net.add_scalar("output_scale", 0, "0.weight")
+def test_a_weight_that_two_branches_share_has_no_multiplier_for_each():
+    branches = (Branch(("0.weight",), None), Branch(("0.weight",), None))
+    net = _network(nn.Sequential(nn.Linear(2, 2)), {"0.weight": "branch_end", "0.bias": "bias"}, branches)
+    with pytest.raises(UsageError, match="'method' multiplies .* branch_end '0.weight': several branches end in it"):
+        net.branch_places()
+
+
+@pytest.mark.parametrize("branch", [Branch(("0.weight",), None), Branch(("1.weight",), None, end_norm="2")])
+def test_a_branch_that_no_module_returns_has_no_multiplier(branch):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.LayerNorm(2))
+    net = _network(model, {"0.weight": "branch_end", "1.weight": "branch_end"}, (branch,), hookable=frozenset({"1"}))
+    with pytest.raises(UsageError, match="no module returns what its branch adds.*wrap the branch in a module"):
+        net.branch_places()
+    inner = Branch(("1.weight",), None)
+    assert _network(model, {}, (inner,), hookable=frozenset({"1"})).branch_places() == {inner: "1"}

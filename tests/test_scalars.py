@@ -102,6 +102,30 @@ def test_state_goes_through_a_file_without_unpickling_objects(tmp_path):
     assert torch.equal(other(X), net(X))
 
 
+def test_what_was_saved_before_the_scalars_were_added_still_loads_and_computes_the_same():
+    plain, net = _net(), _with_scalars()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(0.5)
+    state = plain.state_dict()
+    assert net.load_state_dict(state).missing_keys == []
+    torch.testing.assert_close(net(X), plain(X))
+    assert list(state) == list(plain.state_dict())
+    del state["side.weight"]
+    with pytest.raises(RuntimeError, match="side.weight"):
+        net.load_state_dict(state)
+
+
+def test_a_constant_is_saved_but_not_learned():
+    net = _net()
+    attach_scalar(Scalar("output_scale", 0.5, learnable=False), net.side, net.side)
+    assert [name for name, _ in net.named_parameters()] == [name for name, _ in _net().named_parameters()]
+    assert net.state_dict()["side.output_scale.value"].item() == 0.5
+    torch.testing.assert_close(net.side(X), 0.5 * _net().side(X))
+    net.load_state_dict(_net().state_dict())
+    torch.testing.assert_close(net(X), _net()(X))
+
+
 def test_detaching_leaves_the_network_as_it_was():
     net = _with_scalars()
     detach_scalars(net)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .analysis.layout import Layout
 from .parts import Slice
@@ -51,6 +51,14 @@ def block_shape(value: Tensor, layout: Layout, pieces: Sequence[Slice] = ()) -> 
     chosen, _ = _choose(chosen, pieces)
     chunk = _split(chosen, value, layout, pieces, by_group=True)[0]
     return torch.Size(_shape(chunk.permute(_order(layout, value.ndim)), layout)[1:])
+
+
+def layout_by_hand(module: nn.Module, value: Tensor) -> Layout:
+    """How a parameter holds matrices by the module that uses it, where the structure was written by hand."""
+    kernel = tuple(range(2, value.ndim))
+    groups = getattr(module, "groups", 1) if kernel else 1
+    is_transposed = getattr(module, "transposed", False)  # stored as [in, out, *kernel]
+    return Layout((int(is_transposed),), (1 - int(is_transposed),), kernel, groups)
 
 
 def _choose(value: Tensor, pieces: Sequence[Slice]) -> tuple[Tensor, Tensor | None]:

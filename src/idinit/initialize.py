@@ -100,12 +100,12 @@ def initialize_(
     detach_scalars(model)
     structure = _structure(model, example_inputs, parts)
     entry = INITIALIZERS[method]
+    net = Network(model, structure, generator, method, _kept(model, keep), example_inputs)
     for need in entry.facts["needs"]:
-        if problem := NEEDS[need](structure):
+        if problem := NEEDS[need](net):
             raise UsageError(f"initializer '{method}' {problem}")
-    net = Network(model, structure, generator, _kept(model, keep))
     entry.build(net, **checked)
-    fill_rest(net, method)
+    fill_rest(net)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 
 
@@ -140,20 +140,29 @@ def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure
         return find_structure(model, example_inputs, overrides=parts)
 
 
-def _lacks_branches(structure: Structure) -> str:
-    if structure.branches:
+def _lacks_branches(net: Network) -> str:
+    if net.branches:
         return ""
     return "acts on residual branches, and the network has none: use a network with shortcuts, or init=kaiming"
 
 
-def _has_norm(structure: Structure) -> str:
-    norm = next((name for name, part in structure.parts.items() if part == "norm"), None)
+def _lacks_attention(net: Network) -> str:
+    if net.structure.heads:
+        return ""
+    return (
+        "is for attention with one weight each for queries, keys, values and output, and the network has none: "
+        "use a transformer, or init=idinit"
+    )
+
+
+def _has_norm(net: Network) -> str:
+    norm = next((name for name, part in net.structure.parts.items() if part == "norm"), None)
     return f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
 
 
-def _lacks_end_norm(structure: Structure) -> str:
-    for branch in structure.branches:
-        if f"{branch.end_norm}.weight" not in structure.parts:
+def _lacks_end_norm(net: Network) -> str:
+    for branch in net.branches:
+        if f"{branch.end_norm}.weight" not in net.structure.parts:
             return (
                 "starts the last normalization of each residual branch at zero, and none follows the branch_end "
                 f"'{branch.end}': use a network with norms (model.norm=batch)"
@@ -161,9 +170,26 @@ def _lacks_end_norm(structure: Structure) -> str:
     return ""
 
 
+def _lacks_sum_norm(net: Network) -> str:
+    for branch in net.branches:
+        if branch.sum_norm is None:
+            return (
+                "weighs the two sides of each residual sum before a normalization, and none follows the sum after the "
+                f"branch_end '{branch.end}': use a transformer with the norm after the sum (post-norm), or init=idinit"
+            )
+    return ""
+
+
+def _lacks_inputs(net: Network) -> str:
+    return "measures what flows through the network: give example_inputs=(x,)" if net.example_inputs is None else ""
+
+
 # What a method may need of a network: the problem in words, or nothing.
-NEEDS: dict[str, Callable[[Structure], str]] = {
+NEEDS: dict[str, Callable[[Network], str]] = {
     "branches": _lacks_branches,
+    "attention": _lacks_attention,
     "no_norm": _has_norm,
     "end_norm": _lacks_end_norm,
+    "sum_norm": _lacks_sum_norm,
+    "inputs": _lacks_inputs,
 }

@@ -14,14 +14,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .analysis.layout import Layout
-from .blocks import block_shape, fill_blocks
+from .blocks import block_shape, fill_blocks, layout_by_hand
+from .dry_run import Inputs
 from .errors import UsageError
 from .parts import Branch, Slice, Structure
+from .record import LEFT_ALONE, Record, Row
 from .scalars import Kind, Scalar, attach_scalar
 
 # The parts of linear maps; of those, what is nobody's map is a learned token.
 MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
-LEFT_ALONE = "left alone"
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,6 @@ class Weight:
     pieces: tuple[Slice, ...] = ()
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the report: a parameter, what it is, and by which rule it was filled."""
-
-    parameter: str
-    shape: tuple[int, ...]
-    part: str
-    rule: str
-    note: str = ""
-
-
 class Network:
     """The workspace of an initializer.
 
@@ -62,21 +52,31 @@ class Network:
         model: The network.
         structure: Its parts and residual branches.
         generator: The one source of randomness, on the CPU.
+        method: Name of the initializer.
         kept: The parameters that nothing may change, and why.
         layouts: How the parameter of each linear map holds its matrices; None where that could not be told.
     """
 
     def __init__(
-        self, model: nn.Module, structure: Structure, generator: Generator, kept: Mapping[str, str] | None = None
+        self,
+        model: nn.Module,
+        structure: Structure,
+        generator: Generator,
+        method: str = "",
+        kept: Mapping[str, str] | None = None,
+        example_inputs: Inputs | None = None,
     ) -> None:
         self.model = model
         self.structure = structure
         self.generator = generator
+        self.method = method
         self.kept = kept or {}
+        self.example_inputs = example_inputs
         self._parameters = dict(model.named_parameters())
-        self._filled: dict[str, list[tuple[str, str, str]]] = {}  # of each parameter: part, rule and note of what it holds
-        self._scalars: dict[str, Row] = {}
-        self.layouts = structure.layouts or {name: self._layout_by_hand(name) for name in self.names(*MAPS)}
+        self._record = Record()
+        self.layouts = structure.layouts or {
+            name: layout_by_hand(model.get_submodule(owner_of(name)), self._parameters[name]) for name in self.names(*MAPS)
+        }
         self._branch_of = {name: branch for branch in structure.branches for name in branch.weights}
 
     @property
@@ -98,13 +98,17 @@ class Network:
                     found.append(Weight(name, part, shape, self._branch_of.get(name), pieces))
         return found
 
+    def weight(self, name: str, part: str) -> Weight:
+        """The linear map of one part that a parameter holds."""
+        return next(weight for weight in self.weights(part) if weight.name == name)
+
     def names(self, *parts: str) -> list[str]:
         """The names of the parameters of the given parts, or of all, in the order of the network's parameters."""
         return [name for name in self._parameters if not parts or self.structure.parts.get(name) in parts]
 
     def rest(self) -> list[str]:
         """The names of the parameters that are not filled yet, nor left alone."""
-        return [name for name in self._parameters if name not in self._filled]
+        return [name for name in self._parameters if name not in self._record.filled]
 
     def fill(
         self, weight: Weight | str, rule: str, init: Callable[[Tensor], object], note: str = "", by_group: bool = True
@@ -127,7 +131,7 @@ class Network:
         layout = Layout((), (), tuple(range(value.ndim))) if isinstance(weight, str) else self.layouts[name]
         assert layout is not None
         fill_blocks(value, layout, init if part else lambda w: init(w[0, 0]), pieces, by_group)
-        self._record(name, rule, note, part)
+        self._record.fill(name, rule, note, part)
 
     def fill_default(self, weight: Weight, note: str = "") -> None:
         """Fills a weight as torch's convolutions and linear layers do: U(-b, b), b = 1/sqrt(fan-in)."""
@@ -139,7 +143,7 @@ class Network:
             return self.leave(name, self.kept[name])
         with torch.no_grad():
             self._parameters[name].copy_(value)
-        self._record(name, rule, note)
+        self._record.fill(name, rule, note)
 
     def neutral(self, name: str) -> float | None:
         """The value at which a scale or a shift changes nothing; None where that could not be told."""
@@ -163,7 +167,37 @@ class Network:
 
     def leave(self, name: str, reason: str) -> None:
         """Records that a parameter keeps its value, and why."""
-        self._record(name, LEFT_ALONE, reason)
+        self._record.fill(name, LEFT_ALONE, reason)
+
+    def note(self, name: str, text: str) -> None:
+        """Adds to what the report says of a parameter."""
+        self._record.note(name, text)
+
+    def branch_places(self) -> dict[Branch, str]:
+        """For each residual branch, the module on whose output a multiplier of the whole branch can act.
+
+        Raises:
+            UsageError: If a branch has none.
+        """
+        places = {}
+        for branch in self.branches:
+            place = branch.output or owner_of(branch.end)
+            problem = ""
+            if sum(other.end == branch.end for other in self.branches) > 1:
+                problem = "several branches end in it"
+            elif not self.can_act_on(place) or (branch.output is None and branch.end_norm):
+                problem = "no module returns what its branch adds, as one tensor and in one call"
+            if problem:
+                raise UsageError(
+                    f"initializer '{self.method}' multiplies each residual branch with a number of its own, and cannot do so "
+                    f"after the branch_end '{branch.end}': {problem}; wrap the branch in a module, or use init=idinit"
+                )
+            places[branch] = place
+        return places
+
+    def can_act_on(self, module: str) -> bool:
+        """Whether a forward hook can act on what a module returns."""
+        return self.structure.hookable is None or module in self.structure.hookable
 
     def add_scalar(
         self,
@@ -174,8 +208,9 @@ class Network:
         at: str | None = None,
         also: str | None = None,
         lr_scale: float = 1.0,
+        learnable: bool = True,
     ) -> None:
-        """Adds a learnable scalar to the network.
+        """Adds a number to the network; one that is there already stays, as that of a weight which several branches share.
 
         Args:
             kind: What it does there.
@@ -184,48 +219,23 @@ class Network:
             at: Dotted name of the module it acts on; None for the module of ``weight``.
             also: Dotted name of a second module it acts on, with the same number.
             lr_scale: Factor on its learning rate.
-
-        Raises:
-            UsageError: If the weight has such a scalar already, as one that several branches share would.
+            learnable: Whether it is a parameter; else a buffer.
         """
         owner = owner_of(weight)
         name = ".".join(filter(None, (owner, kind, "value")))
-        if name in self._scalars:
-            raise UsageError(
-                f"'{weight}' is used by several branches and cannot have a scalar of its own for each: use init=idinit"
-            )
+        if name in self._record.added:
+            return
         places = [owner if at is None else at] + ([] if also is None else [also])
         get = self.model.get_submodule
-        attach_scalar(Scalar(kind, value, lr_scale), get(owner), *(get(place) for place in places))
-        note = "added" if places == [owner] else f"added, acts on {' and '.join(places)}"
+        attach_scalar(Scalar(kind, value, lr_scale, learnable), get(owner), *(get(place) for place in places))
+        notes = ["added" if places == [owner] else f"added, acts on {' and '.join(places)}"]
+        notes += [f"lr x {lr_scale:g}"] * (lr_scale != 1) + ["a constant"] * (not learnable)
         part = "scale" if kind == "output_scale" else "bias"
-        self._scalars[name] = Row(name, (1,), part, f"{value:.4g}", note + (f", lr x {lr_scale:g}" if lr_scale != 1 else ""))
+        self._record.added[name] = Row(name, (1,), part, f"{value:.4g}", ", ".join(notes))
 
     def rows(self) -> list[Row]:
         """A row for every parameter, those of the network first, added scalars last."""
-        return [self._row(name) for name in self._parameters] + list(self._scalars.values())
-
-    def _record(self, name: str, rule: str, note: str, part: str = "") -> None:
-        self._filled.setdefault(name, []).append((part, rule, note))
-
-    def _row(self, name: str) -> Row:
-        """The report's line of a parameter: the rules of the weights it holds, each named once."""
-        parts_by_rule: dict[str, list[str]] = {}
-        for part, rule, _ in self._filled[name]:
-            parts_by_rule.setdefault(rule, []).append(part)
-        rules = [f"{', '.join(parts)}: {rule}" if len(parts_by_rule) > 1 else rule for rule, parts in parts_by_rule.items()]
-        others = ", ".join(self.structure.shared.get(name, ()))
-        notes = [*(note for _, _, note in self._filled[name]), f"shared with {others}" if others else ""]
-        part = self.structure.parts.get(name, "unknown")
-        shape = tuple(self._parameters[name].shape)
-        return Row(name, shape, part, "; ".join(rules), "; ".join(filter(None, dict.fromkeys(notes))))
-
-    def _layout_by_hand(self, name: str) -> Layout:
-        """How a parameter holds matrices, by its module, where the structure was written by hand."""
-        module, kernel = self.model.get_submodule(owner_of(name)), tuple(range(2, self._parameters[name].ndim))
-        groups = getattr(module, "groups", 1) if kernel else 1
-        is_transposed = getattr(module, "transposed", False)  # stored as [in, out, *kernel]
-        return Layout((int(is_transposed),), (1 - int(is_transposed),), kernel, groups)
+        return self._record.rows(self._parameters, self.structure)
 
 
 def owner_of(name: str) -> str:

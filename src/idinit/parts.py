@@ -21,8 +21,9 @@ from .analysis.reading import Lines, Reading
 from .analysis.recurrent import blocks, keeper
 from .analysis.sums import Region
 from .analysis.walk import walk_back
+from .dry_run import Inputs
 from .errors import UsageError, did_you_mean
-from .graph import Inputs, capture
+from .graph import capture
 
 Part = Literal[
     "stem",  # first weight(s), from the input to the main path
@@ -98,6 +99,8 @@ class Structure:
         neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
         keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
         heads: The weights of each attention.
+        hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
+            they return; None in a structure by hand: all.
     """
 
     parts: dict[str, Part]
@@ -109,6 +112,7 @@ class Structure:
     neutral: dict[str, float | None] = field(default_factory=dict)
     keepers: dict[str, Slice] = field(default_factory=dict)
     heads: tuple[Heads, ...] = ()
+    hookable: frozenset[str] | None = None
 
 
 def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
@@ -168,6 +172,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
         keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
         heads=tuple(reading.heads),
+        hookable=frozenset(name for name, calls in reading.flow.calls.items() if len(calls) == 1) & reading.flow.hookable,
     )
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from .dry_run import Inputs
 from .errors import UsageError
-from .network import LEFT_ALONE, Row
+from .record import LEFT_ALONE, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Learnable scalars that initializers add to a network without touching its forward code.
+"""Scalars, learnable or constant, that initializers add to a network without touching its forward code.
 
 A `Scalar` holds one number. It is registered as a child of the module that owns a weight, so it is trained, saved and
 copied with the network, and it acts through forward (pre-)hooks: it shifts the input, scales the output or shifts the
@@ -18,17 +18,23 @@ Decayed = Literal["all", "weights"]
 
 
 class Scalar(nn.Module):
-    """One learnable number, added to or multiplied with what flows through a module.
+    """One number, added to or multiplied with what flows through a module.
 
     Attributes:
-        value: The number, a parameter of shape [1].
+        value: The number, a parameter of shape [1], or a buffer where it is a constant.
         kind: ``input_bias`` (x + value before the module), ``output_scale`` (value * y) or ``output_bias`` (y + value).
         lr_scale: Factor on the learning rate of ``value``: 0.1 for Fixup, 1 for ReZero and SkipInit.
     """
 
-    def __init__(self, kind: Kind, value: float, lr_scale: float = 1.0) -> None:
+    value: Tensor
+
+    def __init__(self, kind: Kind, value: float, lr_scale: float = 1.0, learnable: bool = True) -> None:
         super().__init__()
-        self.value = nn.Parameter(torch.full((1,), float(value)))
+        number = torch.full((1,), float(value))
+        if learnable:
+            self.value = nn.Parameter(number)
+        else:
+            self.register_buffer("value", number)
         self.kind = kind
         self.lr_scale = lr_scale
 
@@ -49,6 +55,12 @@ class Scalar(nn.Module):
             module.register_forward_pre_hook(self._shift_input)
         else:
             module.register_forward_hook(self._scale_output if self.kind == "output_scale" else self._shift_output)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Loads the number; in what was saved before the scalar was added it changes nothing."""
+        neutral = 1.0 if self.kind == "output_scale" else 0.0
+        state_dict.setdefault(f"{prefix}value", torch.full_like(self.value, neutral))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""

@@ -20,20 +20,20 @@ from .network import MAPS, Network, owner_of
 EMBEDDING_STD = 0.02
 
 
-def fill_rest(net: Network, method: str) -> None:
+def fill_rest(net: Network) -> None:
     """Applies the shared rules to every parameter that a method has not filled."""
     for weight in net.weights("position"):
         if weight.name in net.rest():
             net.fill_default(weight)
     for name in net.rest():
-        _fill(net, name, method)
+        _fill(net, name)
     for path, module in net.model.named_modules():
         reset = getattr(module, "reset_running_stats", None)
         if callable(reset) and not any(f"{path}.{leaf}" in net.kept for leaf in module._parameters):
             reset()
 
 
-def _fill(net: Network, name: str, method: str) -> None:
+def _fill(net: Network, name: str) -> None:
     part, layouts = net.structure.parts.get(name), net.layouts
     if part is None:
         net.leave(name, net.structure.unknown.get(name, "its part is not known"))
@@ -42,11 +42,11 @@ def _fill(net: Network, name: str, method: str) -> None:
     elif part == "bias":
         _fill_bias(net, name)
     elif part in ("embedding", "position") or part in MAPS and name not in layouts:
-        _fill_table(net, name)
+        fill_table(net, name)
     elif part in MAPS and layouts[name] is None:
         net.leave(name, "which of its dimensions are outputs could not be told")
     else:
-        net.leave(name, f"{method} has no rule for the part '{part}'")
+        net.leave(name, f"{net.method} has no rule for the part '{part}'")
 
 
 def _fill_bias(net: Network, name: str) -> None:
@@ -61,12 +61,13 @@ def _fill_bias(net: Network, name: str) -> None:
     net.fill(name, "0; 1 for the gate that keeps the state", fill)
 
 
-def _fill_table(net: Network, name: str) -> None:
+def fill_table(net: Network, name: str, std: float = EMBEDDING_STD) -> None:
+    """Fills a table of tokens or positions with N(0, std), and its row for padding, if any, with 0."""
     padding = getattr(net.model.get_submodule(owner_of(name)), "padding_idx", None)
 
     def fill(table: Tensor) -> None:
-        table.normal_(0, EMBEDDING_STD, generator=net.generator)
+        table.normal_(0, std, generator=net.generator)
         if padding is not None:
             table[padding] = 0
 
-    net.fill(name, f"N(0, {EMBEDDING_STD:g})", fill, "" if padding is None else f"row {padding}, for padding, is 0")
+    net.fill(name, f"N(0, {std:.4g})", fill, "" if padding is None else f"row {padding}, for padding, is 0")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..dry_run import Inputs, gradients
 from ..initialize import initialize_
-from ..network import LEFT_ALONE
+from ..record import LEFT_ALONE
 from ..residual import branch_sizes
 
 # A branch adds at most this share of what it is added to; the second number holds where a normalization follows its last

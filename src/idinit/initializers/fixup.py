@@ -6,8 +6,9 @@ from typing import Literal
 
 from torch import nn
 
-from ..network import Network
+from ..network import Network, owner_of
 from ..parts import Branch
+from ..scalars import Kind
 from . import INITIALIZERS
 from .kaiming import BODY, fill_kaiming
 
@@ -26,7 +27,8 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     With L branches of m weights each, inner weights are Kaiming (fan-out) times L^(-1/(2m-2)); every other weight is
     Kaiming. A scalar bias (0) stands before and after each weight of a branch, after the stem and before the head, and
     a scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the shortcut, the
-    branch's first bias feeds it too. The scalars learn at a tenth of the rate.
+    branch's first bias feeds it too. The scalars learn at a tenth of the rate. Where no module's output is what a scalar
+    would act on, as in torch's MultiheadAttention, there is none, and the report says so.
 
     Args:
         net: The network.
@@ -47,18 +49,26 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
         net.fill(weight, "0", nn.init.zeros_)
     net.open_branches()
     for weight in net.weights("stem"):
-        net.add_scalar("output_bias", 0, weight.name, lr_scale=LR_SCALE)
+        _add_scalar(net, "output_bias", 0, weight.name)
     for branch in net.branches:
         _add_scalars(net, branch)
     for weight in net.weights("head"):
-        net.add_scalar("input_bias", 0, weight.name, lr_scale=LR_SCALE)
+        _add_scalar(net, "input_bias", 0, weight.name)
 
 
 def _add_scalars(net: Network, branch: Branch) -> None:
     for name in branch.weights:
         shortcut = branch.shortcut if name == branch.weights[0] else None
-        net.add_scalar("input_bias", 0, name, also=shortcut, lr_scale=LR_SCALE)
+        _add_scalar(net, "input_bias", 0, name, also=shortcut)
         if name != branch.end:
-            net.add_scalar("output_bias", 0, name, lr_scale=LR_SCALE)
-    net.add_scalar("output_scale", 1, branch.end, at=branch.output, lr_scale=LR_SCALE)
-    net.add_scalar("output_bias", 0, branch.end, at=branch.output, lr_scale=LR_SCALE)
+            _add_scalar(net, "output_bias", 0, name)
+    _add_scalar(net, "output_scale", 1, branch.end, at=branch.output)
+    _add_scalar(net, "output_bias", 0, branch.end, at=branch.output)
+
+
+def _add_scalar(net: Network, kind: Kind, value: float, weight: str, at: str | None = None, also: str | None = None) -> None:
+    place = at or owner_of(weight)
+    if net.can_act_on(place):
+        net.add_scalar(kind, value, weight, at=place, also=also, lr_scale=LR_SCALE)
+    else:
+        net.note(weight, "scaling rule only, no scalars: no module returns its output, as one tensor and in one call")

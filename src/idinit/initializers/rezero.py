@@ -14,10 +14,14 @@ def rezero(net: Network) -> None:
     The published ResNets keep BatchNorm and end each branch with a ReLU instead of one after the sum; choose that in
     the model (``norm=batch last_activation=branch``). On a network without normalization the same rule is this
     project's own construction. The head gets torch's default. Scalars learn at the full rate.
+
+    Raises:
+        UsageError: If a branch has no module of its own on which a multiplier could act.
     """
+    places = net.branch_places()
     for weight in net.weights(*BODY):
         fill_kaiming(net, weight)
     default_head(net)
     net.open_branches()
-    for branch in net.branches:
-        net.add_scalar("output_scale", 0.0, branch.end, at=branch.output)
+    for branch, place in places.items():
+        net.add_scalar("output_scale", 0.0, branch.end, at=place)

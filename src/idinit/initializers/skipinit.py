@@ -21,12 +21,16 @@ def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "ze
     Args:
         net: The network.
         alpha: Initial value of the multipliers; the publication offers both.
+
+    Raises:
+        UsageError: If a branch has no module of its own on which a multiplier could act.
     """
+    places = net.branch_places()
     for weight in net.weights(*BODY):
         fill_kaiming(net, weight, "fan_in")
     for weight in net.weights("head"):
         net.fill(weight, "0", nn.init.zeros_)
     net.open_branches()
     value = 0.0 if alpha == "zero" else len(net.branches) ** -0.5
-    for branch in net.branches:
-        net.add_scalar("output_scale", value, branch.end, at=branch.output)
+    for branch, place in places.items():
+        net.add_scalar("output_scale", value, branch.end, at=place)
