@@ -16,9 +16,12 @@ ROOT = Path(__file__).parents[2]
 TINY = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.train_limit=32", "impl.threads=1"]
 
 
+def places(folder: Path) -> list[str]:
+    return [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
+
+
 def overrides(folder: Path) -> list[str]:
-    places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
-    return ["budget=smoke", "optim.lr=0.001", "wandb.mode=disabled", *TINY, *places]
+    return ["budget=smoke", "optim.lr=0.001", "wandb.mode=disabled", *TINY, *places(folder)]
 
 
 def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> None:
@@ -28,10 +31,13 @@ def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> N
     for path in results.iterdir():
         path.unlink()
     script = ROOT / "scripts" / "report.py"
-    done = subprocess.run([sys.executable, script, *overrides(tmp_path)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script, *places(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "cifar10-resnet20: no finished runs yet" in done.stdout and "idinit" in done.stdout
     assert {path.name: path.read_bytes() for path in results.iterdir()} == before
+    overview = (results.parent / "REPRODUCTION.md").read_text()
+    assert "[demo](demo/): *not run at this scale*. scikit-learn digits (32x32), smoke budget" in overview
+    assert "<!doctype html>" in (results.parent / "report.html").read_text()
 
 
 def test_plan_says_what_is_done_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from idinit.errors import UsageError
 from idinit.experiments.info import ExperimentInfo
 from idinit.report.archive import load, merge
 from idinit.report.arms import arms, scales
-from idinit.report.figures import _STYLE, _draw, _loss_limits, line_style
+from idinit.report.figures import _STYLE, _draw, line_style, loss_limits
 from idinit.report.results import update_results
 
 
@@ -52,7 +52,7 @@ def test_everything_is_written_and_said(info: ExperimentInfo, runs: list[Path], 
     assert "C2: reproduced. The paper: first (review? 3/5). Ours: CIFAR-10 (JPEG copy)" in text
 
 
-def test_the_page_holds_claims_results_deviations_and_environment(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
+def test_the_page_holds_claims_results_and_deviations(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
     update_results(info, runs, tmp_path / "r")
     page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
     headings = [line for line in page.splitlines() if line.startswith("#")]
@@ -194,6 +194,6 @@ def test_a_loss_that_explodes_does_not_flatten_the_others(make_run: Callable[...
     (exploding / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     merge([*runs, exploding], tmp_path / "r")
     archive = load(tmp_path / "r")
-    low, high = _loss_limits(arms(archive, scales(archive)[0]))
+    low, high = loss_limits(arms(archive, scales(archive)[0]))
     assert low == pytest.approx(0.9 * (2.3 - 2 * 0.6))
     assert high == pytest.approx(1.15 * (2.3 - 2 * 0.2))  # the first train row of the arms that train

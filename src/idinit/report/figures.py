@@ -88,7 +88,7 @@ def _draw(title: str, arms: Sequence[Arm]) -> Figure:
     for arm, style in zip(arms, styles, strict=True):
         _draw_mean(loss, arm, "train", "loss", style)
         _draw_mean(accuracy, arm, "validation", "accuracy", style)
-    loss.set(xlabel="epoch", ylabel="train loss", ylim=_loss_limits(arms))
+    loss.set(xlabel="epoch", ylabel="train loss", ylim=loss_limits(arms))
     accuracy.set(xlabel="epoch", ylabel="validation accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     for axes in (loss, accuracy):
@@ -143,7 +143,7 @@ def _draw_diverged(axes: Axes, arm: Arm, split: str, metric: str, style: dict[st
         axes.plot([run.epoch], [end], color=style["color"], clip_on=False, zorder=5, **_CROSS)
 
 
-def _loss_limits(arms: Sequence[Arm]) -> tuple[float, float]:
+def loss_limits(arms: Sequence[Arm]) -> tuple[float, float]:
     """Shows where the arms begin and end, without following a loss that explodes at the start or in between."""
     train = pd.concat([arm.curves[(arm.curves["split"] == "train") & np.isfinite(arm.curves["loss"])] for arm in arms])
     if train.empty:

@@ -47,7 +47,7 @@ def _draw(title: str, maps: Mapping[str, Map]) -> Figure:
         axes.set_title(f"{one.name}: {one.trains} of {len(one.cells)} train", fontsize=9)
         axes.set_xticks(range(len(one.x)), [f"{x:g}" for x in one.x])
         axes.set_yticks(range(len(one.y)), [f"{y:g}" for y in one.y])
-        axes.set(xlabel=_words(one.keys[0]), ylabel=_words(one.keys[1]))
+        axes.set(xlabel=words(one.keys[0]), ylabel=words(one.keys[1]))
         axes.grid(False)
     for axes in panels[len(maps) :]:
         axes.set_axis_off()
@@ -60,5 +60,6 @@ def _value(arm: Arm) -> float:
     return math.nan if arm.diverged else arm.validation.mean
 
 
-def _words(key: str) -> str:
+def words(key: str) -> str:
+    """What people call a hyper-parameter: ``learning rate`` for ``optim.lr``."""
     return {"lr": "learning rate"}.get(name := key.rpartition(".")[2], name.replace("_", " "))

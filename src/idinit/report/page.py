@@ -134,19 +134,24 @@ def environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]) -> 
         contents: What each environment is.
     """
     lines = [
-        f"- `{key}` ({counted(int(count), 'run')}): {', '.join(_facts(contents[str(key)]))}"
+        f"- `{key}` ({counted(int(count), 'run')}): {_joined(contents[str(key)])}"
         for key, count in keys.value_counts().sort_index().items()
     ]
     return ["## Environment", "\n".join(lines)]
 
 
-def _facts(content: Mapping[str, Any]) -> list[str]:
+def _joined(content: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in environment_facts(content))
+
+
+def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of an environment, as names and values for people."""
     facts = []
     for key, value in content.items():
         if isinstance(value, Mapping):
-            facts += _facts(value)
+            facts += environment_facts(value)
         elif value is not None:
-            facts.append(f"{key.replace('_', ' ')} {value}")
+            facts.append((key.replace("_", " "), str(value)))
     return facts
 
 

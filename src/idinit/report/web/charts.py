@@ -1,0 +1,121 @@
+"""The charts as Vega-Lite specifications; the page only fills in which columns and which rows they show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# The colours of Okabe and Ito, without the yellow that fades on white; dash and shape tell apart what shares a colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+DASHES: tuple[list[int], ...] = ([], [7, 3], [2, 2])
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right", "stroke")
+
+_CONFIG = {
+    "font": "system-ui, sans-serif",
+    "axis": {"labelFontSize": 12, "titleFontSize": 13, "gridColor": "#e5e5e5"},
+    "legend": {"labelFontSize": 12, "labelLimit": 320, "symbolSize": 90},
+    "view": {"stroke": None},
+}
+
+
+def looks(count: int) -> list[dict[str, Any]]:
+    """Colour, dash and shape of each of some arms: different for each below 21."""
+    return [
+        {
+            "colour": COLOURS[index % len(COLOURS)],
+            "dash": DASHES[index // len(COLOURS) % len(DASHES)],
+            "shape": SHAPES[index % len(SHAPES)],
+        }
+        for index in range(count)
+    ]
+
+
+def curves_chart() -> dict[str, Any]:
+    """A line an arm with the band of its interval; a cross where a run diverged.
+
+    Rows have ``x``, ``y``, ``low``, ``high``, ``arm``, ``run`` (one line each), ``kind`` (``mean``, ``diverged`` or ``end``)
+    and ``mark`` (whether the point is drawn). The page sets the titles, the scale of y, and the domains of the arms' looks.
+    """
+    arm = {"field": "arm", "type": "nominal", "legend": None}
+    legend = {"title": None, "orient": "bottom", "columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 2}
+    x = {"field": "x", "type": "quantitative", "title": ""}
+    y = {"field": "y", "type": "quantitative", "title": "", "scale": {"zero": False}}
+    colour = {**arm, "legend": legend}
+    tips = [
+        {"field": "arm", "title": "initializer"},
+        {"field": "x", "type": "quantitative", "format": ".4~g", "title": "at"},
+        {"field": "y", "type": "quantitative", "format": ".4~g", "title": "value"},
+        {"field": "low", "type": "quantitative", "format": ".4~g", "title": "interval from"},
+        {"field": "high", "type": "quantitative", "format": ".4~g", "title": "to"},
+    ]
+    return {
+        "width": "container",
+        "height": 380,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "data": {"name": "rows", "values": []},
+        "layer": [
+            {
+                "transform": [{"filter": "datum.kind == 'mean' && isValid(datum.low)"}],
+                "mark": {"type": "area", "opacity": 0.15, "clip": True},
+                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour, "detail": arm},
+            },
+            {
+                "transform": [{"filter": "datum.kind != 'end'"}],
+                "mark": {"type": "line", "strokeWidth": 2, "clip": True},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": colour,
+                    "strokeDash": {**arm, "legend": legend},
+                    "detail": {"field": "run", "type": "nominal"},
+                    "opacity": {"condition": {"test": "datum.kind == 'mean'", "value": 1}, "value": 0.5},
+                },
+            },
+            {
+                "transform": [{"filter": "datum.mark"}],
+                "mark": {"type": "point", "filled": True, "size": 60, "clip": True},
+                "encoding": {"x": x, "y": y, "color": colour, "shape": {**arm, "legend": legend}, "tooltip": tips},
+            },
+            {
+                "transform": [{"filter": "datum.kind == 'end'"}],
+                "mark": {"type": "text", "text": "✕", "fontSize": 16, "fontWeight": "bold"},
+                "encoding": {"x": x, "y": y, "color": colour, "tooltip": {"value": "diverged here"}},
+            },
+        ],
+        "config": _CONFIG,
+    }
+
+
+def map_chart(x_title: str, y_title: str) -> dict[str, Any]:
+    """Heat maps of the validation accuracy, one an arm, each cell with its value; rows are those of `curves.map_of`."""
+    x = {"field": "x", "type": "ordinal", "sort": None, "title": x_title, "axis": {"labelAngle": 0}}
+    y = {"field": "y", "type": "ordinal", "sort": "descending", "title": y_title}
+    colour = {
+        "field": "accuracy",
+        "type": "quantitative",
+        "scale": {"scheme": "cividis", "domainMin": 0},
+        "legend": {"title": "validation accuracy", "format": ".0%", "orient": "bottom"},
+    }
+    text = {"condition": {"test": "!isValid(datum.accuracy)", "value": "✕"}, "field": "accuracy", "format": ".0%"}
+    ink = {
+        "condition": {"test": "isValid(datum.accuracy) && datum.accuracy < datum.highest / 2", "value": "white"},
+        "value": "black",
+    }
+    return {
+        "data": {"name": "rows", "values": []},
+        "transform": [{"joinaggregate": [{"op": "max", "field": "accuracy", "as": "highest"}]}],
+        "facet": {"field": "arm", "type": "nominal", "title": None, "header": {"labelFontSize": 13}},
+        "columns": 3,
+        "spec": {
+            "width": 240,
+            "height": 130,
+            "encoding": {"x": x, "y": y},
+            "layer": [
+                {
+                    "mark": {"type": "rect", "invalid": None},
+                    "encoding": {"color": {**colour, "condition": {"test": "!isValid(datum.accuracy)", "value": "#ffffff"}}},
+                },
+                {"mark": {"type": "text", "fontSize": 11}, "encoding": {"text": text, "color": ink}},
+            ],
+        },
+        "config": _CONFIG,
+    }
