@@ -4,5 +4,6 @@ from . import init
 from .initialize import initialize_, list_initializers
 from .parts import find_parts
 from .scalars import param_groups
+from .zeros import check_zeros
 
-__all__ = ["find_parts", "init", "initialize_", "list_initializers", "param_groups"]
+__all__ = ["check_zeros", "find_parts", "init", "initialize_", "list_initializers", "param_groups"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 from .errors import UsageError
@@ -56,12 +57,15 @@ def generic_loss(output: Any) -> Tensor:
     return torch.stack([(t.float() * w).mean() for t, w in zip(tensors, weights, strict=True)]).sum()
 
 
-def gradients(model: nn.Module, example_inputs: Inputs) -> tuple[list[Tensor], dict[str, Tensor | None]]:
+def gradients(
+    model: nn.Module, example_inputs: Inputs, values: Mapping[str, Tensor] | None = None
+) -> tuple[list[Tensor], dict[str, Tensor | None]]:
     """One forward and backward pass in training mode, with `generic_loss`; the model is left as it was.
 
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        values: Values of parameters to use in place of the model's own, by name.
 
     Returns:
         The output's tensors, and the gradient of each parameter that requires one; None where there is no path to it.
@@ -70,16 +74,17 @@ def gradients(model: nn.Module, example_inputs: Inputs) -> tuple[list[Tensor], d
         UsageError: If the model does not run on the inputs in training mode.
     """
     args, kwargs = call_arguments(model, example_inputs)
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    own = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    leaves = {name: (values or {}).get(name, parameter).detach().requires_grad_() for name, parameter in own.items()}
     with left_as_it_was(model):
         torch.manual_seed(0)
         model.train()
         try:
-            output = model(*args, **kwargs)
+            output = functional_call(model, leaves, args, kwargs)
         except Exception as error:
             raise does_not_run(error) from error
-        found = torch.autograd.grad(generic_loss(output), list(parameters.values()), allow_unused=True)
-    return tensors_in(output), dict(zip(parameters, found, strict=True))
+        found = torch.autograd.grad(generic_loss(output), list(leaves.values()), allow_unused=True)
+    return tensors_in(output), dict(zip(leaves, found, strict=True))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,13 +11,19 @@ from ..errors import UsageError
 from .node import Graph, Node
 
 
-def evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], Any]) -> Any:
-    """Runs a graph with the parameters' present values; batch normalization uses the batch's statistics.
+def evaluate(
+    graph: Graph,
+    inputs: Sequence[Any],
+    watch: Callable[[Node, Any], Any],
+    parameters: Mapping[str, Tensor] | None = None,
+) -> Any:
+    """Runs a graph; batch normalization uses the batch's statistics.
 
     Args:
         graph: What `capture` recorded.
         inputs: The values of its inputs, in their order.
         watch: Called with each node and its value, before anything can write to it; returns the value to go on with.
+        parameters: Values of parameters, by name; the others have their present ones.
 
     Returns:
         What the output node holds.
@@ -35,7 +41,7 @@ def evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], A
         if node.op == "input":
             values[node.index] = next(given)
         elif node.op == "parameter":
-            values[node.index] = node.value
+            values[node.index] = (parameters or {}).get(node.name, node.value)
         elif node.op == "constant":
             values[node.index] = node.value.clone()  # some are written to
         elif node.op == "write":

@@ -6,7 +6,6 @@ import math
 import resource
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from ..dry_run import Inputs, gradients
 from ..initialize import initialize_
 from ..record import LEFT_ALONE
 from ..residual import branch_sizes
+from ..zeros import first_steps, moved
 
 # A branch adds at most this share of what it is added to; the second number holds where a normalization follows its last
 # weight, whose epsilon is all that keeps it from scaling the branch up to full size.
@@ -23,7 +23,6 @@ LIMIT, LIMIT_BEFORE_NORM = 1e-4, 1e-2
 # Gradients below this share of the largest are rounding errors, e.g. of a bias that a normalization takes out again.
 _NEGLIGIBLE = 1e-6
 _NOISE = 0.02  # standard deviation
-_RATE = 1e-3
 
 
 def check(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
@@ -85,39 +84,26 @@ def _gradients(model: nn.Module, inputs: Inputs, problems: list[str]) -> dict[st
         problems.append("the output is not finite")
     if bad := [name for name, gradient in found.items() if gradient is not None and not gradient.isfinite().all()]:
         problems.append(f"gradients are not finite: {_some(bad)}")
-    waiting = first = _without(found)
-    before = len(waiting) + 1
-    while waiting and len(waiting) < before:  # what has moved may let gradients through to more
-        before = len(waiting)
-        _step(model, found)
-        _, found = gradients(model, inputs)
-        waiting = [name for name in waiting if name in _without(found)]
-    dead = waiting and _receptive(model, inputs, waiting)
+    if len(moved(found)) == len(found):
+        return {"late": 0, "dead": 0}
+    values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if name in found}
+    steps = first_steps(model, inputs, values)
+    dead = _receptive(model, inputs, [name for name in found if name not in steps])
     if dead:
         problems.append(f"{len(dead)} parameters receive no gradient: {_some(dead)}")
-    return {"late": len(first) - len(waiting), "dead": len(dead)}
-
-
-def _without(found: Mapping[str, Tensor | None]) -> list[str]:
-    return [name for name, gradient in found.items() if gradient is None or not gradient.any()]
-
-
-@torch.no_grad()
-def _step(model: nn.Module, found: Mapping[str, Tensor | None]) -> None:
-    """A step of gradient descent in the direction of the gradients' signs, which tiny gradients take as well."""
-    parameters = dict(model.named_parameters())
-    for name, gradient in found.items():
-        if gradient is not None:
-            parameters[name].sub_(gradient.sign(), alpha=_RATE)
+    return {"late": sum(step > 1 for step in steps.values()), "dead": len(dead)}
 
 
 def _receptive(model: nn.Module, inputs: Inputs, names: list[str]) -> list[str]:
     """Those of some parameters that receive a gradient where no weight is zero or equal to another."""
+    if not names:
+        return []
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=_NOISE)
-    sizes = {name: _size(gradient) for name, gradient in gradients(model, inputs)[1].items()}
+    noisy = {
+        name: parameter.detach() + _NOISE * torch.randn(parameter.shape, generator=generator)
+        for name, parameter in model.named_parameters()
+    }
+    sizes = {name: _size(gradient) for name, gradient in gradients(model, inputs, noisy)[1].items()}
     limit = _NEGLIGIBLE * max(size for size in sizes.values() if math.isfinite(size))
     return [name for name in names if sizes[name] > limit]
 
