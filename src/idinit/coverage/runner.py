@@ -72,8 +72,8 @@ def checked(case: Case) -> dict[str, Any]:
     Returns:
         What `check` found; of a process that died or took too long, the problem.
     """
-    processes = multiprocessing.get_context("forkserver")  # forks of a process that has imported what takes long
-    processes.set_forkserver_preload(["__main__", "idinit.coverage.worker"])
+    processes = multiprocessing.get_context("forkserver")  # forks of a process that has imported all there is to import
+    processes.set_forkserver_preload(["idinit.command", "idinit.coverage.page", "idinit.coverage.worker"])
     receiver, sender = processes.Pipe(duplex=False)
     process = processes.Process(target=work, args=(case, sender))
     process.start()
