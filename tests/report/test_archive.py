@@ -107,7 +107,7 @@ def test_merging_keeps_rows_whose_folders_are_gone(make_run: Callable[..., Path]
 def test_a_rerun_replaces_its_row_and_its_curve(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, 0.5]), make_run("fixup", [0.1, 0.4])], tmp_path / "r")
     elsewhere = {"torch": "2.15", "data_source": "CIFAR-10"}
-    again = make_run("idinit", [0.1, 0.625], environment=elsewhere)
+    again = make_run("idinit", [0.1, 0.625], environment=elsewhere, time_s=100)
     merge([again], tmp_path / "r")
     archive = load(tmp_path / "r")
     assert len(archive.runs) == 2
@@ -118,9 +118,21 @@ def test_a_rerun_replaces_its_row_and_its_curve(make_run: Callable[..., Path], t
     assert len(archive.environments) == 2  # the other run's is still there
 
 
+def test_a_run_that_is_there_is_not_read_again(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run("idinit", [0.1, 0.5], time_s=90)
+    merge([run], tmp_path / "r")
+    before = contents(tmp_path / "r")
+    (run / "metrics.jsonl").write_text("not looked at")
+    assert merge([run], tmp_path / "r") == {hash_of(run)}
+    assert contents(tmp_path / "r") == before
+    make_run("idinit", [0.1, 0.625], time_s=91)  # the same run, trained again
+    assert merge([run], tmp_path / "r") == {hash_of(run)}
+    assert load(tmp_path / "r").runs["test_accuracy"].tolist() == [0.625]
+
+
 def test_an_environment_goes_with_its_last_run(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, 0.5])], tmp_path / "r")
-    merge([make_run("idinit", [0.1, 0.5], environment={"data_source": "CIFAR-10"})], tmp_path / "r")
+    merge([make_run("idinit", [0.1, 0.5], environment={"data_source": "CIFAR-10"}, time_s=100)], tmp_path / "r")
     assert list(load(tmp_path / "r").environments.values()) == [{"data_source": "CIFAR-10"}]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from filelock import FileLock
 from ..config import hash_of_stored
 from ..errors import UsageError
 from ..files import write_atomically
-from .folder import SPLITS, RunRecord, read_run
+from .folder import SPLITS, RunRecord, read_run, read_status
 from .statistics import THRESHOLDS
 
 RUN_COLUMNS = {
@@ -91,26 +91,39 @@ def archived(results_dir: Path) -> set[str]:
 def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
     """Adds the finished and the diverged among some runs to an archive.
 
-    A run that is there already is replaced; no other row changes. Safe against a crash and against others who merge at
-    the same time.
+    A run that is there already is replaced, or passed over where its folder says what is known; no other row changes. Safe
+    against a crash and against others who merge at the same time.
 
     Args:
         run_dirs: Run folders, in any state.
         results_dir: ``results/<experiment>``; made if missing.
 
     Returns:
-        Hashes of the runs that were merged.
+        Hashes of the finished and the diverged among the runs.
 
     Raises:
         UsageError: If a finished run's folder or the archive is damaged.
         OSError: If the archive cannot be written; each of its files is then whole, and no run in it is lost.
     """
-    records = {record.row["hash"]: record for record in map(read_run, run_dirs) if record is not None}
+    rows = _read(results_dir / "runs.csv", RUN_COLUMNS)
+    known = {_outcome(row) for row in rows[["hash", "state", "step", "time_s"]].to_dict("records")}
+    merged, records = set(), {}
+    for folder in run_dirs:
+        status = read_status(folder)
+        if status is not None and _outcome(status) in known:
+            merged.add(str(status["hash"]))
+        elif (record := read_run(folder)) is not None:
+            records[record.row["hash"]] = record
     if records:
         results_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(results_dir / ".lock"):
             _save(_merged(load(results_dir), records), results_dir)
-    return set(records)
+    return merged | set(records)
+
+
+def _outcome(run: Mapping[Any, Any]) -> tuple[str, ...]:
+    """What tells one training from another of the same run; the time that it took is never twice the same."""
+    return str(run["hash"]), str(run["state"]), str(run["step"]), f"{run['time_s']:.6g}"
 
 
 def _merged(old: Archive, new: dict[str, RunRecord]) -> Archive:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..config import completed
@@ -155,6 +156,7 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
         & (runs["data"] == scale.data)
     ]
     recipes = main["config"].map(_recipe)
+    rows_of = archive.curves.groupby("hash").indices
     shared = _shared(main, recipes)
     found = []
     for name, of_arm in main.groupby("arm"):
@@ -172,11 +174,15 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     shared=_setting(recipe) == shared,
                     recipe=recipe,
                     runs=group,
-                    curves=archive.curves[archive.curves["hash"].isin(group["hash"])],
+                    curves=archive.curves.iloc[_joined([rows_of[run] for run in group["hash"] if run in rows_of])],
                     last=scale.epochs,
                 )
             )
     return sorted(found, key=lambda arm: (math.inf if not arm.test.n else -arm.test.mean, arm.label))
+
+
+def _joined(rows: list[np.ndarray]) -> np.ndarray:
+    return np.sort(np.concatenate(rows)) if rows else np.array([], dtype=int)
 
 
 def varied(arms: Sequence[Arm]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ SPLITS = ("train", "validation", "test")
 METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
 TRAIN_ROWS = 200  # at most so many rows of the train curve are kept of a run; evaluations are all kept
 
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
 _LOCAL = ("paths", "wandb", "launcher")  # where and how it was run, not what: left out of the archived config
 
 
@@ -48,13 +49,11 @@ def read_run(folder: Path) -> RunRecord | None:
     Raises:
         UsageError: If a file of a finished run is missing or damaged.
     """
+    status = read_status(folder)
+    if status is None:
+        return None
     try:
-        if not (folder / "status.json").exists():
-            return None
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        if status["state"] not in FINISHED:
-            return None
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML)
         environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
         rows = read_metrics(folder / "metrics.jsonl")
         if not rows and status["state"] == "done":  # one that diverges at once has none
@@ -63,10 +62,27 @@ def read_run(folder: Path) -> RunRecord | None:
         run = hash_of_stored(config) or status["hash"]
         return RunRecord(_row(run, status, config, metrics, environment), _curve(run, metrics), environment)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        problem = f"no {error}" if isinstance(error, KeyError) else str(error).replace(f"{folder}/", "").splitlines()[0]
-        raise UsageError(
-            f"run folder '{folder.name}' is damaged ({problem}): delete it and run the same command again"
-        ) from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> UsageError:
+    problem = f"no {error}" if isinstance(error, KeyError) else str(error).replace(f"{folder}/", "").splitlines()[0]
+    return UsageError(f"run folder '{folder.name}' is damaged ({problem}): delete it and run the same command again")
+
+
+def read_status(folder: Path) -> dict[str, Any] | None:
+    """The ``status.json`` of a run that has finished or diverged; None of any other.
+
+    Raises:
+        UsageError: If it is damaged.
+    """
+    try:
+        status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        return status if status["state"] in FINISHED else None
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
 
 
 def environment_key(environment: dict[str, Any]) -> str:

@@ -129,7 +129,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: If another line is damaged.
     """
-    return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    rows: list[dict[str, Any]] = json.loads(b"[" + whole.replace(b"\n", b",") + b"]")  # faster than line by line
+    return rows
 
 
 def _intact_metrics(path: Path) -> list[dict[str, Any]]:
