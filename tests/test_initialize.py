@@ -130,7 +130,7 @@ def test_initializers_are_listed():
 @pytest.mark.parametrize(
     ("method", "kwargs", "line"),
     [
-        ("fixop", {}, "unknown initializer 'fixop': did you mean 'fixup'? Valid: default, delta_orthogonal, fixup,"),
+        ("fixop", {}, "unknown initializer 'fixop': did you mean 'fixup' or 't_fixup'? Valid: admin, conditioned, deepnorm,"),
         ("idinit", {"lay": "patch"}, "initializer 'idinit': unknown key 'lay': did you mean"),
         (
             "idinit",

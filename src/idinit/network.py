@@ -98,9 +98,18 @@ class Network:
                     found.append(Weight(name, part, shape, self._branch_of.get(name), pieces))
         return found
 
-    def weight(self, name: str, part: str) -> Weight:
-        """The linear map of one part that a parameter holds."""
-        return next(weight for weight in self.weights(part) if weight.name == name)
+    def weight(self, name: str, part: str | None = None) -> Weight:
+        """The linear map, or the one of a part, that a parameter holds.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        found = [weight for weight in self.weights() if weight.name == name and part in (None, weight.part)]
+        if not found:
+            raise UsageError(
+                f"initializer '{self.method}': '{name}' holds no {part or 'matrix'} that could be told: use init=idinit"
+            )
+        return found[0]
 
     def names(self, *parts: str) -> list[str]:
         """The names of the parameters of the given parts, or of all, in the order of the network's parameters."""
@@ -156,14 +165,6 @@ class Network:
         if value is None:
             return self.leave(name, "at which value it changes nothing could not be told")
         self.fill(name, f"{value:g}", lambda w: w.fill_(value), note)
-
-    def open_branches(self) -> None:
-        """Lets the branches pass: where a branch starts almost silent by itself, a small factor on it would be one too many.
-
-        Two factors near zero in a row, as an almost silent last weight and a LayerScale of 1e-6, learn from each other only.
-        """
-        for name in dict.fromkeys(name for branch in self.branches for name in branch.scales):
-            self.neutralize(name, "the last weight keeps its branch silent")
 
     def leave(self, name: str, reason: str) -> None:
         """Records that a parameter keeps its value, and why."""

@@ -33,6 +33,15 @@ def fill_rest(net: Network) -> None:
             reset()
 
 
+def open_branches(net: Network) -> None:
+    """Lets the branches pass: where a branch starts almost silent by itself, a small factor on it would be one too many.
+
+    Two factors near zero in a row, as an almost silent last weight and a LayerScale of 1e-6, learn from each other only.
+    """
+    for name in dict.fromkeys(name for branch in net.branches for name in branch.scales):
+        net.neutralize(name, "the last weight keeps its branch silent")
+
+
 def _fill(net: Network, name: str) -> None:
     part, layouts = net.structure.parts.get(name), net.layouts
     if part is None:

@@ -210,3 +210,63 @@ def test_default_is_what_each_module_gives_itself():
     assert [(row.parameter, row.note) for row in report.left_alone] == [
         ("bare", "its module has neither reset_parameters nor init_weights")
     ]
+
+
+def test_a_constant_on_the_branch_is_a_factor_on_the_skip_path(transformer):
+    """DeepNorm: norm(x + f / alpha) = norm(alpha x + f), up to the norm's epsilon."""
+    model, x = transformer("after")
+    initialize_(model, "deepnorm", (x,))
+    layer, tokens = model.layers[0], torch.randn(4, 12, 16)
+    for module in (layer.attention.proj, layer.mlp[2]):
+        assert module.output_scale.value.item() == pytest.approx((2 * 2) ** -0.25)
+        assert not isinstance(module.output_scale.value, nn.Parameter)
+    f = layer.attention(tokens) * 4**0.25  # what the branch is without the constant
+    expected = layer.norm1(4**0.25 * tokens + f)
+    torch.testing.assert_close(layer.norm1(tokens + layer.attention(tokens)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_admin_weighs_each_branch_by_what_was_added_before(transformer):
+    model, x = transformer("after")
+    initialize_(model, "admin", (x,))
+    scales = [module.output_scale.value.item() for layer in model.layers for module in (layer.attention.proj, layer.mlp[2])]
+    assert scales[0] == 1
+    sizes = []
+    for layer in model.layers:
+        layer.attention.register_forward_hook(lambda module, args, output: sizes.append((args[0].var(), output.var())))
+        layer.mlp.register_forward_hook(lambda module, args, output: sizes.append((args[0].var(), output.var())))
+    model(x)
+    omegas = [1 / scale for scale in scales]
+    for omega, after, (skip, branch) in zip(omegas, omegas[1:], sizes, strict=False):  # the branch is divided by omega there
+        assert after == pytest.approx(math.sqrt(omega**2 * skip.item() + omega**2 * branch.item()), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "resnet-norm", "mlp", "transformer"])
+def test_lsuv_gives_every_layer_unit_variance(kind, build):
+    case = build(kind)
+    initialize_(case.model, "lsuv", (case.x,))
+    deviations = []
+    for module in case.model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(lambda module, args, output: deviations.append(output.std().item()))
+    case.model.train()(case.x)
+    assert len(deviations) > 3 and deviations == pytest.approx([1.0] * len(deviations), rel=1e-4)
+
+
+def test_mimetic_products_are_near_the_identity(transformer):
+    model, x = transformer("before")
+    initialize_(model, "mimetic", (x,), query_noise=0, value_noise=0)
+    attention = model.layers[0].attention
+    query, key, value = attention.qkv.weight.detach().chunk(3)
+    torch.testing.assert_close(attention.proj.weight.detach() @ value, -0.4 * torch.eye(16))
+    for q, k in zip(query.split(8), key.split(8), strict=True):
+        product = q.T @ k  # of rank 8, the best approximation of 0.7 I
+        assert torch.linalg.svdvals(product).tolist() == pytest.approx([0.7] * 8 + [0] * 8, abs=1e-6)
+        torch.testing.assert_close(product, product.T)
+
+
+def test_conditioned_attention_has_condition_number_one(transformer):
+    model, x = transformer("before")
+    initialize_(model, "conditioned", (x,))
+    query, key, value = model.layers[1].attention.qkv.weight.detach().chunk(3)
+    for head in (*query.split(8), *key.split(8), value):
+        assert torch.linalg.svdvals(head).tolist() == pytest.approx([1.0] * len(head), abs=1e-5)

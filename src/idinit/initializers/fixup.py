@@ -9,6 +9,7 @@ from torch import nn
 from ..network import Network, owner_of
 from ..parts import Branch
 from ..scalars import Kind
+from ..shared_rules import open_branches
 from . import INITIALIZERS
 from .kaiming import BODY, fill_kaiming
 
@@ -47,7 +48,7 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
             fill_kaiming(net, weight)
     for weight in net.weights("head"):
         net.fill(weight, "0", nn.init.zeros_)
-    net.open_branches()
+    open_branches(net)
     for weight in net.weights("stem"):
         _add_scalar(net, "output_bias", 0, weight.name)
     for branch in net.branches:

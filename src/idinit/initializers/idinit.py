@@ -9,6 +9,7 @@ from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
 from ..network import MAPS, Network
+from ..shared_rules import open_branches
 from . import INITIALIZERS
 from .kaiming import fill_kaiming
 
@@ -82,4 +83,4 @@ def idinit(
             case _:
                 net.fill_default(weight, note)
     if zero_preserving:
-        net.open_branches()
+        open_branches(net)

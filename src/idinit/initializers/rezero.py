@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..network import Network
+from ..shared_rules import open_branches
 from . import INITIALIZERS
 from .kaiming import BODY, default_head, fill_kaiming
 
@@ -22,6 +23,6 @@ def rezero(net: Network) -> None:
     for weight in net.weights(*BODY):
         fill_kaiming(net, weight)
     default_head(net)
-    net.open_branches()
+    open_branches(net)
     for branch, place in places.items():
         net.add_scalar("output_scale", 0.0, branch.end, at=place)

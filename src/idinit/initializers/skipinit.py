@@ -7,6 +7,7 @@ from typing import Literal
 from torch import nn
 
 from ..network import Network
+from ..shared_rules import open_branches
 from . import INITIALIZERS
 from .kaiming import BODY, fill_kaiming
 
@@ -30,7 +31,7 @@ def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "ze
         fill_kaiming(net, weight, "fan_in")
     for weight in net.weights("head"):
         net.fill(weight, "0", nn.init.zeros_)
-    net.open_branches()
+    open_branches(net)
     value = 0.0 if alpha == "zero" else len(net.branches) ** -0.5
     for branch, place in places.items():
         net.add_scalar("output_scale", value, branch.end, at=place)

@@ -7,15 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from ..network import Network
+from ..network import Network, Weight
 from . import INITIALIZERS
+
+Distribution = Literal["normal", "uniform"]
 
 
 @INITIALIZERS.register("xavier", paper="Glorot & Bengio 2010, AISTATS", claims=("C1",), needs=())
 def xavier(
     net: Network,
     *,
-    distribution: Literal["normal", "uniform"] = "uniform",
+    distribution: Distribution = "uniform",
     gain: Annotated[float, Field(gt=0)] = 1.0,
 ) -> None:
     """Xavier: zero-mean weights of variance 2 gain^2 / (fan-in + fan-out), on every linear map.
@@ -25,7 +27,12 @@ def xavier(
         distribution: Shape of the distribution; the publication's is uniform.
         gain: Factor on the standard deviation.
     """
+    for weight in net.weights():
+        fill_xavier(net, weight, gain, distribution)
+
+
+def fill_xavier(net: Network, weight: Weight, gain: float = 1.0, distribution: Distribution = "uniform") -> None:
+    """Fills one weight with the Xavier initialization."""
     init = nn.init.xavier_normal_ if distribution == "normal" else nn.init.xavier_uniform_
     rule = f"Xavier {distribution}" + (f", gain {gain:.4g}" if gain != 1 else "")
-    for weight in net.weights():
-        net.fill(weight, rule, lambda w: init(w, gain=gain, generator=net.generator))
+    net.fill(weight, rule, lambda w: init(w, gain=gain, generator=net.generator))

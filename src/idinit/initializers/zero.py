@@ -6,6 +6,7 @@ from torch import nn
 
 from ..init import HadamardScale, hadamard_, identity_
 from ..network import Network
+from ..shared_rules import open_branches
 from . import INITIALIZERS
 
 
@@ -28,4 +29,4 @@ def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None
             net.fill(weight, f"Hadamard, {hadamard_scale}", lambda w: hadamard_(w, hadamard_scale))
         else:
             net.fill(weight, "partial identity", lambda w: identity_(w, layout="channel"))
-    net.open_branches()
+    open_branches(net)

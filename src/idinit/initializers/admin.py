@@ -1,0 +1,72 @@
+"""Admin: post-norm transformers, by weighing the skip path up with the size of what was added before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from ..analysis.evaluate import evaluate
+from ..analysis.flow import Flow
+from ..analysis.node import Node
+from ..analysis.reading import Reading
+from ..dry_run import call_arguments
+from ..graph import capture
+from ..network import Network
+from ..shared_rules import fill_rest
+from ..transformer import count_layers
+from . import INITIALIZERS
+from .xavier import fill_xavier
+
+
+@INITIALIZERS.register("admin", paper="Liu et al. 2020, arXiv 2004.08249", claims=(), needs=("branches", "sum_norm", "inputs"))
+def admin(net: Network) -> None:
+    """Admin: norm(omega x + f(x)), where omega grows with the variance of the branches before, measured on example inputs.
+
+    The first omega of the encoder and of the decoder is 1, the next sqrt(omega^2 Var x + Var f(x)), as the authors' code
+    profiles them. Weights are Xavier, queries, keys and values with a gain of 1/sqrt(2), as the code it is built on has them.
+
+    The norm does not see a common factor of its input: instead of x times omega, the branch is multiplied with 1/omega,
+    which leaves the model's code as it is. It is one learnable number, where the publication has one for each component.
+
+    Raises:
+        UsageError: If a branch has no module of its own on which a multiplier could act, or the network's operators cannot
+            be run one by one.
+    """
+    assert net.example_inputs is not None
+    places, of_decoder = net.branch_places(), {branch.end for branch in count_layers(net.structure).of_decoder}
+    graph = capture(net.model, net.example_inputs)
+    reading = Reading(Flow(graph), {name: net.model.get_parameter(name).numel() for name in net.names()})
+    for weight in net.weights():
+        fill_xavier(net, weight, 2**-0.5 if weight.part in ("query", "key", "value") else 1.0)
+    fill_rest(net)
+
+    sums = {
+        side.sum.index: (side.operand, side.shortcut.operand, own[-1].parameter)
+        for side in reading.sides
+        if side.shortcut and (own := reading.own(side))
+    }
+    branches = {branch.index for branch, _, _ in sums.values()}
+    skips = {skip.index for _, skip, _ in sums.values()}
+    added: dict[int, Tensor] = {}
+    variances: dict[int, Tensor] = {}
+    streams, omegas = {False: 1.0, True: 1.0}, {}
+
+    def weigh(node: Node, value: Any) -> Any:
+        if node.index in branches:
+            added[node.index] = value.clone()  # the sum may be written into it
+        if node.index in skips:
+            variances[node.index] = value.double().var()
+        if node.index not in sums:
+            return value
+        branch, skip, end = sums[node.index]
+        omegas[end] = omega = streams[end in of_decoder]
+        streams[end in of_decoder] = (omega**2 * variances[skip.index] + added[branch.index].double().var()).sqrt().item()
+        return value + added[branch.index] * (1 / omega - 1)
+
+    with torch.no_grad():
+        evaluate(graph, tree_leaves(call_arguments(net.model, net.example_inputs)), weigh)
+    for branch, place in places.items():
+        net.add_scalar("output_scale", 1 / omegas[branch.end], branch.end, at=place)

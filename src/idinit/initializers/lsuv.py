@@ -1,0 +1,62 @@
+"""LSUV: layer-sequential unit variance, measured on data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from ..analysis.evaluate import evaluate
+from ..analysis.flow import Flow, Use
+from ..analysis.node import Node
+from ..analysis.operators import REARRANGEMENTS, RECURRENT
+from ..dry_run import call_arguments
+from ..graph import capture
+from ..network import Network
+from ..shared_rules import fill_rest
+from . import INITIALIZERS
+
+
+@INITIALIZERS.register("lsuv", paper="Mishkin & Matas 2016, arXiv 1511.06422", claims=(), needs=("inputs",))
+def lsuv(net: Network) -> None:
+    """LSUV: orthonormal weights, each divided by the standard deviation of what it makes of the example inputs.
+
+    The weights follow one another in the order of execution, each after those before it are scaled. As biases are 0, one
+    pass is exact where the authors' code goes round until the variance is near 1. A weight that several layers share is
+    scaled for the first of them. Recurrent layers, and weights that are computed from parameters, stay orthonormal.
+
+    Raises:
+        UsageError: If the network's operators cannot be run one by one.
+    """
+    assert net.example_inputs is not None
+    graph = capture(net.model, net.example_inputs)
+    flow = Flow(graph)
+    for weight in net.weights():
+        net.fill(weight, "orthonormal", lambda w: nn.init.orthogonal_(w, generator=net.generator))
+    fill_rest(net)
+    todo = {weight.name for weight in net.weights()} - net.kept.keys()
+
+    def scale(node: Node, value: Any) -> Any:
+        uses = [use for use in flow.maps_at.get(node.index, ()) if use.parameter in todo]
+        todo.difference_update(use.parameter for use in uses)
+        if len(uses) != 1 or not _is_plain(uses[0]):
+            return value
+        deviation = value.double().std().item()
+        if not deviation > 0:  # of a single value, or of zeros
+            return value
+        net.model.get_parameter(uses[0].parameter).div_(deviation)
+        net.note(uses[0].parameter, f"divided by the {deviation:.3g} that it made of the example inputs")
+        return value / deviation
+
+    with torch.no_grad():
+        evaluate(graph, tree_leaves(call_arguments(net.model, net.example_inputs)), scale)
+
+
+def _is_plain(use: Use) -> bool:
+    """Whether what a map makes is proportional to its parameter."""
+    operand = use.operand
+    while operand.op in REARRANGEMENTS:
+        operand = operand.inputs[0]
+    return operand.op == "parameter" and use.node.op not in RECURRENT
