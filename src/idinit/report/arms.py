@@ -174,7 +174,7 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     shared=_setting(recipe) == shared,
                     recipe=recipe,
                     runs=group,
-                    curves=archive.curves.iloc[_joined([rows_of[run] for run in group["hash"] if run in rows_of])],
+                    curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
                     last=scale.epochs,
                 )
             )
