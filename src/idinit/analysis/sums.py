@@ -78,7 +78,8 @@ def find_sides(flow: Flow, sizes: Mapping[str, int], scores: set[int]) -> Iterat
             others = [other for other, _ in terms if other is not term]
             uses, walk = _between(flow, term, others), walk_back(flow, term)
             has_way_around = bool(walk.passed & _origins(flow, others))
-            rank = (not has_way_around, len(uses), sum(sizes[use.parameter] for use in uses))
+            has_sums = len(walk.maps) > 1  # branches have been added to it: of two that are on a par, it is the main path
+            rank = (not has_way_around, len(uses), not has_sums, sum(sizes[use.parameter] for use in uses))
             sides.append((rank, Region("branch", uses, term, node, reader, None, walk.maps, walk.norms)))
             if has_way_around or not walk.is_plain:
                 sides[-1][1].ends = []

@@ -1,0 +1,146 @@
+"""Layers of all kinds: convolutions, products, normalizations, parametrized and recurrent weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from networks import FEATURES, TOKENS, Residual, weights
+from torch import Tensor, nn
+
+from idinit.parts import Branch, find_parts, find_structure
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_convolutions_of_any_dimension(dims: int) -> None:
+    conv_, up, norm = (
+        getattr(nn, f"Conv{dims}d"),
+        getattr(nn, f"ConvTranspose{dims}d"),
+        getattr(nn, f"InstanceNorm{dims}d"),
+    )
+    net = nn.Sequential(
+        conv_(2, 8, 2), norm(8, affine=True), nn.ReLU(), conv_(8, 8, 3, groups=4), nn.GroupNorm(2, 8), up(8, 4, 2, 2),
+        nn.PReLU(), conv_(4, 3, 1),
+    )  # fmt: skip
+    parts = find_parts(net, (torch.randn(2, 2, *[8] * dims),))
+    assert parts == {
+        "0.weight": "stem", "0.bias": "bias", "1.weight": "norm", "1.bias": "norm", "3.weight": "trunk", "3.bias": "bias",
+        "4.weight": "norm", "4.bias": "norm", "5.weight": "trunk", "5.bias": "bias", "6.weight": "scale",
+        "7.weight": "head", "7.bias": "bias",
+    }  # fmt: skip
+
+
+class Products(nn.Module):
+    """Linear maps, scales and shifts that are no modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(16, 8))
+        self.second = nn.Parameter(torch.randn(6, 8))
+        self.third = nn.Parameter(torch.randn(6, 4))
+        self.bias = nn.Parameter(torch.randn(6))
+        self.gain = nn.Parameter(torch.ones(6))
+        self.power = nn.Parameter(torch.ones(1))
+        self.unused = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.addmm(self.bias, (x.flatten(0, 1) @ self.first).relu(), self.second.t()) * self.gain
+        return torch.einsum("ni,io->no", x.abs() ** self.power, self.third)
+
+
+def test_parameters_that_are_no_modules_and_those_not_understood() -> None:
+    structure = find_structure(Products(), (FEATURES,))
+    assert structure.parts == {
+        "first": "stem",
+        "second": "trunk",
+        "third": "head",
+        "bias": "bias",
+        "gain": "scale",
+    }
+    assert structure.unknown == {
+        "power": "what the operator pow does with it is not understood",
+        "unused": "takes no part in the forward pass",
+    }
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gain * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)) + self.shift
+
+
+def test_a_normalization_written_by_hand() -> None:
+    structure = find_structure(Residual(nn.Linear(16, 16), RMSNorm(16)), (FEATURES,))
+    assert structure.parts["branch.1.gain"] == structure.parts["branch.1.shift"] == "norm"
+    assert structure.branches == (Branch(("branch.0.weight",), "branch", end_norm="branch.1"),)
+
+
+def test_reparametrized_weights() -> None:
+    with pytest.warns(FutureWarning):
+        old = nn.utils.weight_norm(nn.Linear(16, 16))
+    net = nn.Sequential(
+        old,
+        nn.utils.parametrizations.weight_norm(nn.Linear(16, 16)),
+        nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16)),
+        nn.utils.parametrizations.orthogonal(nn.Linear(16, 16)),
+        nn.Linear(16, 4),
+    )
+    assert weights(find_structure(net, (FEATURES,))) == {
+        "0.weight_g": "scale",
+        "0.weight_v": "stem",
+        "1.parametrizations.weight.original0": "scale",
+        "1.parametrizations.weight.original1": "trunk",
+        "2.parametrizations.weight.original": "trunk",
+        "3.parametrizations.weight.original": "trunk",
+        "4.weight": "head",
+    }
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_networks(kind: type[nn.RNNBase]) -> None:
+    class Text(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(20, 8)
+            self.rnn = kind(8, 6, num_layers=2, bidirectional=True, batch_first=True)
+            self.head = nn.Linear(12, 2)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return self.head(self.rnn(self.embed(tokens))[0][:, -1])
+
+    structure = find_structure(Text(), (TOKENS,))
+    assert structure.parts == {
+        "embed.weight": "embedding",
+        **{
+            f"rnn.{kind_}_{at}_l{layer}{way}": "recurrent" if kind_ == "weight" else "bias"
+            for layer in (0, 1)
+            for way in ("", "_reverse")
+            for kind_ in ("weight", "bias")
+            for at in ("ih", "hh")
+        },
+        "head.weight": "head",
+        "head.bias": "bias",
+    }
+
+
+class HandWrittenRNN(nn.Module):
+    """h <- tanh(W x_t + U h)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.u, self.head = nn.Linear(16, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(len(x), 8)
+        for step in x.unbind(1):
+            h = torch.tanh(self.w(step) + self.u(h))
+        return self.head(h)
+
+
+def test_a_recurrent_network_written_by_hand() -> None:
+    structure = find_structure(HandWrittenRNN(), (FEATURES,))
+    assert weights(structure) == {"w.weight": "stem", "u.weight": "recurrent", "head.weight": "head"}
+    assert structure.branches == ()

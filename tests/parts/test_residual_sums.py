@@ -1,0 +1,211 @@
+"""Residual sums: which side is a branch, where it ends, and what the shortcut is."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from networks import FEATURES, IMAGES, Gate, Net, Residual, conv, weights
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from idinit.parts import Branch, find_structure
+
+
+class Dense(nn.Module):
+    """Concatenates its input and a convolution of it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv(x)], 1)
+
+
+BLOCKS = [
+    pytest.param(
+        Residual(conv(8, 16, 1), nn.SiLU(), conv(16, 16, groups=16), Gate(16), conv(16, 8, 1), nn.BatchNorm2d(8)),
+        {
+            "branch.0.weight": "branch",
+            "branch.2.weight": "branch",
+            "branch.3.reduce.weight": "gate",
+            "branch.3.expand.weight": "gate",
+            "branch.4.weight": "branch_end",
+        },
+        [Branch(("branch.0.weight", "branch.2.weight", "branch.4.weight"), "branch", None, "branch.5")],
+        id="inverted-bottleneck",
+    ),
+    pytest.param(
+        Residual(conv(8, 8, groups=2), nn.BatchNorm2d(8), Gate(8)),
+        {"branch.0.weight": "branch_end", "branch.2.reduce.weight": "gate", "branch.2.expand.weight": "gate"},
+        [Branch(("branch.0.weight",), "branch", None, "branch.1")],
+        id="gate-is-no-end",
+    ),
+    pytest.param(
+        Residual(conv(8, 8), nn.GELU(), conv(8, 8, 1), scale=nn.Parameter(torch.ones(8, 1, 1))),
+        {"scale": "scale", "branch.0.weight": "branch", "branch.2.weight": "branch_end"},
+        [Branch(("branch.0.weight", "branch.2.weight"), None, scales=("scale",))],
+        id="layer-scale",
+    ),
+    pytest.param(
+        Residual(conv(8, 12), nn.ReLU(), conv(12, 12), nn.ReLU(), shortcut=nn.Sequential(conv(8, 12, 1), nn.BatchNorm2d(12))),
+        {"branch.0.weight": "branch", "branch.2.weight": "branch_end", "shortcut.0.weight": "shortcut"},
+        [Branch(("branch.0.weight", "branch.2.weight"), "branch", "shortcut")],
+        id="projection",
+    ),
+    pytest.param(
+        nn.Sequential(Residual(Residual(conv(8, 8), nn.ReLU(), conv(8, 8)), conv(8, 8)), nn.BatchNorm2d(8)),
+        {"0.branch.0.branch.0.weight": "branch", "0.branch.0.branch.2.weight": "branch_end", "0.branch.1.weight": "branch_end"},
+        [
+            Branch(("0.branch.0.branch.0.weight", "0.branch.0.branch.2.weight"), "0.branch.0.branch"),
+            Branch(("0.branch.1.weight",), "0.branch", sum_norm="1"),
+        ],
+        id="nested",
+    ),
+    pytest.param(
+        nn.Sequential(Dense(8), Dense(12), conv(16, 8, 1)),
+        {"0.conv.weight": "trunk", "1.conv.weight": "trunk", "2.weight": "trunk"},
+        [],
+        id="concatenation",
+    ),
+]
+
+
+def inside(name: str | None) -> str | None:
+    return name and f"block.{name}"
+
+
+@pytest.mark.parametrize(("block", "parts", "branches"), BLOCKS)
+@pytest.mark.parametrize("training", [False, True])
+def test_blocks(block: nn.Module, parts: dict[str, str], branches: list[Branch], training: bool) -> None:
+    net = Net(copy.deepcopy(block)).train(training)
+    net(IMAGES)  # materializes the lazy layer
+    structure = find_structure(net, (IMAGES,))
+    expected = {f"block.{name}": part for name, part in parts.items()}
+    assert weights(structure) == {"stem.weight": "stem", **expected, "last.weight": "trunk", "head.weight": "head"}
+    assert list(structure.branches) == [
+        Branch(
+            tuple(f"block.{w}" for w in b.weights),
+            inside(b.output),
+            inside(b.shortcut),
+            inside(b.end_norm),
+            tuple(f"block.{w}" for w in b.scales),
+            inside(b.sum_norm),
+        )
+        for b in branches
+    ]
+
+
+class Sums(nn.Module):
+    """Two branches beside one identity, added in one expression."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.a = nn.Linear(16, 16)
+        self.b1, self.b2 = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return x + F.dropout(self.a(y), 0.1, self.training) + self.b2(self.b1(y).relu())
+
+
+def test_parallel_branches_are_two() -> None:
+    structure = find_structure(Sums(), (FEATURES,))
+    assert [b.weights for b in structure.branches] == [("a.weight",), ("b1.weight", "b2.weight")]
+    assert [b.shortcut for b in structure.branches] == [None, None]
+    assert weights(structure) == {
+        "a.weight": "branch_end",
+        "b1.weight": "branch",
+        "b2.weight": "branch_end",
+    }
+
+
+class Fusion(nn.Module):
+    """Two equal projections, added: neither bypasses the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b, self.head = (nn.Linear(16, 16) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(self.a(x) + self.b(x).tanh())
+
+
+def test_a_sum_of_equals_is_no_residual_sum() -> None:
+    structure = find_structure(Fusion(), (FEATURES,))
+    assert structure.branches == ()
+    assert weights(structure) == {"stem.weight": "stem", "a.weight": "trunk", "b.weight": "trunk", "head.weight": "head"}
+
+
+class Exchange(nn.Module):
+    """Adds two streams; one goes through residual blocks of its own and so has a way around all weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 16), nn.Linear(16, 4)
+        self.fine = nn.Sequential(*(Residual(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16)) for _ in range(2)))
+        self.coarse = nn.Linear(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        return self.head(self.fine(x) + self.coarse(x))
+
+
+def test_the_side_with_a_way_around_all_weights_is_the_shortcut() -> None:
+    structure = find_structure(Exchange(), (FEATURES,))
+    assert weights(structure) == {
+        "stem.weight": "stem",
+        "head.weight": "head",
+        "fine.0.branch.0.weight": "branch",
+        "fine.0.branch.2.weight": "branch_end",
+        "fine.1.branch.0.weight": "branch",
+        "fine.1.branch.2.weight": "branch_end",
+        "coarse.weight": "branch_end",
+    }
+    assert structure.branches[-1] == Branch(("coarse.weight",), "coarse", "fine.0")
+
+
+class Views(nn.Module):
+    """A residual sum that is written in place into a part of a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(8, 8), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone()
+        x[..., :8] += self.inner(x[..., :8])
+        return self.head(x)
+
+
+def test_writes_into_views_are_followed() -> None:
+    assert weights(find_structure(Views(), (FEATURES,))) == {"inner.weight": "branch_end", "head.weight": "head"}
+
+
+class Streams(nn.Module):
+    """Two streams of blocks; the finer one is projected onto the coarser one, which has as many weights on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.transition, self.fuse, self.head = (nn.Linear(16, 16) for _ in range(4))
+        self.fine, self.coarse = (Residual(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        coarse = self.coarse(self.transition(x).relu())
+        return self.head(coarse + self.fuse(self.fine(x)))
+
+
+def test_of_two_streams_the_one_with_sums_of_its_own_is_the_main_path() -> None:
+    assert weights(find_structure(Streams(), (FEATURES,))) == {
+        "stem.weight": "stem",
+        "transition.weight": "shortcut",
+        "fuse.weight": "branch_end",
+        "head.weight": "head",
+        **{f"{stream}.branch.0.weight": "branch" for stream in ("fine", "coarse")},
+        **{f"{stream}.branch.2.weight": "branch_end" for stream in ("fine", "coarse")},
+    }
