@@ -84,7 +84,7 @@ def asks_for_a_study(arguments: Sequence[str]) -> bool:
 
 
 def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
-    """Reads an experiment that is a study, and what the command line changes of it.
+    """Reads an experiment that is a study: its options are those of ``study``, of the budget, and of the command line.
 
     Args:
         arguments: Hydra overrides: ``experiment=NAME``, and any of ``budget=cpu``, ``paths.data=...``, ``impl.device=...`` and
@@ -98,7 +98,10 @@ def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     """
     overrides, options = _read(arguments)
     settings = resolve(compose(overrides))
-    study = dict(settings["study"]) | options
+    budget = settings["budget"]
+    if budget not in settings["budgets"]:
+        raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, settings['budgets'])}")
+    study = settings["study"] | settings["budgets"][budget] | options
     try:
         info = ExperimentInfo(**settings["experiment"])
         fields = {key: settings[key] for key in ("budget", "impl", "paths")}

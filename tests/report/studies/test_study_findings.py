@@ -100,3 +100,32 @@ def test_c14_compares_each_start_at_its_best_rate_and_takes_none_that_diverges()
     found = branch(ours | slower | faster)
     assert found.outcome == "not reproduced"
     assert "IDI 1.5, the best of the others 1.25 (partial identity)" in found.evidence
+
+
+def dead(zeros: float, idiz: float) -> Finding:
+    kept = {"zero_end": zeros, "zero_gamma": zeros, "zero_end_bn": zeros, "idiz_1e-6": idiz, "idiz_1e-6_bn": idiz, "fixup": 0.0}
+    tables = {
+        "unmoved": pd.DataFrame(
+            [
+                {"start": start, "part": "both", "tolerance": tolerance, "share": share}
+                for start, share in kept.items()
+                for tolerance in (0.0, 1e-3)
+            ]
+        ),
+        "shares": pd.DataFrame(
+            [{"start": start, "part": "both", "no_gradient": 0.1, "dead_units": 0.0, "loss": 0.1} for start in kept]
+        ),
+        "maps": pd.DataFrame(),
+    }
+    (found,) = FINDINGS["dead"].build(tables).claims
+    return found
+
+
+@pytest.mark.parametrize(
+    ("zeros", "idiz", "outcome"),
+    [(0.6, 0.02, "reproduced"), (0.4, 0.02, "partly"), (0.6, 0.2, "partly"), (0.4, 0.2, "not reproduced")],
+)
+def test_c12_is_over_half_against_almost_none(zeros: float, idiz: float, outcome: str) -> None:
+    found = dead(zeros, idiz)
+    assert found.outcome == outcome
+    assert f"exact zeros {100 * zeros:.1f} %" in found.evidence and "Fixup 0.0 %" in found.evidence
