@@ -196,8 +196,8 @@ class Streams(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x).relu()
-        coarse = self.coarse(self.transition(x).relu())
-        return self.head(coarse + self.fuse(self.fine(x)))
+        coarse = self.coarse(self.transition(x).relu()).relu()
+        return self.head(coarse + self.fuse(self.fine(x).relu()))
 
 
 def test_of_two_streams_the_one_with_sums_of_its_own_is_the_main_path() -> None:
