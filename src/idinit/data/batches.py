@@ -81,7 +81,8 @@ class Batches(Protocol):
 
 
 #: A registered function is called as ``build(root, seed, device, rank, world, channels_last, **options)`` and returns
-#: :class:`Batches`. Its facts: ``gives``, the class of their spec, and ``classes``, the number of classes.
+#: :class:`Batches`. Its facts: ``gives``, the class of their spec, and ``classes``, the number of classes,
+#: or None for a vocabulary.
 DATASETS: Registry[Callable[..., Batches]] = Registry("data set")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from ..errors import UsageError, did_you_mean
 from . import cache
 from .catalog import IMAGE_SETS, ImageSet
 from .readers import Decoded
-from .sources import Source, resolve
+from .sources import fingerprint, resolve
 
 SIDE = 32
 
@@ -66,7 +64,7 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
         raise UsageError(f"unknown data set '{name}': {did_you_mean(name, IMAGE_SETS)}")
     image_set = IMAGE_SETS[name]
     source = resolve(name, image_set.places, root)
-    path = (cache_root or cache.folder(root)) / f"{name}-{_fingerprint(source)}.safetensors"
+    path = (cache_root or cache.folder(root)) / f"{name}-{fingerprint(source.files)}.safetensors"
     arrays, facts = cache.cached(path, lambda: _build(name, image_set, source.read()))
     return ImageData(
         **arrays,
@@ -76,12 +74,6 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
         checksum=facts["checksum"],
         source=facts["source"],
     )
-
-
-def _fingerprint(source: Source[Decoded]) -> str:
-    """Changes when a file of the source does."""
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files]
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
 
 
 def _build(name: str, image_set: ImageSet, decoded: Decoded) -> cache.Content:

@@ -103,8 +103,9 @@ class Arm:
 
     @property
     def chance(self) -> float:
-        """The accuracy of a guess."""
-        return 1 / DATASETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].facts["classes"]
+        """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
+        classes = DATASETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].facts["classes"]
+        return 1 / classes if classes else 0.0
 
     @property
     def failures(self) -> int:

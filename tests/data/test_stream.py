@@ -1,0 +1,105 @@
+"""A stream of two collections, kept here as folders: `datasets` reads a folder as it reads a repository of the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from corpus_files import sentences
+
+from idinit.data import DATASETS, stream
+from idinit.data.collection import Collection, mixed
+from idinit.data.stream import StreamedBatches
+from idinit.errors import UsageError
+
+BLOCK = 40  # texts: five batches
+
+
+@pytest.fixture
+def collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Collection, ...]:
+    for name, seed in (("articles", 0), ("books", 1)):
+        (tmp_path / name).mkdir()
+        for part in range(2):
+            lines = [json.dumps({"text": f"{name} {text}"}) for text in sentences(60, seed=10 * seed + part)]
+            (tmp_path / name / f"train-{part}.jsonl").write_text("\n".join(lines))
+    found = (Collection(str(tmp_path / "articles"), None, 3), Collection(str(tmp_path / "books"), None, 1, joined=4))
+    monkeypatch.setattr(stream, "WIKIPEDIA_BOOKS", found)
+    monkeypatch.setattr(stream, "_TRAINED_ON", 50)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    return found
+
+
+def make(root: Path, seed: int = 0, **options: Any) -> StreamedBatches:
+    small = {"batch_size": 8, "length": 32, "vocabulary": 300, "validation": 10, "block": BLOCK, "epoch_steps": 7}
+    checked = DATASETS.check("wikipedia_books", {**small, "tokenizer": None, **options})
+    built = DATASETS["wikipedia_books"].build(root, seed, **checked)
+    assert isinstance(built, StreamedBatches)
+    return built
+
+
+def assert_equal(one: Any, two: Any) -> None:
+    assert torch.equal(one[0][0], two[0][0]) and torch.equal(one[0][1], two[0][1]) and torch.equal(one[1], two[1])
+
+
+def test_collections_are_mixed_by_size_and_rows_joined(collections: tuple[Collection, ...]) -> None:
+    iterator = iter(mixed(collections))
+    texts = [next(iterator)["text"] for _ in range(200)]
+    books = [text for text in texts if text.startswith("books")]
+    assert 25 < len(books) < 75  # a quarter
+    assert all(text.count("books") == 4 for text in books)
+    assert all(text.count("articles") == 1 for text in texts if text not in books)
+
+
+@pytest.mark.usefixtures("collections")
+def test_a_stream_that_is_taken_up_again_goes_on_to_the_bit(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    batches = [data.train_batch(step) for step in range(14)]
+    for stop in (0, 3, 4, 9, 12):
+        broken = make(tmp_path)
+        for step in range(stop + 1):
+            broken.train_batch(step)
+        state = broken.state_dict()
+        again = make(tmp_path)
+        again.load_state_dict(state)
+        for step in range(stop + 1, 14):
+            assert_equal(again.train_batch(step), batches[step])
+
+
+@pytest.mark.usefixtures("collections")
+def test_a_state_is_what_a_checkpoint_can_hold(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    data.train_batch(11)
+    torch.save(data.state_dict(), tmp_path / "state.pt")
+    again = make(tmp_path)
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert_equal(again.train_batch(12), data.train_batch(12))
+
+
+@pytest.mark.usefixtures("collections")
+def test_steps_may_come_in_any_order(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    batches = {step: data.train_batch(step) for step in (0, 12, 4, 5)}
+    for step in (4, 12, 0, 5):
+        assert_equal(make(tmp_path).train_batch(step), batches[step])
+
+
+@pytest.mark.usefixtures("collections")
+def test_the_first_texts_validate_and_are_not_trained_on(tmp_path: Path) -> None:
+    data = make(tmp_path, batch_size=10)
+    (((shown, positions), targets),) = data.evaluation_batches("validation")
+    whole = {tuple(row.tolist()) for row in shown.scatter(1, positions, targets.view(10, -1))}
+    assert data.splits["validation"] == len(whole) == 10
+    for step in range(4):  # the first block
+        (tokens, places), answers = data.train_batch(step)
+        assert not whole & {tuple(row.tolist()) for row in tokens.scatter(1, places, answers.view(10, -1))}
+    assert data.steps_per_epoch == 7
+
+
+def test_without_internet_it_is_told_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        make(tmp_path, tokenizer="google-bert/bert-base-uncased")
+    assert "data set 'wikipedia_books' was not found. Tried: Hugging Face hub: Couldn't reach" in str(caught.value)
+    assert "data=corpus" in str(caught.value) and "\n" not in str(caught.value)
