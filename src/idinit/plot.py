@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from .signal import SUM, Signal
 
@@ -72,6 +72,10 @@ def _draw(axes: Axes, signals: Sequence[Signal], sizes: Sequence[float]) -> None
                 zorder=3,
             )
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    bottom, top = axes.get_ylim()
+    missing = max(2 - np.log10(top / bottom), 0) / 2  # a decade and its neighbours, so that small differences look small
+    axes.set_ylim(bottom / 10**missing, top * 10**missing)
     if (values == 0).any():
         axes.axhline(floor, color="#999999", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
         axes.annotate(

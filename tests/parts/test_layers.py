@@ -7,6 +7,7 @@ import torch
 from networks import FEATURES, TOKENS, Residual, weights
 from torch import Tensor, nn
 
+from idinit import initialize_
 from idinit.parts import Branch, find_parts, find_structure
 
 
@@ -144,3 +145,59 @@ def test_a_recurrent_network_written_by_hand() -> None:
     structure = find_structure(HandWrittenRNN(), (FEATURES,))
     assert weights(structure) == {"w.weight": "stem", "u.weight": "recurrent", "head.weight": "head"}
     assert structure.branches == ()
+
+
+class Lists(nn.Module):
+    """Parameters that lists and dictionaries hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ParameterList(torch.randn(16, 16) for _ in range(3))
+        self.shifts = nn.ParameterDict({"first": torch.zeros(16), "last": torch.zeros(4)})
+        self.head = nn.ParameterList([torch.randn(16, 4)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = (x @ layer + self.shifts["first"]).relu()
+        return x @ self.head[0] + self.shifts["last"]
+
+
+def test_parameters_in_lists_and_dictionaries() -> None:
+    expected = {
+        "layers.0": "stem",
+        "layers.1": "trunk",
+        "layers.2": "trunk",
+        "shifts.first": "bias",
+        "shifts.last": "bias",
+        "head.0": "head",
+    }
+    model = Lists()
+    assert find_structure(model, (FEATURES,)).parts == expected
+    report = initialize_(model, "idinit", (FEATURES,))
+    assert {row.parameter: row.part for row in report.rows} == expected
+    assert not report.left_alone
+
+
+class Experts(nn.Module):
+    """Each token goes through the one of three linear maps that a router chooses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(16, 3)
+        self.weight, self.bias = nn.Parameter(torch.randn(3, 16, 16)), nn.Parameter(torch.zeros(3, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores, chosen = self.router(x).softmax(-1).max(-1)
+        y = (x.unsqueeze(-2) @ self.weight[chosen]).squeeze(-2) + self.bias[chosen]
+        return x + scores.unsqueeze(-1) * y
+
+
+def test_biases_of_experts() -> None:
+    assert find_structure(nn.Sequential(nn.Linear(16, 16), Experts()), (FEATURES,)).parts == {
+        "0.weight": "stem",
+        "0.bias": "bias",
+        "1.router.weight": "gate",
+        "1.router.bias": "bias",
+        "1.weight": "branch_end",
+        "1.bias": "bias",
+    }

@@ -95,7 +95,7 @@ class Flow:
         learned = [n for n in node.inputs if self._made_of[n.index]]
         is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
         depends = node.op not in SHAPE_ONLY and any(self.active[n.index] for n in node.inputs)
-        active = depends or is_map or node.op == "input"
+        active = (depends or is_map or node.op == "input") and not self._chooses_matrices(node)
         fed = node.op == "input" or depends and any(self.fed[n.index] for n in node.inputs)
         made_of = 1 << node.index if node.op == "parameter" else 0
         ancestors = 0
@@ -119,6 +119,11 @@ class Flow:
         self._find_coefficient(node)
         for key, path in node.scope:
             self.calls.setdefault(path, set()).add(key)
+
+    def _chooses_matrices(self, node: Node) -> bool:
+        """Whether a node picks some of many matrices, such as those of a mixture's experts: these stay parameters."""
+        is_choice = node.op in ("index", "index_select") and len(node.inputs[0].shape) > 2
+        return is_choice and bool(self._made_of[node.inputs[0].index])
 
     def _find_coefficient(self, node: Node) -> None:
         if node.op not in ("mul", "div") or len(operands := self.operands(node)) != 2 or operands[0] is operands[1]:
@@ -178,8 +183,21 @@ class Flow:
             return "scale"
         if op == "scaled_dot_product_attention":
             return "position" if argument == "attn_mask" else "query"
+        if op in ("index", "index_select") and self._is_bias_of_experts(node, operand):
+            return "bias"
         is_token = argument in ("input", "hx", "tensors", "src", "values", "value") or op in REARRANGEMENTS | {"where"}
         return "embedding" if is_token else ""
+
+    def _is_bias_of_experts(self, node: Node, table: Node) -> bool:
+        """Whether rows of a table are added to what matrices make of which there are as many."""
+        for other in (n for user in node.users if user.op in SUMS for n in user.inputs if n is not node):
+            while other.op in REARRANGEMENTS and other.inputs:
+                other = other.inputs[0]
+            for read in other.inputs:
+                made_of = (n for n in self.nodes if self._made_of[read.index] >> n.index & 1)
+                if any(len(n.shape) == 3 and n.shape[0] == table.shape[0] for n in made_of):
+                    return True
+        return False
 
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.
