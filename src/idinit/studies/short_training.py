@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ..data import DATASETS, Images
 from ..initialize import initialize_
 from ..models import MODELS
+from ..parts import Structure, find_structure
 from ..reporting import Report
 from ..seeds import generator
 from ..training.optim import OPTIMIZERS, set_rate
@@ -55,14 +56,24 @@ class ShortTraining:
         options: Its options.
         model: Options of the ResNet.
         seed: Of initialization, order and augmentation.
+        structure: Parts of the network, where they are known: of a deep one they take longer to find than to fill.
 
     Attributes:
         net: The network.
+        structure: Its parts.
         report: What the initializer did.
         losses: Training losses so far; the last one is not finite where the network has diverged.
     """
 
-    def __init__(self, recipe: Recipe, method: str, options: Mapping[str, Any], model: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        method: str,
+        options: Mapping[str, Any],
+        model: Mapping[str, Any],
+        seed: int,
+        structure: Structure | None = None,
+    ) -> None:
         self.recipe = recipe
         entry, device = DATASETS[recipe.data], recipe.setting.device
         loading = DATASETS.check(recipe.data, {"batch_size": recipe.batch, "validation": 0})
@@ -73,7 +84,10 @@ class ShortTraining:
         spec = Images((channels, *(side // recipe.shrink for side in sides)), given.num_classes)
         self.net: nn.Module = MODELS["resnet"].build(spec, **model)
         example = self._shrunk(self._data.example_inputs()[0]).cpu()
-        self.report: Report = initialize_(self.net, method, (example,), generator=generator(seed, "init"), **options)
+        self.structure = structure or find_structure(self.net, (example,))
+        self.report: Report = initialize_(
+            self.net, method, (example,), parts=self.structure, generator=generator(seed, "init"), **options
+        )
         self.net.to(device)
         self.losses: list[float] = []
 

@@ -129,3 +129,30 @@ def test_c12_is_over_half_against_almost_none(zeros: float, idiz: float, outcome
     found = dead(zeros, idiz)
     assert found.outcome == outcome
     assert f"exact zeros {100 * zeros:.1f} %" in found.evidence and "Fixup 0.0 %" in found.evidence
+
+
+def depth(learns: dict[str, bool]) -> Finding:
+    rows = [
+        {"depth": layers, "start": start, "rate": rate, "seed": seed, "loss": loss}
+        for layers in (8, 110)
+        for start, deep in learns.items()
+        for seed in (0, 1)
+        for rate, loss in ((0.01, float("nan")), (0.001, 1.0 if deep or layers == 8 else 2.3))
+    ]
+    (found,) = FINDINGS["depth"].build({"losses": pd.DataFrame(rows)}).claims
+    return found
+
+
+@pytest.mark.parametrize(
+    ("idinit", "xavier", "kaiming", "outcome"),
+    [
+        (True, False, False, "reproduced"),
+        (True, True, False, "partly"),
+        (True, True, True, "not reproduced"),
+        (False, False, False, "not reproduced"),
+    ],
+)
+def test_c1_is_about_networks_of_a_hundred_layers_and_more(idinit: bool, xavier: bool, kaiming: bool, outcome: str) -> None:
+    found = depth({"idinit": idinit, "xavier": xavier, "kaiming": kaiming})
+    assert found.outcome == outcome
+    assert f"idinit {110 if idinit else 8}" in found.evidence and f"kaiming {110 if kaiming else 8}" in found.evidence
