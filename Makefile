@@ -24,10 +24,10 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
 OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
-.PHONY: help env test check theory plan report bench coverage clean $(EXPERIMENTS)
+.PHONY: help env test check theory plan report wandb wandb-report bench coverage clean $(EXPERIMENTS)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo; echo "Experiments, each run by make NAME:"; printf '  %s\n' $(sort $(EXPERIMENTS))
 	@echo; sed -n 's/^#   /  /p' Makefile
 
@@ -63,6 +63,12 @@ plan: env ## what each experiment costs on this machine (measured), what is done
 
 report: env ## results/ again from the runs
 	@$(RUN) scripts/report.py $(OTHERS)
+
+wandb: env ## all runs, old or new, to Weights & Biases; ARGS=wandb.mode=offline writes files
+	@$(RUN) scripts/mirror.py $(ARGS)
+
+wandb-report: env ## a report there with the curves of one experiment: EXPERIMENT=name
+	@$(RUN) scripts/wandb_report.py $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
 bench: env ## throughput against the ceiling and the usual alternatives
 	@$(RUN) scripts/bench.py $(OTHERS)

@@ -1,13 +1,13 @@
 """An experiment: ``python scripts/sweep.py experiment=cifar10-resnet56 [init=a,b] [seed=0,1] [budget=cpu] [overrides]``.
 
-Runs what is missing, then prints the table and writes results/. ``force=true`` runs again what is finished.
+Runs what is missing, then prints the table and writes results/. ``force=true`` runs again what is finished;
+``launcher=local launcher.jobs=4`` trains four at once, ``launcher=slurm`` on a cluster.
 """
 
 import sys
 
 from idinit.command import run_command
-from idinit.experiments.grid import load
-from idinit.experiments.runner import run
+from idinit.experiments.launcher import launch
 from idinit.studies.config import asks_for_a_study
 from idinit.studies.config import load as load_study
 from idinit.studies.run import run as run_study
@@ -19,7 +19,7 @@ def main() -> None:
     if asks_for_a_study(arguments):
         run_study(*load_study(arguments), force=force)
         return
-    failures = run(load(arguments), force=force)
+    failures = launch(arguments, force=force)
     if failures:
         sys.exit("\n".join(["these runs are not finished:", *failures]))
 

@@ -142,7 +142,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
         UsageError: Naming each unknown key, unknown name and value out of range.
     """
     values = resolve(config) if isinstance(config, DictConfig) else config
-    settings: dict[str, Any] = {str(k): v for k, v in values.items() if k not in ("grid", "budgets")}
+    settings: dict[str, Any] = {str(k): v for k, v in values.items() if k not in ("grid", "budgets", "launcher")}
     experiment = settings.get("experiment")
     settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")

@@ -65,6 +65,7 @@ class Experiment:
         sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
             key -> values.
         paths: Where its data, runs and results are.
+        launcher: What ``launcher`` says; see `idinit.experiments.launcher`.
     """
 
     info: ExperimentInfo
@@ -72,6 +73,7 @@ class Experiment:
     paths: PathsConfig
     overrides: tuple[str, ...]
     sweep: Mapping[str, tuple[str, ...]]
+    launcher: Mapping[str, Any]
 
     def tuning_runs(self) -> list[RunConfig]:
         """The search runs; none where there is no search, or the command line sets what it would find.
@@ -169,7 +171,8 @@ def load(arguments: Sequence[str]) -> Experiment:
         checked = Grid(**grid)
         said = {override.key_or_group for override in parsed}
         mapped = {key: tuple(map(str, values)) for key, values in checked.sweep.items() if key not in said}
-        return Experiment(info, checked, PathsConfig(**settings["paths"]), tuple(plain), {**mapped, **sweep})
+        paths = PathsConfig(**settings["paths"])
+        return Experiment(info, checked, paths, tuple(plain), {**mapped, **sweep}, settings["launcher"])
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 POLL_S = 2.0  # how often a sweep that has nothing else to do looks whether a run of another one has ended
 
 
-def run(experiment: Experiment, *, force: bool = False) -> list[str]:
+def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> list[str]:
     """Runs an experiment seed by seed across its arms; finished runs are skipped, unfinished ones go on.
 
     Several processes may do so at the same time: a run that another one trains is passed over and looked at again later,
@@ -39,6 +39,7 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
     Args:
         experiment: What to run.
         force: Run again what was finished before this call.
+        quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
 
     Returns:
         One line for each run that failed twice, and each arm that waits for one.
@@ -48,14 +49,32 @@ def run(experiment: Experiment, *, force: bool = False) -> list[str]:
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     with stop_signals() as stop:
-        return _Sweep(experiment, force, stop).run()
+        return _Sweep(experiment, force, quiet, stop).run()
+
+
+def run_folders(experiment: Experiment) -> list[Path]:
+    """The folders that are there of the runs of an experiment."""
+    return [config.folder for config in _expected(experiment) if config.folder.exists()]
+
+
+def unfinished(experiment: Experiment) -> list[str]:
+    """Names of the runs of an experiment that are not in its archive."""
+    done = archived(experiment.paths.results / experiment.info.name)
+    return [config.name for config in _expected(experiment) if config.hash not in done]
+
+
+def _expected(experiment: Experiment) -> list[RunConfig]:
+    """All runs of an experiment, as far as is known before its search is finished."""
+    searches = experiment.tuning_runs()
+    return [*searches, *experiment.main_runs(pick(experiment, searches, experiment.paths.results / experiment.info.name))]
 
 
 class _Sweep:
     """One call of `run`."""
 
-    def __init__(self, experiment: Experiment, force: bool, stop: threading.Event) -> None:
+    def __init__(self, experiment: Experiment, force: bool, quiet: bool, stop: threading.Event) -> None:
         self.experiment = experiment
+        self.quiet = quiet
         self.results = experiment.paths.results / experiment.info.name
         self.stop = stop
         self.started = time.time()
@@ -66,14 +85,13 @@ class _Sweep:
     def run(self) -> list[str]:
         experiment = self.experiment
         searches = experiment.tuning_runs()
-        expected = [*searches, *experiment.main_runs(pick(experiment, searches, self.results))]
+        expected = _expected(experiment)
         missing = self._missing(expected)
         announce(experiment, expected, missing, self.costs)
         if not missing:
-            console.print(update_results(experiment.info, _folders(expected), self.results))
+            self._show()
             return []
         self.progress = SweepProgress(experiment.info.name, self.costs.total(missing))
-        main: list[RunConfig] = []
         try:
             with self.progress.shown():
                 failures = self._train(searches)
@@ -83,8 +101,12 @@ class _Sweep:
                 main = [config for config in experiment.main_runs(picked) if config.arm not in waiting]
                 failures += self._train(main)
         finally:
-            console.print(update_results(experiment.info, _folders([*searches, *main]), self.results))
+            self._show()
         return failures
+
+    def _show(self) -> None:
+        if not self.quiet:
+            console.print(update_results(self.experiment.info, run_folders(self.experiment), self.results))
 
     def _missing(self, runs: Sequence[RunConfig]) -> list[RunConfig]:
         done = set() if self.forced else archived(self.results)
@@ -138,10 +160,6 @@ def _option(config: RunConfig, key: str) -> str:
     for name in key.split("."):
         value = value[name]
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _folders(runs: Sequence[RunConfig]) -> list[Path]:
-    return [config.folder for config in runs if config.folder.exists()]
 
 
 def _finished_since(folder: RunFolder, moment: float) -> bool:

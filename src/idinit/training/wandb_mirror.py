@@ -111,3 +111,27 @@ def _finish(follower: subprocess.Popen[str]) -> None:
         follower.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         log.warning("W&B: still sending; this goes on in the background for at most %.0f s", LINGER_S)
+
+
+def mirror(folder: Path, *, mode: Literal["online", "offline"], project: str) -> bool:
+    """Mirrors a run folder as it is now, whoever made it and whenever; what W&B has of it already is not sent again.
+
+    Args:
+        folder: The run folder.
+        mode: ``online``, or ``offline``: a file under ``folder/wandb`` with all of the run.
+        project: The W&B project.
+
+    Returns:
+        Whether W&B has it all. If not, the reason was said in one line of the log.
+    """
+    files = list((folder / "wandb").glob("offline-run-*/*.wandb")) if mode == "offline" else []
+    changed = max((folder / name).stat().st_mtime for name in ("metrics.jsonl", "status.json"))
+    if any(file.stat().st_mtime > changed for file in files):
+        return True  # nothing was written to the run since
+    command = [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), mode, project, str(LINGER_S)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+    )
+    for line in done.stdout.splitlines():
+        log.warning("W&B: %s: %s", folder.name, line.strip())
+    return done.returncode == 0

@@ -1,0 +1,16 @@
+"""Mirrors all run folders to Weights & Biases: ``python scripts/mirror.py [wandb.mode=offline] [paths.runs=...]``."""
+
+import sys
+
+from idinit.command import run_command
+from idinit.report.wandb_reports import mirror_all
+
+
+def main() -> None:
+    failed = mirror_all(sys.argv[1:])
+    if failed:
+        sys.exit("\n".join(["these runs are not mirrored:", *failed]))
+
+
+if __name__ == "__main__":
+    run_command(main)

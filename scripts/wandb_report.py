@@ -1,0 +1,14 @@
+"""Builds a Weights & Biases report of one experiment: ``python scripts/wandb_report.py experiment=NAME``."""
+
+import sys
+
+from idinit.command import run_command
+from idinit.report.wandb_reports import build_report
+
+
+def main() -> None:
+    print(build_report(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run_command(main)
