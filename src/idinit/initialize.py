@@ -66,8 +66,14 @@ def initialize_(
     """Initializes a network in place.
 
     Scalars that an earlier call added are removed first: calling twice, or with another method, is the same as calling
-    once. Initialize before compiling, wrapping (DDP) and making the optimizer. torch's global random state is neither
-    read nor changed.
+    once. Initialize before compiling, wrapping (DDP, FSDP) and making the optimizer. torch's global random state is neither
+    read nor changed. What was saved before scalars were added still loads, and then they change nothing. Models of Hugging
+    Face keep their values when their ``post_init`` or ``init_weights`` is called later; their ``from_pretrained`` makes a
+    network without scalars.
+
+    A model on the meta device gets memory first, ``model.to_empty(device=...)``; every parameter is then filled but those
+    that the report lists as left alone. Buffers other than running statistics are not: what the model's code put into them
+    when it was made, tables of positions and the like, must be put there again before this call.
 
     Args:
         model: Any network, on any device, in any floating dtype.
@@ -93,8 +99,7 @@ def initialize_(
         raise UsageError("give either generator or seed, not both")
     if generator is not None and generator.device.type != "cpu":
         raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
-    if any(p.is_meta for p in model.parameters()):
-        raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
+    _refuse_wrapped(model)
     generator = generator or torch.Generator().manual_seed(seed or 0)
 
     detach_scalars(model)
@@ -106,7 +111,32 @@ def initialize_(
             raise UsageError(f"initializer '{method}' {problem}")
     entry.build(net, **checked)
     fill_rest(net)
+    _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
+
+
+_WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuses a model whose parameters are not there, or not under their own names."""
+    if type(model).__name__ in _WRAPPERS:
+        inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
+        raise UsageError(
+            f"the model is wrapped in {type(model).__name__}: initialize what it wraps, model.{inner}, before wrapping"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
+        if hasattr(parameter, "device_mesh"):
+            raise UsageError(f"'{name}' is sharded over processes: initialize the model before fully_shard")
+
+
+def _keep_from_hugging_face(model: nn.Module) -> None:
+    """Tells models of Hugging Face that their weights are initialized, or their ``init_weights`` would do it again."""
+    if any(hasattr(module, "_init_weights") for module in model.modules()):
+        for module in model.modules():
+            module._is_hf_initialized = True  # type: ignore[assignment]  # the flag they look at
 
 
 def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:

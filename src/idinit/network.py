@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from .analysis.layout import Layout
 from .blocks import block_shape, fill_blocks, layout_by_hand
+from .computed import fit
 from .dry_run import Inputs
 from .errors import UsageError
 from .parts import Branch, Slice, Structure
@@ -139,7 +140,17 @@ class Network:
         value = self._parameters[name].detach()
         layout = Layout((), (), tuple(range(value.ndim))) if isinstance(weight, str) else self.layouts[name]
         assert layout is not None
+        before = value.clone() if name in self.structure.computed else None
         fill_blocks(value, layout, init if part else lambda w: init(w[0, 0]), pieces, by_group)
+        if before is not None:
+            parameters = {key: parameter.detach() for key, parameter in self._parameters.items()}
+            difference = fit(name, parameters, computed := self.structure.computed[name])
+            if difference is None:
+                value.copy_(before)
+                return self.leave(name, f"its layer computes the weight from it, and cannot make it {rule}")
+            note = "; ".join(filter(None, (note, difference)))
+            for magnitude in computed.magnitudes:
+                self._record.fill(magnitude, "length of the weight", f"of {name}")
         self._record.fill(name, rule, note, part)
 
     def fill_default(self, weight: Weight, note: str = "") -> None:
@@ -153,18 +164,6 @@ class Network:
         with torch.no_grad():
             self._parameters[name].copy_(value)
         self._record.fill(name, rule, note)
-
-    def neutral(self, name: str) -> float | None:
-        """The value at which a scale or a shift changes nothing; None where that could not be told."""
-        by_name = 0.0 if name.rpartition(".")[2] in ("bias", "beta", "shift") else 1.0
-        return self.structure.neutral.get(name, by_name)
-
-    def neutralize(self, name: str, note: str = "") -> None:
-        """Gives a scale or a shift the value at which it changes nothing."""
-        value = self.neutral(name)
-        if value is None:
-            return self.leave(name, "at which value it changes nothing could not be told")
-        self.fill(name, f"{value:g}", lambda w: w.fill_(value), note)
 
     def leave(self, name: str, reason: str) -> None:
         """Records that a parameter keeps its value, and why."""

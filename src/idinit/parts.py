@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, cast, get_args
+from typing import cast
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .analysis.computed import find_computed
 from .analysis.flow import Flow, Use
-from .analysis.heads import Heads
-from .analysis.layout import Layout, find_layout
+from .analysis.layout import find_layout
 from .analysis.neutral import neutral
 from .analysis.node import Node
 from .analysis.operators import REARRANGEMENTS, SAME
@@ -24,95 +23,9 @@ from .analysis.walk import walk_back
 from .dry_run import Inputs
 from .errors import UsageError, did_you_mean
 from .graph import capture
+from .structure import PARTS, Branch, Part, Slice, Structure
 
-Part = Literal[
-    "stem",  # first weight(s), from the input to the main path
-    "trunk",  # a layer on the main path that no shortcut bypasses
-    "branch",  # inside a residual branch
-    "branch_end",  # the last weight of a residual branch
-    "shortcut",  # a projection on the other side of a residual sum
-    "gate",  # multiplied into the value, as in squeeze-excite
-    "query",
-    "key",
-    "value",
-    "embedding",
-    "position",
-    "recurrent",
-    "norm",  # scale or shift of a normalization
-    "bias",
-    "scale",  # a learnable multiplier that is not part of a normalization
-    "head",  # last weight(s), from the main path to the output
-]
-PARTS: tuple[str, ...] = get_args(Part)
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A residual branch: what one sum adds to the main path.
-
-    Attributes:
-        weights: Names of its weight parameters (convolutions, linear maps; no norms, no biases) in the order in which the
-            value flows through them; the last one is the ``branch_end``.
-        output: Dotted name of the module whose output enters the sum, as it is or reshaped, or None where it is no module's
-            output. The module returns one tensor and is called once, so that a forward hook can act on the branch.
-        shortcut: Dotted name of the module through which the other side enters the sum; None for a plain identity.
-        end_norm: Dotted name of the normalization after the last weight, or None.
-        scales: Names of the parameters that multiply the value after the last weight, such as LayerScale's.
-        sum_norm: Dotted name of the normalization that is all that reads the sum, as in a post-norm transformer, or None.
-    """
-
-    weights: tuple[str, ...]
-    output: str | None
-    shortcut: str | None = None
-    end_norm: str | None = None
-    scales: tuple[str, ...] = ()
-    sum_norm: str | None = None
-
-    @property
-    def end(self) -> str:
-        """Name of the branch's last weight."""
-        return self.weights[-1]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of a parameter: indices ``start`` to ``stop`` (exclusive) of dimension ``dim``."""
-
-    dim: int
-    start: int
-    stop: int
-    part: Part
-
-
-@dataclass(frozen=True)
-class Structure:
-    """The parts of a network and its residual branches.
-
-    Attributes:
-        parts: Part of every parameter, in the order of ``named_parameters``; one of them where it has several.
-        branches: The residual branches in the order of their sums.
-        shared: Names under which a parameter is also known, where it is tied: first name -> the others.
-        unknown: Parameters whose part could not be told, with the reason.
-        slices: Parameters that have several parts side by side, e.g. query, key and value, from first to last index.
-        layouts: How the parameter of each linear map holds its matrices; None where that could not be told. Empty in a
-            structure by hand: each is [out, in, *kernel].
-        neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
-        keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
-        heads: The weights of each attention.
-        hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
-            they return; None in a structure by hand: all.
-    """
-
-    parts: dict[str, Part]
-    branches: tuple[Branch, ...]
-    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    unknown: dict[str, str] = field(default_factory=dict)
-    slices: dict[str, tuple[Slice, ...]] = field(default_factory=dict)
-    layouts: dict[str, Layout | None] = field(default_factory=dict)
-    neutral: dict[str, float | None] = field(default_factory=dict)
-    keepers: dict[str, Slice] = field(default_factory=dict)
-    heads: tuple[Heads, ...] = ()
-    hookable: frozenset[str] | None = None
+__all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_structure"]
 
 
 def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
@@ -172,6 +85,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
         keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
         heads=tuple(reading.heads),
+        computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         hookable=frozenset(name for name, calls in reading.flow.calls.items() if len(calls) == 1) & reading.flow.hookable,
     )
 

@@ -39,7 +39,21 @@ def open_branches(net: Network) -> None:
     Two factors near zero in a row, as an almost silent last weight and a LayerScale of 1e-6, learn from each other only.
     """
     for name in dict.fromkeys(name for branch in net.branches for name in branch.scales):
-        net.neutralize(name, "the last weight keeps its branch silent")
+        neutralize(net, name, "the last weight keeps its branch silent")
+
+
+def neutral(net: Network, name: str) -> float | None:
+    """The value at which a scale or a shift changes nothing; None where that could not be told."""
+    by_name = 0.0 if name.rpartition(".")[2] in ("bias", "beta", "shift") else 1.0
+    return net.structure.neutral.get(name, by_name)
+
+
+def neutralize(net: Network, name: str, note: str = "") -> None:
+    """Gives a scale or a shift the value at which it changes nothing."""
+    value = neutral(net, name)
+    if value is None:
+        return net.leave(name, "at which value it changes nothing could not be told")
+    net.fill(name, f"{value:g}", lambda w: w.fill_(value), note)
 
 
 def _fill(net: Network, name: str) -> None:
@@ -47,7 +61,7 @@ def _fill(net: Network, name: str) -> None:
     if part is None:
         net.leave(name, net.structure.unknown.get(name, "its part is not known"))
     elif part == "norm":
-        net.neutralize(name)
+        neutralize(net, name)
     elif part == "bias":
         _fill_bias(net, name)
     elif part in ("embedding", "position") or part in MAPS and name not in layouts:

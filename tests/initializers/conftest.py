@@ -183,3 +183,14 @@ def transformer():
         return Transformer(norm), torch.rand(4, 3, 16, 16)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def deep_transformer():
+    """Builds the layers of a pre-norm transformer, and their structure by hand."""
+
+    def build(depth: int) -> tuple[nn.Module, Structure]:
+        model = nn.Sequential(*(Layer("before") for _ in range(depth)))
+        return model, _structure("transformer", model)
+
+    return build

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from ..network import Network
+from ..shared_rules import neutral
 from . import INITIALIZERS
 from .kaiming import BODY, default_head, fill_kaiming
 
@@ -13,7 +12,7 @@ from .kaiming import BODY, default_head, fill_kaiming
     "zero_gamma", paper="Goyal et al. 2017, arXiv 1706.02677", claims=("C2",), needs=("branches", "end_norm")
 )
 def zero_gamma(net: Network) -> None:
-    """Zero-gamma: Kaiming fan-out, and the scale of the last normalization of each residual branch is 0.
+    """Zero-gamma: Kaiming fan-out, and the last normalization of each residual branch multiplies with 0.
 
     The head gets torch's default.
     """
@@ -21,4 +20,10 @@ def zero_gamma(net: Network) -> None:
         fill_kaiming(net, weight)
     default_head(net)
     for branch in net.branches:
-        net.fill(f"{branch.end_norm}.weight", "0", nn.init.zeros_, "last norm of its branch")
+        _silence(net, f"{branch.end_norm}.weight")
+
+
+def _silence(net: Network, name: str) -> None:
+    one = neutral(net, name)
+    value = 0.0 if one is None else one - 1  # a norm may multiply by 1 + w
+    net.fill(name, f"{value:g}", lambda w: w.fill_(value), "last norm of its branch")
