@@ -13,6 +13,7 @@ from .analysis.evaluate import evaluate
 from .analysis.flow import Flow
 from .analysis.node import Node
 from .analysis.reading import Reading
+from .analysis.sums import entrances
 from .dry_run import Inputs, call_arguments
 from .graph import capture
 from .signal import root_mean_square
@@ -20,11 +21,11 @@ from .signal import root_mean_square
 
 @dataclass(frozen=True)
 class BranchSize:
-    """What a residual branch adds.
+    """What a residual branch makes of its input.
 
     Attributes:
         end: Name of the branch's last weight.
-        ratio: Root mean square of the branch's output over that of what it is added to.
+        ratio: Root mean square of the branch's output over that of its input.
         has_end_norm: Whether a normalization follows the last weight, which scales the output up again.
     """
 
@@ -34,9 +35,10 @@ class BranchSize:
 
 
 def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
-    """Measures what every residual branch adds, with the weights as they are; the model is left as it was.
+    """Measures what every residual branch makes of its input; the model is left as it was.
 
-    Batch normalization uses the batch's statistics, as in training; nothing is dropped.
+    The input is what the branch has in common with what it is added to; of several such values, the largest counts. Batch
+    normalization uses the batch's statistics, as in training; nothing is dropped.
 
     Args:
         model: Any module.
@@ -51,7 +53,8 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
     graph = capture(model, example_inputs)
     reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
     sides = [side for side in reading.sides if side.shortcut and (own := reading.own(side)) and own[-1] in side.ends]
-    measured = {side.operand.index for side in sides} | {side.shortcut.operand.index for side in sides if side.shortcut}
+    inputs = [entrances(reading.flow, side) or side.others for side in sides]
+    measured = {node.index for side, entering in zip(sides, inputs, strict=True) for node in (side.operand, *entering)}
     sizes: dict[int, float] = {}
 
     def watch(node: Node, value: Any) -> Any:
@@ -61,12 +64,8 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
 
     with torch.no_grad():
         evaluate(graph, tree_leaves(call_arguments(model, example_inputs)), watch)
-    return [
-        BranchSize(
-            reading.own(side)[-1].parameter,
-            sizes[side.operand.index] / max(sizes[side.shortcut.operand.index], 1e-30),
-            bool(side.norms),
-        )
-        for side in sides
-        if side.shortcut
-    ]
+    found = []
+    for side, entering in zip(sides, inputs, strict=True):
+        size = max(max(sizes.get(node.index, 0.0) for node in entering), 1e-30)
+        found.append(BranchSize(reading.own(side)[-1].parameter, sizes[side.operand.index] / size, bool(side.norms)))
+    return found

@@ -25,6 +25,7 @@ class Region:
         ends: Of a branch, the last maps. None where they do not decide whether the branch is zero: where a value bypasses
             them inside the branch, or where the branch ends in a product of values that are on a par.
         norms: Of a branch, the normalizations after them.
+        others: Of a side, the other addends.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Region:
     shortcut: Region | None = None
     ends: list[Use] = field(default_factory=list)
     norms: list[Node] = field(default_factory=list)
+    others: list[Node] = field(default_factory=list)
 
 
 def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
@@ -80,7 +82,7 @@ def find_sides(flow: Flow, sizes: Mapping[str, int], scores: set[int]) -> Iterat
             has_way_around = bool(walk.passed & _origins(flow, others))
             has_sums = len(walk.maps) > 1  # branches have been added to it: of two that are on a par, it is the main path
             rank = (not has_way_around, len(uses), not has_sums, sum(sizes[use.parameter] for use in uses))
-            sides.append((rank, Region("branch", uses, term, node, reader, None, walk.maps, walk.norms)))
+            sides.append((rank, Region("branch", uses, term, node, reader, None, walk.maps, walk.norms, others)))
             if has_way_around or not walk.is_plain:
                 sides[-1][1].ends = []
         if len({rank for rank, _ in sides}) < 2 or not any(side.uses for _, side in sides):
@@ -92,6 +94,24 @@ def find_sides(flow: Flow, sizes: Mapping[str, int], scores: set[int]) -> Iterat
             side.ends = [use for use in side.ends if use in side.uses and side is not shortcut]
             if side.uses:
                 yield side
+
+
+def entrances(flow: Flow, side: Region) -> list[Node]:
+    """What enters a side: the values that it has in common with what it is added to, and that are read inside it."""
+    shared = _origins(flow, side.others)
+    found: list[Node] = []
+    seen: set[int] = set()
+    queue = [side.operand]
+    while queue:
+        node = queue.pop()
+        if node.index in seen or not node.is_float or not flow.active[node.index]:
+            continue
+        seen.add(node.index)
+        if shared >> node.index & 1:
+            found.append(node)
+        else:
+            queue += node.inputs
+    return found
 
 
 def find_forks(flow: Flow, loops: set[str]) -> tuple[int, int]:

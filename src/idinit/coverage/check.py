@@ -17,7 +17,7 @@ from ..record import LEFT_ALONE
 from ..residual import branch_sizes
 from ..zeros import first_steps, moved
 
-# A branch adds at most this share of what it is added to; the second number holds where a normalization follows its last
+# A branch's output is at most this share of its input; the second number holds where a normalization follows its last
 # weight, whose epsilon is all that keeps it from scaling the branch up to full size.
 LIMIT, LIMIT_BEFORE_NORM = 1e-4, 1e-2
 # Gradients below this share of the largest are rounding errors, e.g. of a bias that a normalization takes out again.

@@ -48,7 +48,8 @@ _TIMM_SPECIAL: dict[str, dict[str, Any]] = {
     "efficientformer": {"shape": (3, 224, 224)},
     "inception_resnet_v2": {"shape": (3, 96, 96)},
     "inception_v3": {"shape": (3, 96, 96)},
-    "inception_v4": {"shape": (3, 96, 96)},
+    "inception_v4": {"shape": (3, 299, 299)},
+    "selecsls": {"shape": (3, 224, 224)},
 }
 # The families of torchvision's page on classification.
 TORCHVISION = (

@@ -26,9 +26,9 @@ model types of transformers, built without pretrained weights. The check knows n
 Each is checked in a process of its own; a network is **ok** where all of this holds:
 
 - Every parameter is in the report, with its part or with the reason why it has none.
-- Every residual branch that was found is silent: the root mean square of its output is below {LIMIT:g} of that of what it is
-  added to, and below {LIMIT_BEFORE_NORM:g} where a normalization follows its last weight and scales the output up again.
-  Batch normalization uses the batch's statistics for this, as in training.
+- Every residual branch that was found is silent: the root mean square of its output is below {LIMIT:g} of that of its input,
+  and below {LIMIT_BEFORE_NORM:g} where a normalization follows its last weight and scales the output up again. Batch
+  normalization uses the batch's statistics for this, as in training.
 - The output and all gradients are finite, in training mode, with a loss that weighs the outputs at random.
 - Every parameter that can receive a gradient does, at once or, **late**, after the others have moved. Which can shows where
   normal noise is added to all of them.
