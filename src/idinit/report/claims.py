@@ -191,15 +191,18 @@ def _trains_without_warmup(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tu
 def _best_and_steadiest(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """On each model IDInit has the best mean test accuracy and the smallest standard deviation over seeds.
 
-    Arms are named ``model-initializer``. Reproduced means both on every model, partly at least one of them on some model.
+    Arms are named ``model-initializer``. A model counts once all of its arms have the same number of runs. Reproduced
+    means both on every model, partly at least one of them on some model.
     """
     models: dict[str, dict[str, Arm]] = {}
     for name, arm in arms.items():
         model, _, initializer = name.rpartition("-")
         models.setdefault(model, {})[initializer] = arm
-    compared = {model: rows for model, rows in models.items() if "idinit" in rows and _seeded(rows)}
+    complete = {model: rows for model, rows in models.items() if len({len(arm.runs) for arm in rows.values()}) == 1}
+    compared = {model: rows for model, rows in complete.items() if "idinit" in rows and _seeded(rows)}
     if not compared:
-        return "not run at this scale", "there are no runs of idinit and another initializer with two seeds or more"
+        missing = "there are no runs of idinit and the others with the same number of seeds, two or more, on any model"
+        return "not run at this scale", missing
     best, steady, described = 0, 0, []
     for model, rows in compared.items():
         mine, others = rows["idinit"].test, _seeded(rows)
