@@ -111,7 +111,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
-AuthInfo=socket={munge}
+AuthInfo=socket={munge},cred_expire=10
 SlurmctldPort={free_port()}
 SlurmdPort={free_port()}
 StateSaveLocation={base}/state
@@ -131,7 +131,7 @@ ReturnToService=2
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,requeue_delay=1
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=20 State=UP
+PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=8 State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF State=UP
 """
     )
@@ -170,7 +170,7 @@ def test_an_array_of_slurm_shares_the_runs_and_goes_on_after_preemption(slurm: P
         "launcher.jobs=2",
         "launcher.gpus=0",
         "launcher.cores=1",
-        "train.epochs=300",
+        "train.epochs=60",
         "impl.checkpoint_every=5",
     ]
     sweep = subprocess.Popen(
@@ -187,8 +187,8 @@ def test_an_array_of_slurm_shares_the_runs_and_goes_on_after_preemption(slurm: P
     said = sweep.communicate(timeout=300)[0]
     assert sweep.returncode == 0, said
     assert archived_arms(tmp_path) == ["fixup", "fixup", "idinit", "idinit"]
-    logs = "".join(path.read_text() for path in (runs / ".slurm").glob("*_log.*"))
-    assert "PREEMPTION" in logs.upper() or "preempt" in (slurm / "slurmctld.log").read_text()
+    logs = "".join(path.read_text() for path in (runs / ".slurm").glob("*_log.out"))
+    assert "is saved at step" in logs, "nothing was preempted"
     for metrics in runs.glob("*/metrics.jsonl"):
         steps = [line.split(",")[0] for line in metrics.read_text().splitlines() if '"train"' in line]
         assert steps == sorted(set(steps), key=steps.index), "a step was recorded twice"

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
@@ -26,6 +27,8 @@ from .runner import run, run_folders, unfinished
 
 _WORKER = "from idinit.experiments.launcher import work; work()"
 _WARNING_S = 120  # before a job's time is over; enough for a checkpoint
+_GRACE_S = 3600  # longer than a cluster's time between asking a job to stop and ending it
+_POLL_S = 5.0
 
 
 class LauncherConfig(BaseModel):
@@ -160,8 +163,9 @@ class SlurmWorker:
         """Takes part in the sweep; returns the runs that failed."""
         try:
             return run(load(self.arguments), force=self.force, quiet=True)
-        except Preempted as stop:  # Slurm itself has queued the job again
+        except Preempted as stop:
             print(f"stopped: {stop}", flush=True)
+            time.sleep(_GRACE_S)  # Slurm queues again what it has to end itself; a job that leaves early counts as done
             sys.exit(EXIT_PREEMPTED)
 
     def checkpoint(self, number: int) -> submitit.helpers.DelayedSubmission:
@@ -193,6 +197,6 @@ def _on_slurm(
     console.print(
         f"{experiment.info.name}: Slurm's array {array}, {launcher.jobs} jobs; their output is in {folder}", markup=False
     )
-    while not all(job.done(force_check=True) for job in jobs):
-        if stop.wait(10):
+    while subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True, check=False).stdout.strip():
+        if stop.wait(_POLL_S):
             raise Preempted(f"the jobs go on without this command; `scancel {array}` ends them")
