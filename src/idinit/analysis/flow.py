@@ -183,21 +183,10 @@ class Flow:
             return "scale"
         if op == "scaled_dot_product_attention":
             return "position" if argument == "attn_mask" else "query"
-        if op in ("index", "index_select") and self._is_bias_of_experts(node, operand):
+        if op in ("index", "index_select") and _is_bias_of_experts(node, operand):
             return "bias"
         is_token = argument in ("input", "hx", "tensors", "src", "values", "value") or op in REARRANGEMENTS | {"where"}
         return "embedding" if is_token else ""
-
-    def _is_bias_of_experts(self, node: Node, table: Node) -> bool:
-        """Whether rows of a table are added to what matrices make of which there are as many."""
-        for other in (n for user in node.users if user.op in SUMS for n in user.inputs if n is not node):
-            while other.op in REARRANGEMENTS and other.inputs:
-                other = other.inputs[0]
-            for read in other.inputs:
-                made_of = (n for n in self.nodes if self._made_of[read.index] >> n.index & 1)
-                if any(len(n.shape) == 3 and n.shape[0] == table.shape[0] for n in made_of):
-                    return True
-        return False
 
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.
@@ -222,6 +211,20 @@ class Flow:
                 continue
             is_alike = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
             queue += [(n, role if is_alike or prod(n.shape) == largest else "scale") for n in learned]
+
+
+def _is_bias_of_experts(node: Node, table: Node) -> bool:
+    """Whether rows of a table are added to what matrices make of which there are as many."""
+    added_to = (other for user in node.users if user.op in SUMS for other in user.inputs if other is not node)
+    makers = (_unmoved(read) for other in added_to for read in _unmoved(other).inputs)
+    return any(n.op == "parameter" and len(n.shape) == 3 and n.shape[0] == table.shape[0] for n in makers)
+
+
+def _unmoved(node: Node) -> Node:
+    """What a node is a rearrangement of."""
+    while node.op in REARRANGEMENTS and node.inputs:
+        node = node.inputs[0]
+    return node
 
 
 def _is_normalized(node: Node) -> bool:
