@@ -31,7 +31,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Writes a run folder and returns it: ``make_run("idinit", validation=[0.1, 0.4, 0.6], ...)``.
 
     ``validation`` and ``test`` hold an accuracy for each evaluation: before training and after each epoch; ``test`` is
-    like ``validation`` if left out. A state of ``diverged`` cuts the run in the middle of the epoch after the last.
+    like ``validation`` if left out. A run of a ``language`` model has no test split. A state of ``diverged`` cuts the run in
+    the middle of the epoch after the last.
     """
 
     def make(
@@ -51,6 +52,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         environment: dict[str, Any] | None = None,
         runs: Path | None = None,
         optim: dict[str, Any] | None = None,
+        language: bool = False,
     ) -> Path:
         test = validation if test is None else test
         passed = len(validation) - 1
@@ -61,7 +63,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "phase": phase,
             "seed": seed,
             "model": {"name": "resnet", "depth": 56, "norm": "none"},
-            "data": {"name": "cifar10", "validation": 5000},
+            "data": {"name": "corpus"} if language else {"name": "cifar10", "validation": 5000},
             "init": {"name": arm.split("-")[0]},
             "optim": {"name": "sgd", "lr": lr, **(optim or {})},
             "schedule": {"name": "linear"},
@@ -74,6 +76,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         hashed = {k: v for k, v in config.items() if k not in ("impl", "wandb", "paths", "budget", "arm")}
         run = hashlib.sha256(json.dumps([arm, hashed], sort_keys=True).encode()).hexdigest()[:8]
         rows = _rows(validation, test, state, lr, train_rows, per_epoch)
+        rows = [row for row in rows if not language or row["split"] != "test"]
         last = {row["split"]: row for row in rows}
         status = {
             "state": state,
@@ -82,6 +85,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "steps": int(planned * per_epoch),
             "epoch": rows[-1]["epoch"],
             "time_s": time_s,
+            "tokens": 4096 * rows[-1]["step"] if language else None,
+            "flops": 9.2e10 * rows[-1]["step"],
             "final": last,
             "error": None,
             "reason": None,

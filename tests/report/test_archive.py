@@ -60,10 +60,24 @@ def test_a_run_becomes_one_row(make_run: Callable[..., Path], tmp_path: Path) ->
         "epochs_to_80": pytest.approx(math.nan, nan_ok=True),
         "time_s": 90.5,
         "samples_per_s": 600 + 112.5,  # the median over steps 25, 50, ..., 200
+        "tokens": pytest.approx(math.nan, nan_ok=True),
+        "flops": 200 * 9.2e10,
     }
     assert config["model"]["depth"] == 56 and config["seed"] == 3
     assert not {"paths", "wandb"} & config.keys()
     assert load(tmp_path / "r").environments[environment]["hardware"]["cores"] == 2
+
+
+def test_an_archive_from_before_work_was_counted_is_read(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    merge([make_run("idinit", [0.1, 0.5])], tmp_path / "r")
+    before = load(tmp_path / "r").runs
+    before.drop(columns=["tokens", "flops"]).to_csv(tmp_path / "r" / "runs.csv", index=False)
+    after = load(tmp_path / "r").runs
+    assert list(after) == list(before) and after["flops"].isna().all()
+    assert after.drop(columns="flops").equals(before.drop(columns="flops"))
+    before.drop(columns=["state"]).to_csv(tmp_path / "r" / "runs.csv", index=False)
+    with pytest.raises(UsageError, match=r"'runs.csv' of the archive 'r' is damaged \(no column state\)"):
+        load(tmp_path / "r")
 
 
 def test_nothing_of_the_machine_is_archived(make_run: Callable[..., Path], tmp_path: Path) -> None:

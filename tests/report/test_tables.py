@@ -11,7 +11,8 @@ from rich.console import Console
 from idinit.report.archive import Archive, load, merge
 from idinit.report.arms import arms, scales
 from idinit.report.statistics import estimate
-from idinit.report.tables import duration, grid, markdown, paired, percent, terminal, tuning
+from idinit.report.tables import grid, markdown, paired, terminal, tuning
+from idinit.report.values import amount, duration, percent, plain
 
 
 @pytest.fixture
@@ -124,3 +125,25 @@ def test_duration(seconds: float, text: str) -> None:
 
 def test_grid_alignment() -> None:
     assert grid(["a", "b", "c"], [["1", "2", "3"]], left=2) == "| a | b | c |\n| --- | --- | ---: |\n| 1 | 2 | 3 |"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (1234, "1.23 k"),
+        (9.332e6, "9.33 M"),
+        (1.5e13, "15 T"),
+        (3e21, "3e+03 E"),
+        (math.nan, "–"),
+    ],
+)
+def test_amount(number: float, text: str) -> None:
+    assert amount(number) == text
+
+
+def test_plain() -> None:
+    assert plain(estimate([2.3456]), 3) == "2.346 (n = 1)"
+    assert plain(estimate([2.0, 2.1]), 2) == "2.05 ± 0.64"

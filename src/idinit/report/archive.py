@@ -31,9 +31,10 @@ RUN_COLUMNS = {
     **dict.fromkeys([f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")], "float64"),
     **dict.fromkeys(["best_test_accuracy", "best_test_epoch"], "float64"),
     **dict.fromkeys([f"epochs_to_{percent}" for percent in THRESHOLDS], "float64"),
-    **dict.fromkeys(["time_s", "samples_per_s"], "float64"),
+    **dict.fromkeys(["time_s", "samples_per_s", "tokens", "flops"], "float64"),
     **dict.fromkeys(["environment", "config"], "string"),
 }
+_ADDED = ("tokens", "flops")  # columns that older archives lack
 CURVE_COLUMNS = {
     "hash": "string",
     "step": "Int64",
@@ -164,11 +165,13 @@ def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
     try:
         # an arm may be called "none": only an empty cell is a missing value
         table: pd.DataFrame = pd.read_csv(
-            file, dtype=columns, usecols=list(columns), keep_default_na=False, na_values=[""], encoding="utf-8"
+            file, dtype=columns, usecols=lambda name: name in columns, keep_default_na=False, na_values=[""], encoding="utf-8"
         )
+        if missing := columns.keys() - table.columns - set(_ADDED):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
     except ValueError as error:
         raise damaged(file, error) from error
-    return table
+    return table.reindex(columns=list(columns)).astype(columns)
 
 
 def _hashes_today(runs: pd.DataFrame) -> dict[str, str]:

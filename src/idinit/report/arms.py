@@ -113,6 +113,26 @@ class Arm:
         return self.diverged + int((self.completed["test_accuracy"] <= self.chance + MARGIN).sum())
 
     @property
+    def guesses_tokens(self) -> bool:
+        """Whether it is a language model, of which the loss is told and not the accuracy."""
+        return self.chance == 0
+
+    @property
+    def loss(self) -> Estimate:
+        """Validation loss after the last step, over completed runs."""
+        return estimate(self.completed["validation_loss"])
+
+    @property
+    def tokens(self) -> Estimate:
+        """Tokens of all steps, over completed runs."""
+        return estimate(self.completed["tokens"])
+
+    @property
+    def flops(self) -> Estimate:
+        """Floating-point operations of all steps, over completed runs."""
+        return estimate(self.completed["flops"])
+
+    @property
     def best(self) -> Estimate:
         """Test accuracy at its best epoch, over completed runs."""
         return estimate(self.completed["best_test_accuracy"])
@@ -148,7 +168,7 @@ def scales(archive: Archive) -> list[Scale]:
 
 
 def arms(archive: Archive, scale: Scale) -> list[Arm]:
-    """The arms at one scale, the best mean test accuracy after the last epoch first; without a completed run last."""
+    """The arms at one scale, the best mean test accuracy (or validation loss) first; without a completed run last."""
     runs = archive.runs
     main = runs[
         (runs["phase"] == "main")
@@ -179,7 +199,7 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     last=scale.epochs,
                 )
             )
-    return sorted(found, key=lambda arm: (math.inf if not arm.test.n else -arm.test.mean, arm.label))
+    return sorted(found, key=_rank)
 
 
 def _joined(rows: list[np.ndarray]) -> np.ndarray:
@@ -214,6 +234,12 @@ def _setting(recipe: dict[str, Any]) -> str:
 def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
     """The part of a recipe that arms can share: all but the network and its initialization."""
     return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init")}
+
+
+def _rank(arm: Arm) -> tuple[float, str]:
+    if not len(arm.completed):
+        return math.inf, arm.label
+    return arm.loss.mean if arm.guesses_tokens else -arm.test.mean, arm.label
 
 
 def counted(number: float, noun: str) -> str:

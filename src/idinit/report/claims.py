@@ -6,14 +6,17 @@ are meant by name: ``kaiming`` is the arm of that name, on the experiment's netw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..registry import Registry
 from .arms import MARGIN, Arm, Scale, counted
+from .compute import needed, saved
 from .maps import Map, maps
 from .statistics import difference
+from .values import percent, plain
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "not run at this scale"]
 
@@ -235,6 +238,22 @@ def _gains_on_the_default(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tup
         f"idinit {_score(mine)}, default {_score(other)}{gap}; epochs to {SPEED} % validation accuracy: "
         f"idinit {mine.reached(SPEED)}, default {other.reached(SPEED)}"
     )
+
+
+@CLAIMS.register("C9", needs=("idinit", "default"), against=())
+def _less_compute(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """IDInit reaches the loss with which the default initialization ends after less compute.
+
+    Reproduced means in every seed, partly in some.
+    """
+    mine, other = arms["idinit"], arms["default"]
+    shares = needed(mine, other)
+    reached = [share for share in shares.values() if not math.isnan(share)]
+    sooner = [share < 1 for share in shares.values()]
+    outcome: Outcome = "reproduced" if shares and all(sooner) else "partly" if any(sooner) else "not reproduced"
+    gain = f", after {percent(saved(shares))} % less compute" if reached else ""
+    ends = f"idinit ends at {plain(mine.loss, 3)}, default at {plain(other.loss, 3)}"
+    return outcome, f"idinit reaches the final loss of default in {len(reached)} of {len(shares)} seeds{gain}; {ends}"
 
 
 def _seeded(arms: Mapping[str, Arm]) -> dict[str, Arm]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from ..files import write_atomically
 from .arms import Arm
 from .statistics import estimate
-from .tables import percent
+from .values import amount, percent, plain
 
 # The colours of Okabe and Ito, without the yellow that fades on white. Dash and marker tell apart what shares a colour,
 # and every line after the seventh; the order of the legend is that of the results.
@@ -81,29 +83,44 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 
 def _draw(title: str, arms: Sequence[Arm]) -> Figure:
     figure = Figure(figsize=(11, max(4.4, 0.2 * (len(arms) + 3))), layout="constrained")  # as high as the legend
-    loss, accuracy = figure.subplots(1, 2)
+    loss, score = figure.subplots(1, 2)
+    metric = "loss" if arms[0].guesses_tokens else "accuracy"
     names = sorted(arm.name for arm in arms)
     # by name and not by rank: a line keeps its look when the results change their order
     styles = [line_style(names.index(arm.name)) for arm in arms]
     for arm, style in zip(arms, styles, strict=True):
         _draw_mean(loss, arm, "train", "loss", style)
-        _draw_mean(accuracy, arm, "validation", "accuracy", style)
+        _draw_mean(score, arm, "validation", metric, style)
     loss.set(xlabel="epoch", ylabel="train loss", ylim=loss_limits(arms))
-    accuracy.set(xlabel="epoch", ylabel="validation accuracy")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    for axes in (loss, accuracy):
+    score.set(xlabel="epoch", ylabel=f"validation {metric}")
+    if metric == "loss":
+        score.set_ylim(loss_limits(arms))
+        _mark_work(score, arms[0])
+    else:
+        score.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    for axes in (loss, score):
         axes.set_xlim(0, 1.02 * arms[0].last)  # room for the last marker
     for arm, style in zip(arms, styles, strict=True):
         _draw_diverged(loss, arm, "train", "loss", style)
-        _draw_diverged(accuracy, arm, "validation", "accuracy", style)
-    labels = [f"{arm.label}  {percent(arm.test)}" for arm in arms]
+        _draw_diverged(score, arm, "validation", metric, style)
+    labels = [f"{arm.label}  {plain(arm.loss, 3) if metric == 'loss' else percent(arm.test)}" for arm in arms]
     handles = [Line2D([], [], label=label, **style) for label, style in zip(labels, styles, strict=True)]
     if any(arm.diverged for arm in arms):
         handles.append(Line2D([], [], label="a run diverged", color="#555555", linestyle="", **_CROSS))
-    heading = "test accuracy after the last epoch, %"
+    heading = "validation loss after the last step" if metric == "loss" else "test accuracy after the last epoch, %"
     figure.legend(handles=handles, title=heading, loc="outside right upper", frameon=False, handlelength=4.5, alignment="left")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
     return figure
+
+
+def _mark_work(axes: Axes, arm: Arm) -> None:
+    """Says on upper axes how many steps, tokens and operations the epochs are: they are the same for all arms."""
+    totals = {"steps": arm.runs["steps"].max(), "tokens": arm.tokens.mean, "FLOPs": arm.flops.mean}
+    for place, (unit, total) in enumerate((unit, float(total)) for unit, total in totals.items() if total == total):
+        rate = total / arm.last
+        upper = axes.secondary_xaxis(1 + 0.13 * place, functions=(partial(mul, rate), partial(mul, 1 / rate)))
+        upper.set_xlabel(unit, labelpad=2)
+        upper.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(max(value, 0.0))))
 
 
 def line_style(index: int) -> dict[str, Any]:

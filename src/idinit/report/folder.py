@@ -127,6 +127,7 @@ def _row(
         reached = first_epoch(evaluations["epoch"].tolist(), evaluations["accuracy"].tolist(), percent)
         row[f"epochs_to_{percent}"] = reached
     row["time_s"] = status["time_s"]
+    row["tokens"], row["flops"] = (_number(status.get(key)) for key in ("tokens", "flops"))
     row["samples_per_s"] = split["train"]["samples_per_s"].astype(float).median()
     row["environment"] = environment_key(environment)
     row["config"] = compact({key: value for key, value in config.items() if key not in _LOCAL})

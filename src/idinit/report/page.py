@@ -12,9 +12,10 @@ from ..experiments.info import TAGS, ClaimInfo, ExperimentInfo
 from .archive import Archive
 from .arms import Arm, Scale, arms, counted, scales
 from .claims import Verdict, judge
+from .columns import notes
 from .maps import maps
 from .recipes import main_table, more_tables
-from .tables import NOTES, grid, tuning
+from .tables import grid, tuning
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Section:
     verdicts: Sequence[Verdict]
     tuning: str
     figure: str
+
+    @property
+    def metric(self) -> str:
+        """What its figure shows of the validation split: ``accuracy`` or ``loss``."""
+        return "loss" if self.arms[0].guesses_tokens else "accuracy"
 
     @property
     def map_figure(self) -> str:
@@ -104,9 +110,9 @@ def _results(info: ExperimentInfo, section: Section) -> list[str]:
     return [
         f"## Results: {section.scale}",
         *main_table(section.arms, bool(section.tuning)),
-        NOTES,
+        notes(section.arms),
         *(["\n".join(verdicts)] if verdicts else []),
-        f"![Train loss and validation accuracy of each arm over the epochs; the table has the final values]"
+        f"![Train loss and validation {section.metric} of each arm over the epochs; the table has the final values]"
         f"({section.figure}.png)",
         f"[The figure as SVG]({section.figure}.svg)",
         *(_map_figure(section) if maps(section.arms) else []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .arms import Arm, varied
+from .compute import compute_table
 from .maps import Map, maps
 from .tables import PAIRED_NOTES, grid, markdown, paired
 
@@ -31,7 +32,10 @@ def more_tables(arms: Sequence[Arm], baseline: str, name: str) -> list[str]:
     """
     own = _own(arms)
     parts = []
-    if versus := paired(own, baseline):
+    if arms[0].guesses_tokens:
+        if work := compute_table(own, baseline):
+            parts += [f"### Compute to the final loss of {baseline}", work]
+    elif versus := paired(own, baseline):
         parts += [f"### Against {baseline}", versus, PAIRED_NOTES]
     if any(not arm.shared for arm in own):
         parts += _shared(arms, own, name)

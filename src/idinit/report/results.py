@@ -11,11 +11,12 @@ from rich.text import Text
 from ..experiments.info import ExperimentInfo
 from ..files import write_atomically
 from .archive import load, merge
+from .columns import notes
 from .figures import save_curves
 from .heat_maps import save_maps
 from .maps import maps
 from .page import Section, against_paper, page, sections
-from .tables import NOTES, terminal
+from .tables import terminal
 
 
 def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> RenderableType:
@@ -46,7 +47,7 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
             save_maps(f"{info.title}\n{section.scale}", found_maps, results_dir / section.map_figure)
     write_atomically(results_dir / "README.md", page(info, archive, found).encode())
     shown = [part for section in found if not merged or _has(section, merged) for part in _printed(info, section)]
-    return Group(*shown, Text(f"\n{NOTES}\n", style="dim"), Text(f"Written: {results_dir}"))
+    return Group(*shown, Text(f"\n{notes(found[0].arms if found else ())}\n", style="dim"), Text(f"Written: {results_dir}"))
 
 
 def _has(section: Section, runs: set[str]) -> bool:

@@ -12,16 +12,10 @@ from rich.text import Text
 
 from .archive import Archive
 from .arms import Arm, Scale, counted
+from .columns import columns
 from .paired import Comparison, compare, success
-from .statistics import THRESHOLDS, Estimate, estimate
+from .statistics import estimate
 
-NOTES = (
-    "Accuracies are in percent: the mean and half of its 95 % t-interval over the runs that completed. "
-    "The last epoch is the result; the best epoch is chosen on the test set and stands there for comparison only. "
-    "Epochs to a threshold are those to the first validation accuracy that reaches it: the median over all runs, where one "
-    "that never does counts as later than the last epoch (Kaplan-Meier); “> 5 (1 of 3)” says that one of three did, “> 5” "
-    "that none did within five epochs. Time is that of one run, evaluations included."
-)
 PAIRED_NOTES = (
     "Paired by seed: runs of one seed see the same data in the same order. The difference is that of the test accuracies after "
     "the last epoch, in points, with its 95 % bootstrap interval, or Student's where there are fewer than six pairs. The "
@@ -31,52 +25,22 @@ PAIRED_NOTES = (
 )
 
 
-def headers(tuned: bool) -> list[str]:
-    """The columns of the main table, in two lines where that saves width.
-
-    Args:
-        tuned: Whether each arm's learning rate was picked from a grid.
-    """
-    return [
-        "initializer",
-        "runs\n(diverged)",
-        "learning rate\n(picked)" if tuned else "learning\nrate",
-        "test accuracy,\nlast epoch",
-        "test accuracy,\nbest epoch",
-        *(f"epochs\nto {percent} %" for percent in THRESHOLDS),
-        "time",
-    ]
-
-
-def cells(arm: Arm) -> list[str]:
-    """One row of the main table."""
-    runs = len(arm.runs)
-    return [
-        arm.label,
-        f"{runs} ({arm.diverged})" if arm.diverged else f"{runs}",
-        f"{arm.lr:g}",
-        percent(arm.test),
-        percent(arm.best),
-        *(str(arm.reached(threshold)) for threshold in THRESHOLDS),
-        duration(arm.time.mean),
-    ]
-
-
 def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
     """The main table for a terminal, narrow enough for 80 columns: short headers, and no "n = 1" beside the number of runs."""
-    rate = "lr\n(picked)" if tuned else "lr"
-    reached = [f"epochs\nto {percent}%" for percent in THRESHOLDS]
+    shown = columns(arms, tuned)
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for header in ["initializer", "runs\n(div.)", rate, "test %\nlast", "test %\nbest", *reached, "time"]:
-        table.add_column(header, justify="right" if table.columns else "left")
+    for column in shown:
+        table.add_column(column.short, justify="right" if table.columns else "left")
     for arm in arms:
-        table.add_row(*(Text(cell.removesuffix(" (n = 1)").replace(" ± ", "±")) for cell in cells(arm)))
+        table.add_row(*(Text(column.text(arm).removesuffix(" (n = 1)").replace(" ± ", "±")) for column in shown))
     return table
 
 
 def markdown(arms: Sequence[Arm], tuned: bool) -> str:
     """The main table as Markdown, without a title."""
-    return grid([header.replace("\n", " ") for header in headers(tuned)], [cells(arm) for arm in arms])
+    shown = columns(arms, tuned)
+    head = [column.header.replace("\n", " ") for column in shown]
+    return grid(head, [[column.text(arm) for column in shown] for arm in arms])
 
 
 def paired(arms: Sequence[Arm], baseline: str) -> str:
@@ -156,21 +120,3 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> s
     """A Markdown table, the first ``left`` columns flush left, the others right."""
     rule = ["---"] * left + ["---:"] * (len(head) - left)
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
-
-
-def percent(value: Estimate) -> str:
-    """A fraction as ``55.1 ± 1.2`` in percent; ``55.1 (n = 1)`` for a single run, ``diverged`` without any."""
-    if value.n == 0:
-        return "diverged"
-    mean = f"{100 * value.mean:.1f}"
-    return f"{mean} (n = 1)" if value.n == 1 else f"{mean} ± {100 * value.half_width:.1f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as ``42 s``, ``7 min`` or ``1 h 05 min``; a dash for NaN."""
-    if math.isnan(seconds):
-        return "–"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

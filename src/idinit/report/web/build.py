@@ -17,12 +17,14 @@ from ...experiments.info import ExperimentInfo
 from ..archive import Archive
 from ..arms import varied
 from ..claims import Verdict
+from ..columns import notes
+from ..compute import compute_table
 from ..figures import loss_limits
 from ..heat_maps import words
 from ..maps import maps
 from ..page import Section, against_paper, environment_facts
 from ..reproduction import TITLE, Judged, list_claims, outcome_of
-from ..tables import NOTES, PAIRED_NOTES, paired
+from ..tables import PAIRED_NOTES, paired
 from .charts import curves_chart, looks, map_chart
 from .curves import curves, map_of
 from .parts import Cell, arm_boxes, arms_table, listed, markdown_table, select, table
@@ -147,13 +149,14 @@ def _section(key: str, grid: Grid, section: Section) -> str:
     recipe = ", ".join(f"{name} {shared.recipe[name]}" for name in varied(section.arms) if name in shared.recipe)
     recipes = [("own", "each arm's best on validation"), ("shared", f"one for all: {recipe}"), ("all", "all")]
     controls = [
-        select("metric", "Show", [("accuracy", "accuracy"), ("loss", "loss")]),
-        select("split", "of", [(s, s) for s in ("validation", "test", "train")]),
+        select("metric", "Show", [(m, m) for m in sorted(("accuracy", "loss"), key=lambda m: m != section.metric)]),
+        select("split", "of", [(s, s) for s in ("validation", "test", "train") if s != "test" or section.metric != "loss"]),
         select("x", "over", [("epoch", "epochs"), ("step", "steps"), ("time", "time")]),
         '<label><input type="checkbox" name="log"> logarithmic</label>',
         *([select("recipe", "Recipe", recipes)] if several else []),
     ]
-    versus = paired(own, info.baseline)
+    losses = section.metric == "loss"
+    versus = compute_table(own, info.baseline) if losses else paired(own, info.baseline)
     grids = maps(section.arms)
     return "\n".join(
         [
@@ -166,13 +169,13 @@ def _section(key: str, grid: Grid, section: Section) -> str:
             '<div class="chart curves"></div>',
             f'<p class="note">{_CURVE_NOTES}</p>',
             arms_table(section.arms, bool(section.tuning)),
-            f'<p class="note">{escape(NOTES)}</p>',
+            f'<p class="note">{escape(notes(section.arms))}</p>',
             *(
                 [f"<h3>Against {escape(info.baseline)}</h3>", markdown_table(versus, f"Against {info.baseline}")]
                 if versus
                 else []
             ),
-            *([f'<p class="note">{escape(PAIRED_NOTES)}</p>'] if versus else []),
+            *([f'<p class="note">{escape(PAIRED_NOTES)}</p>'] if versus and not losses else []),
             *(["<h3>All recipes</h3>", '<div class="chart maps"></div>'] if grids else []),
             *_tuning(section.tuning),
             "<h3>Deviations from the paper</h3>",

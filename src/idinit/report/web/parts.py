@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from ..arms import Arm
-from ..statistics import THRESHOLDS
-from ..tables import cells, headers
+from ..columns import columns
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,16 @@ def table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]], style
 
 def arms_table(arms: Sequence[Arm], tuned: bool) -> str:
     """The main table of a scale in all recipes; the page hides those that are not asked for."""
-    rows = []
-    for arm in arms:
-        keys = [None, len(arm.runs), arm.lr, arm.test.mean, arm.best.mean]
-        keys += [_epoch(arm, percent) for percent in THRESHOLDS]
-        shown = [Cell(escape(text), key) for text, key in zip(cells(arm), [*keys, arm.time.mean], strict=True)]
-        rows.append((f' data-own="{_yes(arm.primary)}" data-shared="{_yes(arm.shared)}"', shown))
-    return table([text.replace("\n", " ") for text in headers(tuned)], rows, "sortable arms", "Results by initializer")
+    shown = columns(arms, tuned)
+    rows = [
+        (
+            f' data-own="{_yes(arm.primary)}" data-shared="{_yes(arm.shared)}"',
+            [Cell(escape(column.text(arm)), column.key(arm) if column.key else None) for column in shown],
+        )
+        for arm in arms
+    ]
+    head = [column.header.replace("\n", " ") for column in shown]
+    return table(head, rows, "sortable arms", "Results by initializer")
 
 
 def arm_boxes(arms: Sequence[Arm]) -> str:
@@ -101,12 +103,6 @@ def _class(name: str) -> str:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _epoch(arm: Arm, percent: int) -> float:
-    """What epochs to a threshold are sorted by: never reached comes after all that were."""
-    median = arm.reached(percent).median
-    return arm.last + 1 if math.isnan(median) else median
 
 
 def _bold(text: str) -> str:
