@@ -136,13 +136,13 @@ def test_a_network_that_cannot_be_built() -> None:
 
 def test_rows_are_kept_and_checked_again_only_when_asked(tmp_path: Path) -> None:
     path = tmp_path / "coverage" / "coverage.csv"
-    rows = run(path, ["timm:efficientnet", "hf:clip"])
-    assert list(rows) == ["timm:efficientnet", "hf:clip"] and read_rows(path) == rows
+    rows = run(path, ["timm:resnet", "hf:clip"])
+    assert list(rows) == ["timm:resnet", "hf:clip"] and read_rows(path) == rows
     assert rows["hf:clip"]["library"].startswith("transformers ") and rows["hf:clip"]["branches"] == "4"
-    text = path.read_text().replace("test_efficientnet", "marked")
+    text = path.read_text().replace("test_resnet", "marked")
     path.write_text(text)
-    assert run(path, ["timm:efficientnet"])["timm:efficientnet"]["model"] == "marked"
-    assert run(path, ["timm:efficientnet"], force=True)["timm:efficientnet"]["model"] == "test_efficientnet"
+    assert run(path, ["timm:resnet"])["timm:resnet"]["model"] == "marked"
+    assert run(path, ["timm:resnet"], force=True)["timm:resnet"]["model"] == "test_resnet"
     with pytest.raises(UsageError, match="'timm:resnt' matches no network: did you mean 'timm:resnet'"):
         run(path, ["timm:resnt"])
 

@@ -19,7 +19,7 @@ TIMM = {
     "test_convnext", "cpubone": "cpubone_nano", "crossvit": "crossvit_tiny_240", "csatv2": "csatv2", "cspnet": "darknet17",
     "cspnext": "cspnext_tiny", "davit": "davit_tiny", "deepseek_vit": "deepseek_vit_412m", "deit": "deit_tiny_patch16_224",
     "densenet": "densenet121", "dla": "dla46x_c", "dpn": "dpn48b", "edgenext": "edgenext_xx_small", "efficientformer":
-    "efficientformer_l1", "efficientformer_v2": "efficientformerv2_s0", "efficientnet": "test_efficientnet", "efficientvim":
+    "efficientformer_l1", "efficientformer_v2": "efficientformerv2_s0", "efficientnet": "efficientnet_b0", "efficientvim":
     "efficientvim_m1", "efficientvit_mit": "efficientvit_b0", "efficientvit_msra": "efficientvit_m0", "eva":
     "eva02_tiny_patch14_224", "fasternet": "fasternet_t0", "fastvit": "fastvit_t8", "focalnet": "focalnet_tiny_srf",
     "gcvit": "gcvit_xxtiny", "gemma4_vit": "gemma4_vit_167m", "ghostnet": "ghostnet_050", "hardcorenas": "hardcorenas_a",
@@ -27,7 +27,7 @@ TIMM = {
     "iformer": "iformer_t", "inception_next": "inception_next_atto", "inception_resnet_v2": "inception_resnet_v2",
     "inception_v3": "inception_v3", "inception_v4": "inception_v4", "lcnetv2": "lcnetv2_small", "levit": "levit_128s",
     "lowformer": "lowformer_b0", "mambaout": "test_mambaout", "maxxvit": "test_maxvit", "metaformer": "poolformer_s12",
-    "mlp_mixer": "mixer_s32_224", "mobilenetv3": "lcnet_035", "mobilenetv5": "mobilenetv5_300m", "mobilevit":
+    "mlp_mixer": "mixer_s32_224", "mobilenetv3": "mobilenetv3_small_050", "mobilenetv5": "mobilenetv5_300m", "mobilevit":
     "mobilevitv2_050", "mvitv2": "mvitv2_tiny", "naflexvit": "naflexvit_base_patch16_gap", "nasnet": "nasnetalarge", "nest":
     "nest_tiny", "nextvit": "nextvit_small", "nfnet": "test_nfnet", "pit": "pit_ti_224", "pnasnet": "pnasnet5large",
     "pvt_v2": "pvt_v2_b0", "qwen3_vit": "qwen3_vit_88m", "rdnet": "rdnet_tiny", "regnet": "regnetx_002", "repghost":
