@@ -59,6 +59,24 @@ def test_sizes_of_branches() -> None:
     assert [b.ratio for b in found] == pytest.approx([b.ratio for b in expected], rel=1e-5)
 
 
+class Halves(nn.Module):
+    """Adds a layer of one half to the other half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4, bias=False)
+        nn.init.eye_(self.layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = (x * 1).chunk(2, -1)
+        return b + 0.5 * self.layer(a)
+
+
+def test_a_branch_of_one_part_of_a_tensor() -> None:
+    (branch,) = branch_sizes(Halves(), (X,))
+    assert branch.ratio == pytest.approx(0.5 * size(X[:, :4]) / max(size(X[:, :4]), size(X[:, 4:])), rel=1e-5)
+
+
 def test_batch_normalization_after_a_branch_counts_with_the_statistics_of_the_batch() -> None:
     (branch,) = branch_sizes(Net(Block(1.0, nn.BatchNorm1d(8))).eval(), (1e3 * X,))
     assert branch.ratio == pytest.approx(1 / size(1e3 * X), rel=1e-4)

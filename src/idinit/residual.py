@@ -14,7 +14,7 @@ from .analysis.flow import Flow
 from .analysis.node import Node
 from .analysis.reading import Reading
 from .analysis.sums import entrances
-from .dry_run import Inputs, call_arguments
+from .dry_run import Inputs, call_arguments, tensors_in
 from .graph import capture
 from .signal import root_mean_square
 
@@ -59,7 +59,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
 
     def watch(node: Node, value: Any) -> Any:
         if node.index in measured:
-            sizes[node.index] = root_mean_square(value)
+            sizes[node.index] = max(map(root_mean_square, tensors_in(value)))  # some operators return several tensors
         return value
 
     with torch.no_grad():
