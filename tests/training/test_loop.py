@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from outcomes import assert_same, outcome
 
 from idinit.config import RunConfig, check, compose
 from idinit.errors import UsageError
@@ -33,31 +33,6 @@ SMALL = [
 
 def config(folder: Path, *overrides: str) -> RunConfig:
     return check(compose([*SMALL, f"paths.runs={folder}/runs", f"paths.data={folder}/data", *overrides]))
-
-
-def outcome(run: RunConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The final weights and optimizer state, and the metrics without what depends on the clock."""
-    state = checkpoint.load_latest(run.folder / "checkpoints")
-    assert state is not None
-    rows = [{k: v for k, v in row.items() if k != "samples_per_s"} for row in read_metrics(run.folder / "metrics.jsonl")]
-    return {"model": state["model"], "optimizer": state["optimizer"], "step": state["step"]}, rows
-
-
-def assert_same(one: Any, two: Any) -> None:
-    """Equal to the bit, however nested."""
-    assert type(one) is type(two)
-    if isinstance(one, torch.Tensor):
-        assert one.dtype == two.dtype and torch.equal(one, two)
-    elif isinstance(one, dict):
-        assert one.keys() == two.keys()
-        for key in one:
-            assert_same(one[key], two[key])
-    elif isinstance(one, list):
-        assert len(one) == len(two)
-        for a, b in zip(one, two, strict=True):
-            assert_same(a, b)
-    else:
-        assert one == two
 
 
 @pytest.fixture(scope="module")
