@@ -109,7 +109,7 @@ def _branch(reading: Reading, side: Region) -> Branch | None:
     is_identity = reading.flow.depends(side.operand, shortcut.operand)
     return Branch(
         weights=tuple(dict.fromkeys(use.parameter for use in own)),
-        output=_module(reading.flow, side.operand, side.reader, own),
+        output=_output(reading.flow, side, own),
         shortcut=None if is_identity else _module(reading.flow, shortcut.operand, shortcut.reader, []),
         end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
         scales=tuple(dict.fromkeys(_scales(reading.flow, side))),
@@ -123,6 +123,15 @@ def _reader(flow: Flow, node: Node) -> str | None:
         node = node.users[0]
     norms = [user for user in node.users if user.index in flow.norms and user.scope]
     return norms[0].scope[-1][1] if len(norms) == len(node.users) == 1 else None
+
+
+def _output(flow: Flow, side: Region, own: list[Use]) -> str | None:
+    """The module that returns what a branch adds, or else the one that drops out of it."""
+    node, found = side.operand, _module(flow, side.operand, side.reader, own)
+    while found is None and len(node.users) == 1 and node.users[0].op in SAME:
+        node = node.users[0]
+        found = _module(flow, node, side.reader, [])
+    return found
 
 
 def _scales(flow: Flow, side: Region) -> Iterator[str]:

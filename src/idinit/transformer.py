@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .parts import Branch, Structure
+from .errors import UsageError
+from .structure import Branch, Structure
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,18 @@ class Layers:
 
 
 def count_layers(structure: Structure) -> Layers:
-    """Counts the layers by their attentions: one in each of the encoder's, two in each of the decoder's."""
+    """Counts the layers by their attentions: one in each of the encoder's, two in each of the decoder's.
+
+    Raises:
+        UsageError: If the attentions are not those of an encoder and a decoder.
+    """
     decoder = sum(heads.is_cross for heads in structure.heads)
     encoder = len(structure.heads) - 2 * decoder
+    if encoder < 1 and structure.heads:
+        raise UsageError(
+            f"of {len(structure.heads)} attentions {decoder} are to another sequence: these are not the layers of an encoder "
+            "and a decoder, whose depth the method scales with; use init=idinit"
+        )
     if not decoder:
         return Layers(encoder, 0, frozenset())
     first = structure.heads[encoder].output

@@ -93,3 +93,20 @@ def test_attention_passes_values_and_starts_silent(norm, transformer):
         assert torch.equal(value, torch.eye(16)) and _is_default(query) and _is_default(key)
         tokens = torch.rand(2, 12, 16)
         assert layer.attention(tokens).abs().max() < 2.1e-6
+
+
+def test_a_norm_after_the_last_weight_leaves_the_branch_small(build):
+    """Its epsilon bounds how much it can scale the branch up: here to 1e-6 / sqrt(1e-5), and the report says so."""
+    case = build("resnet-norm")
+    report = initialize_(case.model, "idinit", (case.x,), parts=case.structure)
+    notes = {row.parameter: (row.rule, row.note) for row in report.rows}
+    sizes = []
+    for branch in case.structure.branches:
+        assert notes[f"{branch.end_norm}.weight"] == (
+            "1",
+            "after the last weight of its branch: its epsilon keeps the branch small",
+        )
+        hook = lambda m, args, y: sizes.append((y.std() / args[0].std()).item())  # noqa: E731
+        case.model.get_submodule(branch.output).register_forward_hook(hook)
+    case.model.train()(case.x)
+    assert len(sizes) == 3 and all(1e-5 < size < 1e-3 for size in sizes)

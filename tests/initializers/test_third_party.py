@@ -7,11 +7,14 @@ import torch
 import torchvision
 from torch import nn
 
+from idinit.analysis.heads import Heads
 from idinit.errors import UsageError
 from idinit.init import identity_, zero_preserving_
 from idinit.initialize import initialize_
+from idinit.parts import Structure
 from idinit.residual import branch_sizes
 from idinit.scalars import named_scalars
+from idinit.transformer import count_layers
 
 timm = pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
@@ -115,6 +118,12 @@ def test_t_fixup_refuses_norms():
         initialize_(_vit()[0], "t_fixup", IMAGES)
 
 
+def test_attention_to_another_sequence_only_is_no_encoder_and_decoder():
+    heads = Heads("q", "k", "v", "o", 8, is_cross=True)
+    with pytest.raises(UsageError, match="of 1 attentions 1 are to another sequence"):
+        count_layers(Structure({}, (), heads=(heads,)))
+
+
 def test_deepnorm_of_an_encoder():
     model, inputs = _bert()
     initialize_(model, "deepnorm", inputs)
@@ -178,3 +187,48 @@ def test_a_model_without_memory_gets_every_value():
     other, _ = _vit()
     initialize_(other, "idinit", inputs)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+class Bare(nn.Module):
+    """x + attention(x), where torch's module computes with its output projection but never calls it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head(x + self.attention(x, x, x)[0])
+
+
+TOKENS = (torch.rand(2, 5, 6),)
+
+
+def test_fixup_keeps_to_its_scaling_rule_where_no_scalar_can_act():
+    model = Bare()
+    rows = {row.parameter: row for row in initialize_(model, "fixup", TOKENS).rows}
+    note = "scaling rule only, no scalars: no module returns its output, as one tensor and in one call"
+    assert rows["attention.in_proj_weight"].note == rows["attention.out_proj.weight"].note == note
+    assert model.attention.out_proj.weight.count_nonzero() == 0
+    assert [name for name, _ in named_scalars(model)] == ["stem.output_bias", "head.input_bias"]
+
+
+@pytest.mark.parametrize("name", ["rezero", "skipinit"])
+def test_a_branch_that_no_module_returns_is_refused_and_one_with_dropout_is_not(name):
+    model = Bare()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(UsageError, match=rf"'{name}' multiplies.*'attention.out_proj.weight': no module.*wrap the branch"):
+        initialize_(model, name, TOKENS)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    layer = nn.TransformerEncoderLayer(6, 2, 12, batch_first=True, norm_first=True)  # drops out between attention and sum
+    initialize_(layer, name, TOKENS)
+    torch.testing.assert_close(layer.train()(*TOKENS), TOKENS[0])
+    assert len(list(named_scalars(layer))) == 2
+
+
+def test_wrapped_and_compiled_models_are_refused():
+    model = Bare()
+    for wrapped, inner in ((nn.DataParallel(model), "module"), (torch.compile(model), "_orig_mod")):
+        with pytest.raises(UsageError, match=rf"wrapped in \w+: initialize what it wraps, model.{inner}, before wrapping"):
+            initialize_(wrapped, "idinit", TOKENS)

@@ -84,3 +84,6 @@ def idinit(
                 net.fill_default(weight, note)
     if zero_preserving:
         open_branches(net)
+        for branch in net.branches:
+            if branch.end_norm:
+                net.note(f"{branch.end_norm}.weight", "after the last weight of its branch: its epsilon keeps the branch small")
