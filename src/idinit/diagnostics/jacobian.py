@@ -53,7 +53,7 @@ def largest_singular_values(function: Function, x: Tensor, count: int, *, seed: 
         seed: Seed of the starting vector.
 
     Returns:
-        ``count`` singular values, the largest first, of the dtype of ``x``.
+        ``count`` singular values, the largest first, of the dtype of ``x``; NaN where the Jacobian is not finite.
 
     Raises:
         UsageError: If ``count`` is not between 1 and min(m, n) - 1.
@@ -77,6 +77,9 @@ def largest_singular_values(function: Function, x: Tensor, count: int, *, seed: 
     }
     operator = LinearOperator((out.numel(), point.numel()), dtype=dtype, **products)
     start = np.random.default_rng(seed).standard_normal(size).astype(dtype)
+    size_of_image = float(np.linalg.norm(operator.matvec(operator.rmatvec(start) if out.numel() < point.numel() else start)))
+    if not 0 < size_of_image < np.inf:  # a map that is zero, or not finite, which ARPACK takes for a mistake
+        return torch.full((count,), 0.0 if size_of_image == 0 else torch.nan).to(point)
     values = svds(operator, k=count, v0=start, return_singular_vectors=False)
     return _like(np.sort(values)[::-1].copy(), point, (count,))
 

@@ -57,5 +57,5 @@ class Cell:
 
 STUDIES: Registry[Callable[..., Iterable[Cell]]] = Registry("study")
 
-for _module in ("branch", "convergence", "dead", "depth", "rank"):
+for _module in ("branch", "convergence", "dead", "depth", "isometry", "rank"):
     import_module(f".{_module}", __name__)

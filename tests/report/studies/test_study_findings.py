@@ -156,3 +156,29 @@ def test_c1_is_about_networks_of_a_hundred_layers_and_more(idinit: bool, xavier:
     found = depth({"idinit": idinit, "xavier": xavier, "kaiming": kaiming})
     assert found.outcome == outcome
     assert f"idinit {110 if idinit else 8}" in found.evidence and f"kaiming {110 if kaiming else 8}" in found.evidence
+
+
+def isometry(near: dict[str, float]) -> Finding:
+    spectra = pd.DataFrame(
+        [
+            {"network": n, "activation": "relu", "start": "idinit", "depth": d, "near": share if d == 100 else 1.0}
+            | {"lowest": 0.5, "median": 1.0, "highest": 2.0, "mean_square": 1.0}
+            for n, share in near.items()
+            for d in (2, 100)
+        ]
+    )
+    row = {"activation": "relu", "signs": "positive", "tau": 1.0, "depth": 4, "mean_square": 1.0, "lowest": 1.0, "highest": 1.0}
+    lanczos = pd.DataFrame([{"width": 64, "seconds": 0.1, "relative_error": 1e-9}])
+    empty = pd.DataFrame([{"depth": 100}])
+    tables = {"spectra": spectra, "tau": pd.DataFrame([row]), "lanczos": lanczos, "values": empty, "signals": empty}
+    (found,) = FINDINGS["isometry"].build(tables).claims
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mlp", "resnet", "outcome"), [(1.0, 1.0, "reproduced"), (1.0, 0.4, "partly"), (0.1, 0.4, "not reproduced")]
+)
+def test_c13_asks_for_singular_values_near_one_at_the_greatest_depth(mlp: float, resnet: float, outcome: str) -> None:
+    found = isometry({"mlp": mlp, "resnet": resnet})
+    assert found.outcome == outcome
+    assert "through 100 layers, ReLU and positive inputs: MLP 0.5 to 2, ResNet 0.5 to 2" in found.evidence

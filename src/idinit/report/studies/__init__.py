@@ -58,5 +58,5 @@ class Findings:
 
 FINDINGS: Registry[Callable[[Mapping[str, pd.DataFrame]], Findings]] = Registry("study")
 
-for _module in ("branch", "convergence", "dead", "depth", "rank"):
+for _module in ("branch", "convergence", "dead", "depth", "isometry", "rank"):
     import_module(f".{_module}", __name__)

@@ -1,0 +1,206 @@
+"""How near to 1 the singular values of deep networks are before training, and what that does to signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...studies.isometry import CENTRE, NEAR
+from ..claims import Outcome
+from ..figures import line_style
+from ..tables import grid
+from . import FINDINGS, Finding, Findings, Picture
+
+NETWORKS = {
+    "mlp": "MLP",
+    "residual_mlp": "residual MLP",
+    "allconv": "AllConv",
+    "resnet": "ResNet",
+    "pre_norm": "pre-norm Transformer",
+    "post_norm": "post-norm Transformer",
+}
+DRAWN = ("idinit", CENTRE, "zero", "fixup", "rezero", "default", "xavier", "kaiming", "orthogonal", "delta_orthogonal", "gpt2")
+LIMITS = (1e-8, 1e8)  # of what is drawn
+ISOMETRY = 0.99  # share of singular values near 1 from which on a network counts as an isometry
+WHY = (
+    "How to read it: the mean square of the singular values says whether a network is *critical*, that is whether a small "
+    "change of its input keeps its size on average; only if all of them are near 1 is it a *dynamical isometry*, in which no "
+    "direction is lost. Orthogonal and Kaiming weights can be critical under ReLU and are no isometry: half of the units are "
+    "off, and other ones at each layer. An identity keeps what is positive as it is, at any depth. Residual branches that are "
+    "zero do the same, whatever is inside them. Two exceptions: the identity laid out by patches reads as many channels as "
+    "there are outputs over taps, here one of eight, so that a plain convolutional network soon carries nothing; and a norm "
+    "after the sum removes two directions of each token, so that no method makes a post-norm Transformer an isometry."
+)
+
+
+@FINDINGS.register("isometry")
+def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
+    """All singular values of the blocks' Jacobian at initialization."""
+    spectra = tables["spectra"]
+    first = spectra[spectra["activation"] == spectra["activation"].iloc[0]]
+    deepest = first[first["depth"] == first["depth"].max()]
+    pictures = [
+        Picture(
+            "isometry",
+            f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all: left at the greatest depth with ReLU, "
+            "right IDInit with every activation at the greatest depth they share. Empty: the method cannot do the network.",
+            partial(_draw_near, spectra, deepest),
+        ),
+        Picture(
+            "spectra",
+            f"All singular values of the Jacobian of {tables['values']['depth'].iloc[0]} layers with ReLU, in ascending order, "
+            "cut at 1e-8 and 1e8.",
+            partial(_draw_spectra, tables["values"]),
+        ),
+        Picture(
+            "signals",
+            f"Root mean square of activations (above) and gradients (below) on the way through {deepest['depth'].max()} layers "
+            "with ReLU.",
+            partial(_draw_signals, tables["signals"]),
+        ),
+        Picture(
+            "tau",
+            "Mean square of the singular values of a perceptron of IDI(tau), by tau and activation; the network is critical "
+            "where a line crosses 1. Left: positive inputs; right: inputs of both signs.",
+            partial(_draw_tau, tables["tau"]),
+        ),
+    ]
+    return Findings((Finding("C13", *_verdict(deepest)),), (WHY, *_tables(deepest, tables)), tuple(pictures))
+
+
+def _verdict(deepest: pd.DataFrame) -> tuple[Outcome, str]:
+    ours = deepest[deepest["start"] == "idinit"].set_index("network")
+    if ours.empty:
+        return "not run at this scale", "IDInit was not run"
+    holds = {str(network): near >= ISOMETRY for network, near in ours["near"].items()}
+    outcome: Outcome = "reproduced" if all(holds.values()) else "partly" if any(holds.values()) else "not reproduced"
+    ranges = [f"{NETWORKS[network]} {_range(ours.loc[network])}" for network in NETWORKS if network in holds]
+    others = deepest[(deepest["start"] == CENTRE) & (deepest["network"] == "allconv")]
+    centre = f" ({_range(others.iloc[0])} with the identity on the centre tap)" if len(others) else ""
+    said = [text + centre if text.startswith("AllConv") else text for text in ranges]
+    through = f"{deepest['depth'].iloc[0]} layers, ReLU and positive inputs"
+    return outcome, f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}"
+
+
+def _range(row: pd.Series) -> str:
+    return f"{row['lowest']:.3g} to {row['highest']:.4g}"
+
+
+def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> Sequence[str]:
+    networks = [network for network in NETWORKS if network in set(deepest["network"])]
+    by_place = deepest.set_index(["start", "network"])
+    rows = []
+    for start in sorted(set(deepest["start"])):
+        cells = [_range(by_place.loc[start, n]) if (start, n) in by_place.index else "–" for n in networks]
+        rows.append([f"`{start}`", *cells])
+    spectrum = (
+        f"Smallest to largest singular value through {deepest['depth'].iloc[0]} layers with ReLU; “nan” where the Jacobian is "
+        f"not finite, “–” where the method cannot do the network.\n\n{grid(['start', *(NETWORKS[n] for n in networks)], rows)}"
+    )
+    return spectrum, _taus(tables["tau"]), _lanczos(tables["lanczos"])
+
+
+def _taus(tau: pd.DataFrame) -> str:
+    rows = []
+    for (activation, signs), own in tau.groupby(["activation", "signs"], sort=False):
+        distance = np.log(own["mean_square"].clip(lower=1e-300)).abs()
+        best = own.loc[distance.idxmin()]
+        values = [f"{best['tau']:.3g}", f"{best['mean_square']:.3g}", f"{best['lowest']:.3g} to {best['highest']:.3g}"]
+        rows.append([str(activation), "positive" if signs == "positive" else "of both signs", *values])
+    head = ["activation", "inputs", "tau nearest to critical", "mean square", "singular values"]
+    return f"tau by activation, a perceptron of {tau['depth'].iloc[0]} layers:\n\n{grid(head, rows, left=2)}"
+
+
+def _lanczos(lanczos: pd.DataFrame) -> str:
+    error = lanczos["relative_error"].max()
+    times = ", ".join(f"{own['seconds'].max():.2g} s at width {width}" for width, own in lanczos.groupby("width"))
+    return (
+        f"Largest singular values by Lanczos iteration instead of the whole matrix: relative error at most {error:.1g} where "
+        f"both were computed; it took {times}."
+    )
+
+
+def _draw_near(spectra: pd.DataFrame, deepest: pd.DataFrame) -> Figure:
+    networks = [network for network in NETWORKS if network in set(deepest["network"])]
+    starts = [start for start in DRAWN if start in set(deepest["start"])]
+    starts += sorted(set(deepest["start"]) - set(starts))
+    figure = Figure(figsize=(11.5, 0.3 * len(starts) + 1.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    _shares(left, deepest.pivot(index="start", columns="network", values="near").reindex(index=starts, columns=networks))
+    left.set_title(f"ReLU, {deepest['depth'].iloc[0]} layers", fontsize=9)
+    shared = spectra.groupby("activation")["depth"].max().min()
+    ours = spectra[(spectra["start"] == "idinit") & (spectra["depth"] == shared)]
+    activations = list(dict.fromkeys(spectra["activation"]))
+    _shares(
+        right, ours.pivot(index="activation", columns="network", values="near").reindex(index=activations, columns=networks)
+    )
+    right.set_title(f"IDInit, {shared} layers", fontsize=9)
+    return figure
+
+
+def _shares(ax: Axes, table: pd.DataFrame) -> None:
+    ax.imshow(table, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+    for (y, x), value in np.ndenumerate(table.to_numpy()):
+        if np.isfinite(value):
+            ax.text(x, y, f"{100 * value:.0f}", ha="center", va="center", color="white" if value > 0.7 else "black", fontsize=8)
+    ax.set_yticks(range(len(table.index)), [str(name) for name in table.index])
+    ax.set_xticks(range(len(table.columns)), [NETWORKS[str(n)].replace(" ", "\n") for n in table.columns], fontsize=8)
+    ax.grid(False)
+
+
+def _draw_spectra(values: pd.DataFrame) -> Figure:
+    return _panels(values, [("value", "quantile", "singular value")], "share of the singular values")
+
+
+def _draw_signals(signals: pd.DataFrame) -> Figure:
+    rows = [("activation_size", "share", "size of activations"), ("gradient_size", "share", "size of gradients")]
+    return _panels(signals, rows, "share of the depth")
+
+
+def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: str) -> Figure:
+    """One panel a network and row, one line a start; rows are column, column along x, and label."""
+    networks = [network for network in NETWORKS if network in set(table["network"])]
+    starts = [start for start in DRAWN if start in set(table["start"])]
+    per_line = 3 if len(rows) == 1 else len(networks)
+    lines = -(-len(networks) // per_line) * len(rows)
+    width = 3.4 if per_line == 3 else 2.3
+    figure = Figure(figsize=(width * min(per_line, len(networks)) + 1.6, 2.6 * lines + 0.3), layout="constrained")
+    axes = figure.subplots(lines, min(per_line, len(networks)), squeeze=False, sharex=True, sharey=True)
+    for row, (column, along, label) in enumerate(rows):
+        for place, network in enumerate(networks):
+            ax = axes[row + place // per_line][place % per_line]
+            for index, start in enumerate(DRAWN):
+                line = table[(table["network"] == network) & (table["start"] == start)].sort_values(along)
+                if len(line):
+                    ax.plot(line[along], line[column].clip(*LIMITS), markevery=8, label=start, **line_style(index))
+            ax.set(yscale="log", ylim=(LIMITS[0] / 3, LIMITS[1] * 3))
+            if row == 0:
+                ax.set_title(NETWORKS[network], fontsize=9)
+            if place % per_line == 0:
+                ax.set_ylabel(label)
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    found = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        [found[s] for s in starts if s in found], [s for s in starts if s in found], loc="outside right center", frameon=False
+    )
+    return figure
+
+
+def _draw_tau(tau: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for ax, signs in zip(figure.subplots(1, 2, sharey=True), ("positive", "both"), strict=True):
+        for index, activation in enumerate(dict.fromkeys(tau["activation"])):
+            line = tau[(tau["activation"] == activation) & (tau["signs"] == signs)]
+            ax.plot(line["tau"], line["mean_square"].clip(*LIMITS), label=activation, **line_style(index))
+        ax.axhline(1, color="#555555", linewidth=1, linestyle="--")
+        title = "positive inputs" if signs == "positive" else "inputs of both signs"
+        ax.set(yscale="log", xlabel="tau", title=f"{title}, {tau['depth'].iloc[0]} layers")
+    figure.axes[0].set_ylabel("mean square of the singular values")
+    figure.axes[0].legend(frameon=False)
+    return figure
