@@ -40,12 +40,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # What is archived in results/ is not run again, but a demo that trains nothing shows nothing: the first one here trains.
-FIRST_DEMO = $(if $(filter demo,$@),$(if $(wildcard runs/demo),,yes))
+FIRST_DEMO = $(if $(filter demo%,$@),$(if $(wildcard runs/$@),,yes))
 
 $(EXPERIMENTS): env
 	@$(RUN) scripts/sweep.py experiment=$@ $(GRID) $(if $(FORCE)$(FIRST_DEMO),force=true) $(OTHERS)
 
-# `demo` is an experiment like the others; this line is for `make help`.
+# The demos are experiments like the others; these lines are for `make help`.
+demo-text: ## text classifiers, five initializers, texts made by a rule: minutes, no internet
 demo: ## deep networks without BatchNorm, every initializer, data that ships with scikit-learn: minutes, no internet
 
 theory: $(filter-out theory-depth,$(filter theory-%,$(EXPERIMENTS))) ## the paper's analysis: convergence, rank, dead weights, isometry, branches

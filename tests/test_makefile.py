@@ -61,7 +61,7 @@ def test_help_lists_every_target_and_experiment() -> None:
     (targets,) = re.findall(r"^\.PHONY: (.*) \$\(EXPERIMENTS\)$", MAKEFILE, re.MULTILINE)
     lines = make("help").stdout.splitlines()
     described = {line.split()[1] for line in lines if re.match(r"make \S+ +\S", line)}
-    assert described == {*targets.split(), "demo"}
+    assert described == {*targets.split(), "demo", "demo-text"}
     assert [line.strip() for line in lines if line.strip() in EXPERIMENTS] == EXPERIMENTS
     assert make().stdout.splitlines() == lines
 
@@ -78,6 +78,7 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "configs" / "experiment").mkdir(parents=True)
     (tmp_path / "configs" / "experiment" / "demo.yaml").touch()
+    (tmp_path / "configs" / "experiment" / "demo-text.yaml").touch()
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / ".installed").touch()
     return tmp_path
@@ -113,11 +114,12 @@ def test_ci_runs_both_and_fails_if_either_fails(tmp_path: Path, fails: str) -> N
     assert (done.returncode == 0) == (fails == "nothing")
 
 
-def test_the_first_demo_trains_although_its_results_are_archived(checkout: Path) -> None:
-    first = make(PRINT, "demo", folder=checkout).stdout.splitlines()
-    (checkout / "runs" / "demo").mkdir(parents=True)
-    later = make(PRINT, "demo", folder=checkout).stdout.splitlines()
-    assert (first[-1], later) == ("force=true", ["scripts/sweep.py", "experiment=demo"])
+@pytest.mark.parametrize("demo", ["demo", "demo-text"])
+def test_the_first_demo_trains_although_its_results_are_archived(checkout: Path, demo: str) -> None:
+    first = make(PRINT, demo, folder=checkout).stdout.splitlines()
+    (checkout / "runs" / demo).mkdir(parents=True)
+    later = make(PRINT, demo, folder=checkout).stdout.splitlines()
+    assert (first[-1], later) == ("force=true", ["scripts/sweep.py", f"experiment={demo}"])
 
 
 def test_coverage_takes_patterns_and_force() -> None:

@@ -47,7 +47,7 @@ def test_a_split_that_is_missing_beside_the_others_is_not_passed_over(tmp_path: 
         resolve("sst2", TEXT_SETS["sst2"].places("sst2"), tmp_path)
 
 
-@pytest.mark.parametrize("name", list(TEXT_SETS))
+@pytest.mark.parametrize("name", ["sst2", "sst5", "trec6"])
 def test_not_found_names_every_place_and_the_remedy(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(name, TEXT_SETS[name].places(name), tmp_path, f"text/{name}/")

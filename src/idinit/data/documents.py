@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from .opinions import opinions
 from .readers import Damaged
 from .sources import NotHere, Place, Source, attempt, load_from_hub
 
@@ -22,16 +23,18 @@ class TextSet:
     Attributes:
         title: Its name as people write it.
         num_classes: Number of classes.
-        repository: Its name on the Hugging Face hub.
+        repository: Its name on the Hugging Face hub, if it is there.
         label: The column of class numbers there.
         validation: Texts held out of the training split; None where the set has a validation split.
+        made: Makes it, where it is made by a rule.
     """
 
     title: str
     num_classes: int
-    repository: str
+    repository: str = ""
     label: str = "label"
     validation: int | None = None
+    made: Callable[[], dict[str, Labelled]] | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -40,6 +43,8 @@ class TextSet:
 
     def places(self, name: str) -> tuple[Place[dict[str, Labelled]], ...]:
         """Where it may lie, in the order in which the places are tried."""
+        if made := self.made:
+            return (lambda root: Source((), made),)
         return _folder(name, self), _hub(self)
 
 
@@ -47,6 +52,7 @@ TEXT_SETS = {
     "sst2": TextSet("SST-2 (sentences)", 2, "SetFit/sst2"),
     "sst5": TextSet("SST-5 (sentences)", 5, "SetFit/sst5"),
     "trec6": TextSet("TREC-6", 6, "SetFit/TREC-QC", "label_coarse", validation=545),
+    "opinions": TextSet("made-up opinions", 2, made=opinions),
 }
 
 
