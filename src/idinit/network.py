@@ -37,6 +37,7 @@ class Weight:
             recurrent layer has gates, a mixture experts; each block is filled on its own.
         branch: The residual branch it belongs to, if any.
         pieces: The indices that belong to it, where the parameter holds several weights (query, key and value).
+        groups: Of a convolution, into how many groups it divides its channels.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Weight:
     shape: torch.Size
     branch: Branch | None
     pieces: tuple[Slice, ...] = ()
+    groups: int = 1
 
 
 class Network:
@@ -96,7 +98,8 @@ class Network:
                 if part in (parts or MAPS):
                     pieces = tuple(piece for piece in slices if piece.part == part)
                     shape = block_shape(value, layout, pieces)
-                    found.append(Weight(name, part, shape, self._branch_of.get(name), pieces))
+                    groups = layout.chunks if layout.kernel else 1
+                    found.append(Weight(name, part, shape, self._branch_of.get(name), pieces, groups))
         return found
 
     def weight(self, name: str, part: str | None = None) -> Weight:

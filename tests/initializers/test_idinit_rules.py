@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from idinit.init import identity_
 from idinit.initialize import initialize_
 
 
@@ -18,17 +19,22 @@ def _is_default(block):
     return 0.9 * bound < block.abs().max() <= bound and len(block.unique()) == block.numel()
 
 
-def test_a_depthwise_kernel_takes_the_positions_in_turn():
-    """As the tensor is stored, [out, in / groups * k]; group by group, all would take the first."""
-    model = nn.Sequential(nn.Conv2d(3, 18, 1), nn.Conv2d(18, 18, 3, groups=18), nn.Flatten(), nn.Linear(18 * 9, 2))
+@pytest.mark.parametrize("layout", ["patch", "spatial", "channel"])
+def test_a_depthwise_kernel_passes_its_channel(layout):
+    model = nn.Sequential(nn.Conv2d(3, 18, 1), nn.Conv2d(18, 18, 3, groups=18, padding=1), nn.Flatten(), nn.Linear(18 * 25, 2))
+    initialize_(model, "idinit", (torch.rand(2, 3, 5, 5),), layout=layout)
+    x = torch.rand(2, 18, 5, 5)
+    assert torch.equal(model[1](x), x)
+
+
+def test_a_grouped_kernel_is_reshaped_as_it_is_stored():
+    """[out, in / groups * k], group after group; in the layout channel each group is an identity."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 24, 3, groups=4), nn.Flatten(), nn.Linear(24 * 9, 2))
     x = (torch.rand(2, 3, 5, 5),)
     initialize_(model, "idinit", x)
-    taps = model[1].weight.detach().view(18, 9)
-    assert torch.equal(taps, torch.eye(9).repeat(2, 1))
+    assert torch.equal(model[1].weight.detach().view(24, 18), identity_(torch.empty(24, 18)))
     initialize_(model, "idinit", x, layout="channel")
-    centre = torch.zeros(9)
-    centre[4] = 1
-    assert torch.equal(model[1].weight.detach().view(18, 9), centre.expand(18, 9))
+    assert torch.equal(model[1].weight.detach()[..., 1, 1], identity_(torch.empty(6, 2)).repeat(4, 1))
 
 
 class Recurrent(nn.Module):

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from idinit.errors import Preempted
+from idinit.experiments.cost import _planned_study
 from idinit.experiments.grid import list_experiments
 from idinit.experiments.info import ExperimentInfo
 from idinit.report.studies.archive import archived
 from idinit.report.studies.archive import load as load_archive
 from idinit.report.studies.page import sections
 from idinit.report.studies.results import update_results
+from idinit.report.wandb_reports import mirror_all
 from idinit.studies.config import StudyConfig, load
 from idinit.studies.run import compute, run
 from idinit.training.run_folder import RunFolder
@@ -91,6 +93,27 @@ def test_a_signal_stops_it_after_the_cell_in_hand(asked: Asked, monkeypatch: pyt
     status = RunFolder(config.folder).status()
     assert status is not None and (status["state"], status["step"]) == ("preempted", 2)
     assert compute(config)["state"] == "done"
+
+
+def test_plan_and_the_mirror_know_studies(asked: Asked) -> None:
+    _, config = asked("theory-convergence", "study.steps=2")
+    places = [f"paths.results={config.paths.results}", f"paths.runs={config.paths.runs}"]
+    compute(config)
+    assert mirror_all([*places, "wandb.mode=offline"]) == [], "a study has no curves for W&B"
+    command = ["experiment=theory-convergence", "budget=smoke", *places]
+    assert _planned_study(command)[:3] == ["1", "0", "1"]
+    run(*load(command))
+    assert _planned_study(command) == ["1", "1", "0", "0.00"]
+
+
+def test_an_environment_whose_key_looks_like_a_number_is_found(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, config = asked("theory-convergence", "study.steps=2")
+    compute(config)
+    results = config.paths.results / info.name
+    monkeypatch.setattr("idinit.report.studies.archive.environment_key", lambda environment: "12e45678")
+    update_results(info, [config.folder], results)
+    update_results(info, [], results)
+    assert "`12e45678` (1 run)" in (results / "README.md").read_text()
 
 
 def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) -> None:

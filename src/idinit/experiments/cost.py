@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -17,6 +18,8 @@ from ..data import DATASETS, Batches
 from ..errors import UsageError
 from ..report.archive import archived
 from ..report.arms import BUDGETS
+from ..report.studies import archive as study_archive
+from ..studies.config import load as load_study
 from ..training.loop import autocast, build
 from ..training.progress import console, duration
 from ..training.task import Classification
@@ -86,10 +89,19 @@ def plan(overrides: Sequence[str]) -> None:
     for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
         table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
     costs = Costs()
-    asked = [override for override in overrides if override.startswith("budget=")]
-    for name in list_experiments():
-        for budget in asked or [f"budget={budget}" for budget in BUDGETS]:
-            table.add_row(*_planned([f"experiment={name}", *overrides, budget], costs))
+    asked = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    others = [override for override in overrides if not override.startswith("budget=")]
+    experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
+        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs)),
+        **dict.fromkeys(list_experiments("study"), _planned_study),
+    }
+    for name, planned in experiments.items():
+        for budget in asked or BUDGETS:
+            try:
+                cells = planned([f"experiment={name}", *others, f"budget={budget}"])
+            except UsageError as error:  # an override that means nothing to this experiment
+                cells = ["", "", "", str(error).splitlines()[0]]
+            table.add_row(name, budget, *cells)
     console.print(table)
 
 
@@ -104,7 +116,14 @@ def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
         hours = f"{costs.total(missing) / 3600:,.2f}"
     except UsageError as error:
         hours = str(error).splitlines()[0]
-    return [experiment.info.name, runs[0].budget, *map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
+    return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
+
+
+def _planned_study(overrides: Sequence[str]) -> list[str]:
+    """One run, whose cells differ too much to foretell their time from some of them: what the experiment's file says."""
+    info, config = load_study(overrides)
+    done = config.hash in study_archive.archived(config.paths.results / info.name)
+    return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
 
 
 def _load(config: RunConfig) -> Batches:

@@ -110,7 +110,7 @@ def _in_parallel(
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     words = [*arguments, *(["force=true"] if force else [])]
     console.print(f"{experiment.info.name}: {launcher.jobs} runs at once", markup=False)
-    processes = []
+    processes, relays = [], []
     for number, (cores, gpu) in enumerate(shares(launcher.jobs, available, torch.cuda.device_count())):
         environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
         if gpu is not None:
@@ -126,13 +126,16 @@ def _in_parallel(
             start_new_session=True,  # Ctrl-C comes to them from here
         )
         processes.append(process)
-        threading.Thread(target=_relay, args=(process, number + 1), daemon=True).start()
+        relays.append(threading.Thread(target=_relay, args=(process, number + 1), daemon=True))
+        relays[-1].start()
     while any(process.poll() is None for process in processes):
         if stop.wait(0.2):
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait()
+    for relay in relays:
+        relay.join()
     if stop.is_set() or any(process.returncode == EXIT_PREEMPTED for process in processes):
         raise Preempted(f"{experiment.info.name} is not finished")
 
@@ -143,8 +146,9 @@ def _pinned(cores: Sequence[int]) -> Callable[[], None] | None:
 
 def _relay(process: subprocess.Popen[str], number: int) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        console.print(f"{number}| {line.rstrip()}", markup=False, soft_wrap=True)
+    with process.stdout as lines:
+        for line in lines:
+            console.print(f"{number}| {line.rstrip()}", markup=False, soft_wrap=True)
 
 
 class SlurmWorker:

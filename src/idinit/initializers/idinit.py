@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
-from ..network import MAPS, Network
+from ..network import MAPS, Network, Weight
 from ..shared_rules import open_branches
 from . import INITIALIZERS
 from .kaiming import fill_kaiming
@@ -43,8 +43,9 @@ def idinit(
       saturate the softmax; with grouped keys or rotated positions they would not even do that.
     - A factor after the last weight of a branch (LayerScale, SkipInit) starts where it changes nothing, and so does a norm
       there: its own epsilon bounds how much it can scale an IDIZ up, 1e-6 to 3e-4 at an epsilon of 1e-5.
-    - A grouped convolution in the layouts ``patch`` and ``spatial`` is reshaped as it is stored, [out, in / groups * k]:
-      its rows take the positions in turn. Group by group, each depthwise kernel would move the image to one corner.
+    - A depthwise convolution has the centre tap in every layout: with one channel a group, ``patch`` would move each channel
+      in one direction, layer after layer and out of the image. Other grouped convolutions are reshaped as they are stored,
+      [out, in / groups * k].
     - The head has torch's default (an option); embeddings, positions, norms and biases have the shared rules.
 
     Args:
@@ -63,27 +64,34 @@ def idinit(
         coefficients: Rule of queries, keys and gates.
     """
     std = loose_std if loose else 0.0
-    idi = f"IDI({tau:g}){f', loose {std:g}' if loose else ''}, {layout}"
     rules = dict.fromkeys(MAPS, "idi") | dict.fromkeys(COEFFICIENTS, coefficients) | {"stem": stem, "head": head}
     if zero_preserving:
         rules["branch_end"] = "idiz"
-
-    by_group = layout == "channel"
     for weight in net.weights():
-        note = "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say"
-        match rules[weight.part]:
-            case "idi":
-                net.fill(weight, idi, lambda w: identity_(w, tau, layout, std, net.generator), note, by_group)
-            case "idiz":
-                net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note, by_group)
-            case "zero":
-                net.fill(weight, "0", nn.init.zeros_, note)
-            case "kaiming":
-                fill_kaiming(net, weight, note=note)
-            case _:
-                net.fill_default(weight, note)
+        _fill(net, weight, rules[weight.part], tau, eps, "channel" if _is_depthwise(weight) else layout, std)
     if zero_preserving:
         open_branches(net)
         for branch in net.branches:
             if branch.end_norm:
                 net.note(f"{branch.end_norm}.weight", "after the last weight of its branch: its epsilon keeps the branch small")
+
+
+def _fill(net: Network, weight: Weight, rule: str, tau: float, eps: float, layout: Layout, std: float) -> None:
+    note = "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say"
+    by_group = layout == "channel"
+    match rule:
+        case "idi":
+            text = f"IDI({tau:g}){f', loose {std:g}' if std else ''}, {layout}"
+            net.fill(weight, text, lambda w: identity_(w, tau, layout, std, net.generator), note, by_group)
+        case "idiz":
+            net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note, by_group)
+        case "zero":
+            net.fill(weight, "0", nn.init.zeros_, note)
+        case "kaiming":
+            fill_kaiming(net, weight, note=note)
+        case _:
+            net.fill_default(weight, note)
+
+
+def _is_depthwise(weight: Weight) -> bool:
+    return weight.groups > 1 and weight.shape[1] == 1

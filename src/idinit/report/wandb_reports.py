@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import WandbConfig, compose, resolve
 from ..errors import UsageError
+from ..experiments.grid import list_experiments
 from ..experiments.info import ExperimentInfo
 from ..training.progress import console
 from ..training.run_folder import RunFolder
@@ -19,7 +20,7 @@ _LOG_IN = "W&B: you are not logged in: run `wandb login`, or set WANDB_API_KEY"
 
 
 def mirror_all(overrides: Sequence[str]) -> list[str]:
-    """Mirrors every run folder, old or new; what W&B has already stays as it is.
+    """Mirrors every training, old or new; what W&B has already stays as it is. Studies have no curves to show there.
 
     Args:
         overrides: Hydra overrides: ``wandb.mode=offline`` writes files for ``wandb sync``; ``wandb.project``, ``paths.runs``.
@@ -37,7 +38,8 @@ def mirror_all(overrides: Sequence[str]) -> list[str]:
     if wandb.mode != "offline" and not logged_in():
         raise UsageError(f"{_LOG_IN}; wandb.mode=offline writes files that `wandb sync` sends later")
     folders = [path.parent for path in sorted(Path(settings["paths"]["runs"]).glob("*/*/metrics.jsonl"))]
-    folders = [folder for folder in folders if RunFolder(folder).status() is not None]
+    studies = list_experiments("study")
+    folders = [f for f in folders if f.parent.name not in studies and RunFolder(f).status() is not None]
     failed = []
     for number, folder in enumerate(folders, start=1):
         console.print(f"[{number}/{len(folders)}] {folder.name}", markup=False)

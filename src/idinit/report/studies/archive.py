@@ -156,8 +156,9 @@ def _save(archive: StudyArchive, results_dir: Path) -> None:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    # a start may be called "none": only an empty cell is a missing value
-    table: pd.DataFrame = pd.read_csv(file, dtype={"hash": str}, keep_default_na=False, na_values=[""], encoding="utf-8")
+    # a start may be called "none": only an empty cell is a missing value; keys such as 12e45678 look like numbers
+    keys = {"hash": str, "environment": str}
+    table: pd.DataFrame = pd.read_csv(file, dtype=keys, keep_default_na=False, na_values=[""], encoding="utf-8")
     return table
 
 
