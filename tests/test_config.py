@@ -51,6 +51,8 @@ def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) ->
         (["optim.lrr=0.1"], "unknown key 'optim.lrr': did you mean 'lr'"),
         (["sede=1"], "unknown key 'sede': did you mean 'seed'"),
         (["init.tua=1"], "unknown key 'init.tua': did you mean 'tau'"),
+        (["model=null"], "model=null chooses nothing: Valid: allconv, bert"),
+        (["optim.nesterov=true", "optim.momentum=0"], "optim.nesterov=true needs a momentum"),
         (["optim=adam", "optim.betaz=1"], "unknown key 'optim.betaz': did you mean 'betas'"),
         (["optim=adam", "optim.betas=[0.9,0.99]", "sede=1"], "unknown key 'sede': did you mean 'seed'"),
         (["optim.lr=-0.1"], "optimizer 'sgd': 'lr=-0.1': input should be greater than 0"),

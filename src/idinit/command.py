@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from hydra.errors import HydraException
 
-from .config import literal_paths, usage_error
+from .config import check_choices, literal_paths, usage_error
 from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, Preempted, UsageError
 
 _DISK = {
@@ -29,6 +29,7 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     sys.argv[1:] = literal_paths(sys.argv[1:])
     with clear_end():
+        check_choices(sys.argv[1:])
         main()
     sys.exit(EXIT_OK)
 

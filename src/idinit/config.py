@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from pydantic_core import to_jsonable_python
+from torch import nn
 
 from .data import DATASETS
 from .errors import UsageError, did_you_mean, explain
@@ -147,6 +148,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
     settings |= _checked_groups(settings)
+    optim = dict(settings["optim"])
+    OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1), **optim)  # refuses options that do not go together
     model, data = (GROUPS[group][settings[group]["name"]] for group in ("model", "data"))
     if not issubclass(data.facts["gives"], takes := model.facts["takes"]):
         fitting = ", ".join(name for name in DATASETS if issubclass(DATASETS[name].facts["gives"], takes))
@@ -231,6 +234,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UsageError: If an override names something that is not there.
     """
+    check_choices(overrides)
     try:
         return _compose(tuple(overrides)).copy()
     except HydraException as error:
@@ -243,6 +247,19 @@ def _compose(overrides: tuple[str, ...]) -> DictConfig:
     GlobalHydra.instance().clear()  # a failed ``hydra.main`` leaves its own behind
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         return hydra_compose("train", overrides=list(overrides))
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Finds an override that chooses nothing, which Hydra answers with a traceback.
+
+    Raises:
+        UsageError: If there is one, such as ``model=null``.
+    """
+    for text in overrides:
+        group, _, choice = text.partition("=")
+        if group in GROUPS and choice in ("null", "~"):
+            files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+            raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS[group], *files})}")
 
 
 def literal_paths(overrides: Sequence[str]) -> list[str]:
