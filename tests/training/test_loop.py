@@ -195,7 +195,7 @@ def test_clipping_bounds_the_update(tmp_path: Path) -> None:
     state = checkpoint.load_latest(run.folder / "checkpoints")
     assert state is not None and state["step"] == 1
     from idinit.data import DATASETS
-    from idinit.training.loop import build
+    from idinit.training.build import build
 
     data = DATASETS["digits"].build(
         tmp_path, run.seed, torch.device("cpu"), rank=0, world=1, channels_last=True, **run.options("data")

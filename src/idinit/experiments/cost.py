@@ -20,7 +20,7 @@ from ..report.archive import archived
 from ..report.arms import BUDGETS
 from ..report.studies import archive as study_archive
 from ..studies.config import load as load_study
-from ..training.loop import autocast, build
+from ..training.build import autocast, build
 from ..training.progress import console, duration
 from ..training.task import Classification
 from .grid import Experiment, list_experiments, load

@@ -23,10 +23,11 @@ from torchvision.transforms.v2 import functional as tvf
 
 from ..config import RunConfig
 from ..data import Batches, Inputs, load_images
+from .build import build
 from .compiled import CompiledNetworks
 from .distributed import Workers
 from .environment import describe
-from .loop import Training, build
+from .loop import Training
 from .progress import console
 from .run_folder import RunFolder
 

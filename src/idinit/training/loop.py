@@ -21,11 +21,9 @@ from ..config import RunConfig
 from ..data import DATASETS, Batches, Inputs, Mixed
 from ..data.batches import micro_batches
 from ..errors import Preempted
-from ..initialize import initialize_
-from ..models import MODELS
-from ..reporting import Report
-from ..seeds import derive, generator
+from ..seeds import derive
 from . import checkpoint
+from .build import autocast, build
 from .compiled import CompiledNetworks
 from .distributed import Workers, workers
 from .environment import describe
@@ -70,27 +68,6 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         if stop_asked.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished")
         return finished
-
-
-def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
-    """The network of a run on the CPU, initialized."""
-    with torch.random.fork_rng(devices=[]):  # constructors draw from the global state what an initializer leaves alone
-        torch.manual_seed(derive(config.seed, "init"))
-        model = MODELS[config.model["name"]].build(data.spec, **config.options("model"))
-    report = initialize_(
-        model,
-        config.init["name"],
-        example_inputs=tuple(inputs.cpu() for inputs in data.example_inputs()),
-        generator=generator(config.seed, "init"),
-        keep=getattr(model, "pretrained", ()),
-        **config.options("init"),
-    )
-    return model, report
-
-
-def autocast(config: RunConfig, device: torch.device) -> torch.autocast:
-    """The precision of a run's forward passes, as a context."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.impl.precision == "bf16")
 
 
 @dataclass

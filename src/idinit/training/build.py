@@ -1,0 +1,34 @@
+"""From a checked configuration to what is trained: the network, initialized, and the precision of its forward passes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..config import RunConfig
+from ..data import Batches
+from ..initialize import initialize_
+from ..models import MODELS
+from ..reporting import Report
+from ..seeds import derive, generator
+
+
+def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
+    """The network of a run on the CPU, initialized."""
+    with torch.random.fork_rng(devices=[]):  # constructors draw from the global state what an initializer leaves alone
+        torch.manual_seed(derive(config.seed, "init"))
+        model = MODELS[config.model["name"]].build(data.spec, **config.options("model"))
+    report = initialize_(
+        model,
+        config.init["name"],
+        example_inputs=tuple(inputs.cpu() for inputs in data.example_inputs()),
+        generator=generator(config.seed, "init"),
+        keep=getattr(model, "pretrained", ()),
+        **config.options("init"),
+    )
+    return model, report
+
+
+def autocast(config: RunConfig, device: torch.device) -> torch.autocast:
+    """The precision of a run's forward passes, as a context."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.impl.precision == "bf16")
