@@ -1,0 +1,31 @@
+"""What the precision of a run means for its forward passes."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from idinit.config import check, compose
+from idinit.training.build import autocast
+
+
+def attended(precision: str) -> tuple[Tensor, Tensor]:
+    """Attention under a run's precision, and the same in float64 by its definition; both with a gradient to come."""
+    config = check(compose(["model=mlp", "data=digits", f"impl.precision={precision}", "impl.device=cpu"]))
+    query, key, value = torch.randn(3, 2, 4, 16, 8, generator=torch.Generator().manual_seed(0)).requires_grad_().unbind()
+    with autocast(config, torch.device("cpu")):
+        output = F.scaled_dot_product_attention(query, key, value)
+    scores = query.double() @ key.double().mT / 8**0.5
+    return output, scores.softmax(3) @ value.double()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("bf16", 2e-2)])
+def test_attention_is_the_same_in_every_precision(precision: str, tolerance: float) -> None:
+    output, expected = attended(precision)
+    assert (output - expected).abs().max().item() < tolerance
+
+
+def test_attention_in_bf16_on_the_cpu_avoids_the_slow_backward_pass_of_the_flash_kernel() -> None:
+    assert "Flash" in str(attended("float32")[0].grad_fn)
+    assert attended("bf16")[0].dtype == torch.bfloat16
+    assert "Flash" not in str(attended("bf16")[0].grad_fn)
