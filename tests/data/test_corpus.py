@@ -7,7 +7,7 @@ import pytest
 import torch
 from corpus_files import sentences, write_corpus
 
-from idinit.data import DATASETS, MaskedTokens
+from idinit.data import DATASETS, MaskedTokens, Place
 from idinit.data.corpus import MaskedBatches, read_documents, split_documents
 from idinit.errors import UsageError
 
@@ -15,7 +15,7 @@ from idinit.errors import UsageError
 def make(root: Path, seed: int = 0, **options: Any) -> MaskedBatches:
     world = {key: options.pop(key) for key in ("rank", "world") if key in options}
     options = {"batch_size": 8, "length": 32, "vocabulary": 300, **options}
-    built = DATASETS["corpus"].build(root, seed, **world, **DATASETS.check("corpus", options))
+    built = DATASETS["corpus"].build(Place(root, seed, **world), **DATASETS.check("corpus", options))
     assert isinstance(built, MaskedBatches)
     return built
 

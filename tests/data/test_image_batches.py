@@ -9,7 +9,7 @@ import yaml
 from image_layouts import tiny, write_idx, write_parquet
 from torch import Tensor
 
-from idinit.data import DATASETS, Images, Mixed, load_images, split
+from idinit.data import DATASETS, Images, Mixed, Place, load_images, split
 from idinit.data.augment import Augmentation, normalize, pad
 from idinit.data.catalog import IMAGE_SETS
 from idinit.errors import UsageError
@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(root: Path, name: str = "cifar10", seed: int = 0, rank: int = 0, world: int = 1, **options: Any) -> Any:
     options = {"batch_size": 8, "validation": 10} | options
-    return DATASETS[name].build(root, seed, "cpu", rank, world, **DATASETS.check(name, options))
+    return DATASETS[name].build(Place(root, seed, rank=rank, world=world), **DATASETS.check(name, options))
 
 
 def same(one: tuple, two: tuple) -> bool:
@@ -208,7 +208,7 @@ def test_a_limit_shortens_training_and_nothing_else(root) -> None:
 
 def test_channels_last_changes_the_memory_format_only(root) -> None:
     options = DATASETS.check("cifar10", {"batch_size": 8, "validation": 10, "cutout": 8})
-    one, two = (DATASETS["cifar10"].build(root, 0, channels_last=flag, **options) for flag in (False, True))
+    one, two = (DATASETS["cifar10"].build(Place(root, channels_last=flag), **options) for flag in (False, True))
     for ((a,), _), ((b,), _) in [
         (one.train_batch(1), two.train_batch(1)),
         *zip(one.evaluation_batches("train"), two.evaluation_batches("train"), strict=True),

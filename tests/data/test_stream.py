@@ -10,7 +10,7 @@ import pytest
 import torch
 from corpus_files import sentences
 
-from idinit.data import DATASETS, stream
+from idinit.data import DATASETS, Place, stream
 from idinit.data.collection import Collection, mixed
 from idinit.data.stream import StreamedBatches
 from idinit.errors import UsageError
@@ -35,7 +35,7 @@ def collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Collec
 def make(root: Path, seed: int = 0, **options: Any) -> StreamedBatches:
     small = {"batch_size": 8, "length": 32, "vocabulary": 300, "validation": 10, "block": BLOCK, "epoch_steps": 7}
     checked = DATASETS.check("wikipedia_books", {**small, "tokenizer": None, **options})
-    built = DATASETS["wikipedia_books"].build(root, seed, **checked)
+    built = DATASETS["wikipedia_books"].build(Place(root, seed), **checked)
     assert isinstance(built, StreamedBatches)
     return built
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from text_files import LABELS, TEXTS, write_texts
 
-from idinit.data import DATASETS, Sentences
+from idinit.data import DATASETS, Place, Sentences
 from idinit.data.text import PADDING, UNKNOWN, TextBatches, vocabulary_of
 from idinit.errors import UsageError
 
@@ -15,7 +15,7 @@ from idinit.errors import UsageError
 def make(root: Path, name: str = "sst2", seed: int = 0, **options: Any) -> TextBatches:
     world = {key: options.pop(key) for key in ("rank", "world") if key in options}
     options = {"batch_size": 4, "length": 8, "min_count": 1, **options}
-    built = DATASETS[name].build(root, seed, **world, **DATASETS.check(name, options))
+    built = DATASETS[name].build(Place(root, seed, **world), **DATASETS.check(name, options))
     assert isinstance(built, TextBatches)
     return built
 

@@ -162,12 +162,10 @@ def test_sigterm_in_the_last_step_is_obeyed(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) -> None:
-    from idinit.data import DATASETS
+    from idinit.data import DATASETS, Place
 
     loaders = [
-        DATASETS["digits"].build(
-            tmp_path, run.seed, torch.device("cpu"), rank=0, world=1, channels_last=True, **run.options("data")
-        )
+        DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
         for run in (config(tmp_path, "init=idinit"), config(tmp_path, "init=kaiming"))
     ]
     for step in (0, 5, 11):
@@ -194,12 +192,10 @@ def test_clipping_bounds_the_update(tmp_path: Path) -> None:
     train(run)
     state = checkpoint.load_latest(run.folder / "checkpoints")
     assert state is not None and state["step"] == 1
-    from idinit.data import DATASETS
+    from idinit.data import DATASETS, Place
     from idinit.training.build import build
 
-    data = DATASETS["digits"].build(
-        tmp_path, run.seed, torch.device("cpu"), rank=0, world=1, channels_last=True, **run.options("data")
-    )
+    data = DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
     before = build(run, data)[0].state_dict()
     moved = sum((state["model"][name] - before[name]).square().sum() for name in before)
     assert moved.sqrt().item() == pytest.approx(rate * norm, rel=1e-3)

@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 
 from .batches import DATASETS, Batches, Inputs, Mixed
 from .images import ImageData, load_images
+from .place import Place
 from .spec import Images, MaskedTokens, Sentences, Spec
 from .splits import split
 
@@ -18,6 +19,7 @@ __all__ = [
     "Inputs",
     "MaskedTokens",
     "Mixed",
+    "Place",
     "Sentences",
     "Spec",
     "load_images",

@@ -80,9 +80,8 @@ class Batches(Protocol):
         """Goes to a position that `state_dict` told."""
 
 
-#: A registered function is called as ``build(root, seed, device, rank, world, channels_last, **options)`` and returns
-#: :class:`Batches`. Its facts: ``gives``, the class of their spec, and ``classes``, the number of classes,
-#: or None for a vocabulary.
+#: A registered function is called as ``build(place, **options)``, with a `Place`, and returns `Batches`. Its facts: ``gives``,
+#: the class of their spec, and ``classes``, the number of classes, or None for a vocabulary.
 DATASETS: Registry[Callable[..., Batches]] = Registry("data set")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -19,6 +18,7 @@ from .batches import DATASETS, Inputs
 from .masking import Masking
 from .order import EpochOrder
 from .packing import Packer
+from .place import Place
 from .sources import fingerprint
 from .spec import MaskedTokens
 from .tokenizer import first_ordinary, number_of, tokenizer_for
@@ -39,12 +39,9 @@ class MaskedBatches:
         masking: Masking,
         source: str,
         checksum: str,
+        place: Place,
         *,
         batch_size: int,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         """Moves the texts to the device.
 
@@ -53,20 +50,16 @@ class MaskedBatches:
             masking: What is to be guessed.
             source: What was read, for people.
             checksum: Of the texts.
+            place: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
-            seed: Seed of the run.
-            device: Where batches are made.
-            rank: Number of this process.
-            world: Number of processes.
 
         Raises:
             UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
         """
-        self._order = EpochOrder(len(texts["train"]), batch_size, seed, rank=rank, world=world, device=device, noun="texts")
+        self._order = EpochOrder(len(texts["train"]), batch_size, place, noun="texts")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
-        self._texts = {split: tokens.to(device) for split, tokens in texts.items()}
-        self._masking, self._seed, self._device = masking, seed, torch.device(device)
-        self._rank, self._world = rank, world
+        self._texts = {split: tokens.to(place.device) for split, tokens in texts.items()}
+        self._masking, self._place = masking, place
         length = texts["train"].shape[1]
         self.spec = MaskedTokens(masking.vocabulary, length, 0)
         self.tokens_per_step = batch_size * length
@@ -91,7 +84,7 @@ class MaskedBatches:
             Tokens, int64 [B, T], with positions to guess, int64 [B, M], and the tokens there, int64 [B * M]; B is
             ``batch_size / world``.
         """
-        return self._share(self._masked(self._texts["train"][self._order.batch(step)], self._seed, "mask", step))
+        return self._share(self._masked(self._texts["train"][self._order.batch(step)], self._place.seed, "mask", step))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's share of a split, as `train_batch`; the last batch may be smaller."""
@@ -108,13 +101,12 @@ class MaskedBatches:
         """Nothing to do."""
 
     def _masked(self, tokens: Tensor, seed: int, *purpose: int | str) -> tuple[Inputs, Tensor]:
-        return self._masking(tokens.long(), generator(seed, *purpose, device=self._device))
+        return self._masking(tokens.long(), generator(seed, *purpose, device=self._place.device))
 
     def _share(self, batch: tuple[Inputs, Tensor]) -> tuple[Inputs, Tensor]:
         """Of a batch that all processes have drawn alike, this one's texts, the targets in one row."""
         (tokens, positions), targets = batch
-        share = -(-self.batch_size // self._world)
-        mine = slice(self._rank * share, (self._rank + 1) * share)
+        mine = self._place.share(self.batch_size)
         return (tokens[mine], positions[mine]), targets[mine].flatten()
 
 
@@ -145,12 +137,7 @@ def read_documents(path: Path) -> list[str]:
 
 @DATASETS.register("corpus", gives=MaskedTokens, classes=None)
 def corpus(
-    root: Path,
-    seed: int,
-    device: torch.device | str = "cpu",
-    rank: int = 0,
-    world: int = 1,
-    channels_last: bool = False,
+    place: Place,
     *,
     batch_size: Annotated[int, Field(gt=0)] = 32,
     folder: str = "corpus",
@@ -164,33 +151,31 @@ def corpus(
 
     ``validation.txt`` is the validation split and the others train; without it, each hundredth document is held out.
     """
-    files = sorted((root / folder).glob("*.txt"))
+    where = place.root / folder
+    files = sorted(where.glob("*.txt"))
     if not files:
         raise UsageError(
-            f"data 'corpus': there are no text files {root / folder / '*.txt'}: set the data root (DATA=... with make, "
+            f"data 'corpus': there are no text files {where / '*.txt'}: set the data root (DATA=... with make, "
             "paths.data=... otherwise) or data.folder to where they are, one document a line, in UTF-8"
         )
-    place, of_files = cache.folder(root), fingerprint(files)
-    own = place / f"tokenizer-{of_files}-{vocabulary}.json"
-    words = tokenizer_for(tokenizer, root, vocabulary, lambda: split_documents(files)["train"], own)
+    kept, of_files = cache.folder(place.root), fingerprint(files)
+    own = kept / f"tokenizer-{of_files}-{vocabulary}.json"
+    words = tokenizer_for(tokenizer, place.root, vocabulary, lambda: split_documents(files)["train"], own)
     of_words = hashlib.sha256(words.to_str().encode()).hexdigest()[:12]
 
     def build() -> cache.Content:
         packed = {split: Packer(words, length).read(iter(documents)) for split, documents in split_documents(files).items()}
         return packed, {"source": f"{folder} ({', '.join(path.name for path in files)})"}
 
-    texts, facts = cache.cached(place / f"corpus-{of_files}-{of_words}-{length}.safetensors", build)
+    texts, facts = cache.cached(kept / f"corpus-{of_files}-{of_words}-{length}.safetensors", build)
     texts["train"] = texts["train"][:train_limit]
     return MaskedBatches(
         texts,
         masking_for(words, length, masked),
         facts["source"],
         facts["checksum"],
+        place,
         batch_size=batch_size,
-        seed=seed,
-        device=device,
-        rank=rank,
-        world=world,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from .batches import DATASETS, Inputs, Mixed
 from .catalog import IMAGE_SETS, ImageSet
 from .images import ImageData, load_images
 from .order import EpochOrder
+from .place import Place
 from .spec import Images
 from .splits import split
 
@@ -33,15 +33,11 @@ class ImageBatches:
         data: ImageData,
         train: Tensor,
         held_out: Tensor,
+        place: Place,
         *,
         batch_size: int,
         augmentation: Augmentation,
         mixup: float = 0.0,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
-        channels_last: bool = False,
     ) -> None:
         """Moves the images to the device.
 
@@ -49,25 +45,21 @@ class ImageBatches:
             data: All images.
             train: Indices of the training images to train on, int64.
             held_out: Indices of the training images to validate on, int64; may be empty.
+            place: Where images are kept and batches made.
             batch_size: Images in a training batch of all processes together.
             augmentation: Crop, flip and cutout of training images.
             mixup: Parameter of the Beta(mixup, mixup) distribution of mixing weights (Zhang et al., 2018); 0 for none.
-            seed: Seed of the run.
-            device: Where images are kept and batches made.
-            rank: Number of this process.
-            world: Number of processes.
-            channels_last: Memory format of the batches.
 
         Raises:
             UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
         """
-        self._order = EpochOrder(len(train), batch_size, seed, rank=rank, world=world, device=device, noun="images")
+        self._order = EpochOrder(len(train), batch_size, place, noun="images")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.spec = Images(tuple(data.train_images.shape[1:]), len(data.classes))
         self.checksum, self.source = data.checksum, data.source
         self.tokens_per_step = None
-        self._augmentation, self._mixup, self._seed, self._channels_last = augmentation, mixup, seed, channels_last
-        self._rank, self._world, self._device = rank, world, torch.device(device)
+        self._augmentation, self._mixup, self._place = augmentation, mixup, place
+        device = place.device
         self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
         padding, (height, width) = augmentation.padding, self.spec.shape[1:]
         self._padded = pad(data.train_images[train], padding).to(device)
@@ -100,18 +92,18 @@ class ImageBatches:
             :class:`Mixed`.
         """
         rows = self._order.batch(step)
-        random = generator(self._seed, "augment", step, device=self._device)
+        device, seed = self._place.device, self._place.seed
+        random = generator(seed, "augment", step, device=device)
         height, width = self.spec.shape[1:]
         draws = self._augmentation.draw(self.batch_size, (height, width), random)
-        share = self.batch_size // self._world
-        mine = slice(self._rank * share, (self._rank + 1) * share)
+        mine = self._place.share(self.batch_size)
         images, labels = self._augmented(rows[mine], draws[mine]), self._labels[rows[mine]]
         if not self._mixup:
             return (images,), labels
-        other = torch.randperm(self.batch_size, generator=random, device=self._device)[mine]
-        weight = np.random.default_rng(derive(self._seed, "mixup", step)).beta(self._mixup, self._mixup)
+        other = torch.randperm(self.batch_size, generator=random, device=device)[mine]
+        weight = np.random.default_rng(derive(seed, "mixup", step)).beta(self._mixup, self._mixup)
         images = self._augmented(rows[other], draws[other]).lerp_(images, weight)
-        return (images,), Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=self._device))
+        return (images,), Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=device))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's share of a split, without augmentation: every ``world``-th image, in order.
@@ -123,8 +115,8 @@ class ImageBatches:
             Images, float32 [B, C, H, W], the only input, and labels, int64 [B]; B is that of a training batch, the last
             may be smaller.
         """
-        images, labels = (whole[self._rank :: self._world] for whole in self._splits[split])
-        share = self.batch_size // self._world
+        images, labels = (whole[self._place.rank :: self._place.world] for whole in self._splits[split])
+        share = self.batch_size // self._place.world
         for batch, target in zip(images.split(share), labels.split(share), strict=True):
             yield (self._normalize(batch),), target
 
@@ -140,19 +132,14 @@ class ImageBatches:
         return self._augmentation.cut(images, draws)
 
     def _normalize(self, images: Tensor) -> Tensor:
-        return normalize(images, self._mean, self._std, channels_last=self._channels_last)
+        return normalize(images, self._mean, self._std, channels_last=self._place.channels_last)
 
 
 def _register(name: str, image_set: ImageSet) -> None:
     """Registers a set of images: all have the same options, with defaults of their own."""
 
     def build(
-        root: Path,
-        seed: int,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
-        channels_last: bool = False,
+        place: Place,
         *,
         batch_size: Annotated[int, Field(gt=0)] = 128,
         validation: Annotated[int, Field(ge=0)] = image_set.validation,
@@ -163,20 +150,16 @@ def _register(name: str, image_set: ImageSet) -> None:
         cutout: Annotated[int, Field(ge=0, le=32)] = 0,
         mixup: Annotated[float, Field(ge=0)] = 0.0,
     ) -> ImageBatches:
-        data = load_images(name, root)
+        data = load_images(name, place.root)
         train, held_out = split(data.train_labels, validation, split_seed)
         return ImageBatches(
             data,
             train[:train_limit],
             held_out,
+            place,
             batch_size=batch_size,
             augmentation=Augmentation(crop, flip, cutout),
             mixup=mixup,
-            seed=seed,
-            device=device,
-            rank=rank,
-            world=world,
-            channels_last=channels_last,
         )
 
     build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."

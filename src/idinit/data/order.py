@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from ..errors import UsageError
 from ..seeds import generator
+from .place import Place
 
 _STRETCH = 20  # batches whose examples are sorted together
 
@@ -25,11 +26,8 @@ class EpochOrder:
         self,
         count: int,
         batch_size: int,
-        seed: int,
+        place: Place,
         *,
-        rank: int = 0,
-        world: int = 1,
-        device: torch.device | str = "cpu",
         noun: str = "examples",
         lengths: Tensor | None = None,
     ) -> None:
@@ -38,10 +36,7 @@ class EpochOrder:
         Args:
             count: Examples to train on.
             batch_size: Examples in a batch of all processes together.
-            seed: Seed of the run.
-            rank: Number of this process.
-            world: Number of processes.
-            device: Where batches are wanted.
+            place: Where batches are made.
             noun: What an error calls the examples.
             lengths: Length of each example, [count], on the CPU.
 
@@ -53,25 +48,23 @@ class EpochOrder:
                 f"data.batch_size={batch_size} is more than the {count} {noun} to train on: ask for less of "
                 "data.batch_size or data.validation, or more of data.train_limit"
             )
-        if batch_size % world:
-            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {world} processes: use a multiple")
+        if batch_size % place.world:
+            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {place.world} processes: use a multiple")
         self.steps_per_epoch = count // batch_size
-        self._count, self._batch_size, self._seed, self._lengths = count, batch_size, seed, lengths
-        self._device = device
-        share = batch_size // world
-        self._mine = slice(rank * share, (rank + 1) * share)
+        self._count, self._batch_size, self._place, self._lengths = count, batch_size, place, lengths
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def batch(self, step: int) -> Tensor:
         """The examples of a global step (from 0, through all epochs), all processes together: int64 [batch_size]."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._draw(generator(self._seed, "order", epoch)).to(self._device)
+            random = generator(self._place.seed, "order", epoch)
+            self._epoch, self._order = epoch, self._draw(random).to(self._place.device)
         return self._order[position * self._batch_size : (position + 1) * self._batch_size]
 
     def share(self, step: int) -> Tensor:
         """This process's part of `batch`: int64 [batch_size / world]."""
-        return self.batch(step)[self._mine]
+        return self.batch(step)[self._place.share(self._batch_size)]
 
     def _draw(self, random: Generator) -> Tensor:
         order = torch.randperm(self._count, generator=random)

@@ -7,10 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -22,6 +20,7 @@ from .collection import WIKIPEDIA_BOOKS, mixed
 from .corpus import MaskedBatches, Share, masking_for
 from .masking import Masking
 from .packing import Packer
+from .place import Place
 from .sources import NotHere, attempt
 from .spec import MaskedTokens
 from .tokenizer import tokenizer_for
@@ -94,24 +93,25 @@ class StreamedBatches(MaskedBatches):
     These are drawn from blocks of texts, in an order drawn from ``(seed, "order", block)``.
     """
 
-    def __init__(self, blocks: Texts, masking: Masking, source: str, *, steps: int, **common: Any) -> None:
+    def __init__(self, blocks: Texts, masking: Masking, source: str, place: Place, *, steps: int, batch_size: int) -> None:
         """Takes the first block.
 
         Args:
             blocks: The texts; those held out are the validation split.
             masking: What is to be guessed.
             source: What is read, for people.
+            place: Where batches are made.
             steps: Training batches that count as an epoch.
-            **common: As of `MaskedBatches`.
+            batch_size: Texts in a training batch of all processes together.
         """
         self._blocks = blocks
         held = {"train": blocks.block(0), "validation": blocks.held_out}
-        super().__init__(held, masking, source, cache.checksum(held), **common)
+        super().__init__(held, masking, source, cache.checksum(held), place, batch_size=batch_size)
         self._per_block, self.steps_per_epoch = self.steps_per_epoch, steps
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """As `MaskedBatches.train_batch`; fast only for steps in their order."""
-        self._texts["train"] = self._blocks.block(step // self._per_block).to(self._device)
+        self._texts["train"] = self._blocks.block(step // self._per_block).to(self._place.device)
         return super().train_batch(step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,12 +125,7 @@ class StreamedBatches(MaskedBatches):
 
 @DATASETS.register("wikipedia_books", gives=MaskedTokens, classes=None)
 def wikipedia_books(
-    root: Path,
-    seed: int,
-    device: torch.device | str = "cpu",
-    rank: int = 0,
-    world: int = 1,
-    channels_last: bool = False,
+    place: Place,
     *,
     batch_size: Annotated[int, Field(gt=0)] = 256,
     length: Annotated[int, Field(ge=8)] = 128,
@@ -155,20 +150,17 @@ def wikipedia_books(
         ) from None
     source = " and ".join(collection.repository for collection in WIKIPEDIA_BOOKS)
     of_source = hashlib.sha256(source.encode()).hexdigest()[:12]
-    own = cache.folder(root) / f"tokenizer-{of_source}-{vocabulary}.json"
+    own = cache.folder(place.root) / f"tokenizer-{of_source}-{vocabulary}.json"
 
     def first() -> Iterator[str]:  # of a stream of its own, since reading moves a stream on
         return (row["text"] for row in islice(mixed(WIKIPEDIA_BOOKS), _TRAINED_ON))
 
-    words = tokenizer_for(tokenizer, root, vocabulary, first, own)
+    words = tokenizer_for(tokenizer, place.root, vocabulary, first, own)
     return StreamedBatches(
         Texts(documents, words, length, block, validation),
         masking_for(words, length, masked),
         source,
+        place,
         steps=epoch_steps,
         batch_size=batch_size,
-        seed=seed,
-        device=device,
-        rank=rank,
-        world=world,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from . import cache
 from .batches import DATASETS, Inputs
 from .documents import TEXT_SETS, Labelled, TextSet
 from .order import EpochOrder
+from .place import Place
 from .sources import resolve
 from .spec import Sentences
 from .splits import split
@@ -54,12 +56,9 @@ class TextBatches:
         vocabulary: Sequence[str],
         source: str,
         pretrained: Tensor,
+        place: Place,
         *,
         batch_size: int,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         """Turns the texts into numbers.
 
@@ -69,22 +68,20 @@ class TextBatches:
             vocabulary: Words in the order of their numbers.
             source: What was read, for people.
             pretrained: Those of the vectors that were read, [N, width]; they enter the checksum.
+            place: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
-            seed: Seed of the run.
-            device: Where batches are made.
-            rank: Number of this process.
-            world: Number of processes.
 
         Raises:
             UsageError: If an epoch would have no batch, the batch cannot be shared out evenly, or a text is too long.
         """
         self.batch_size, self.spec, self.source = batch_size, spec, source
         self.tokens_per_step = None  # texts differ in length
-        self._device, self._rank, self._world = torch.device(device), rank, world
+        self._place = place
         numbers = {word: number for number, word in enumerate(vocabulary)}
         self._splits = {name: _encoded(name, texts, numbers, spec.length) for name, texts in splits.items()}
         lengths = self._splits["train"][1]
-        self._order = EpochOrder(len(lengths), batch_size, seed, rank=rank, world=world, noun="texts", lengths=lengths)
+        on_cpu = replace(place, device=torch.device("cpu"))  # where the texts are kept
+        self._order = EpochOrder(len(lengths), batch_size, on_cpu, noun="texts", lengths=lengths)
         self.steps_per_epoch = self._order.steps_per_epoch
         flat = {f"{name}_{i}": part for name, parts in self._splits.items() for i, part in enumerate(parts)}
         self.checksum = cache.checksum({**flat, "pretrained": pretrained})
@@ -118,8 +115,8 @@ class TextBatches:
         Yields:
             As `train_batch`; batches are four times as large, the last may be smaller.
         """
-        by_length = torch.argsort(self._splits[split][1], stable=True)[self._rank :: self._world]
-        for rows in by_length.split(4 * self.batch_size // self._world):
+        by_length = torch.argsort(self._splits[split][1], stable=True)[self._place.rank :: self._place.world]
+        for rows in by_length.split(4 * self.batch_size // self._place.world):
             yield self._batch(split, rows)
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,8 +128,8 @@ class TextBatches:
 
     def _batch(self, split: str, rows: Tensor) -> tuple[Inputs, Tensor]:
         words, lengths, labels = self._splits[split]
-        longest = int(lengths[rows].max())
-        return (words[rows, :longest].to(self._device),), labels[rows].to(self._device)
+        longest, device = int(lengths[rows].max()), self._place.device
+        return (words[rows, :longest].to(device),), labels[rows].to(device)
 
 
 def _encoded(name: str, texts: Labelled, numbers: Mapping[str, int], length: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,12 +181,7 @@ def _register(name: str, text_set: TextSet) -> None:
     """Registers a set of texts: all have the same options, with defaults of their own."""
 
     def build(
-        root: Path,
-        seed: int,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
-        channels_last: bool = False,
+        place: Place,
         *,
         batch_size: Annotated[int, Field(gt=0)] = 50,
         validation: Annotated[int, Field(ge=0)] | None = text_set.validation,
@@ -200,7 +192,7 @@ def _register(name: str, text_set: TextSet) -> None:
         vectors: str = "random",
         width: Annotated[int, Field(gt=0)] | None = None,
     ) -> TextBatches:
-        source = resolve(name, text_set.places(name), root, f"text/{name}/, one JSON object with text and label a line")
+        source = resolve(name, text_set.places(name), place.root, f"text/{name}/, one JSON object with text and label a line")
         splits = source.read()
         labels = torch.tensor([label for _, label in splits["train"]])
         train, held_out = split(labels, validation or 0, split_seed)
@@ -209,7 +201,7 @@ def _register(name: str, text_set: TextSet) -> None:
         if validation is not None:
             splits["validation"] = [whole[row] for row in held_out]
         vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
-        begin, pretrained = vectors_of(vocabulary, vectors, width, root, generator(seed, "vectors"))
+        begin, pretrained = vectors_of(vocabulary, vectors, width, place.root, generator(place.seed, "vectors"))
         share = f", {vectors} for {100 * len(pretrained) / len(vocabulary):.0f} % of the words" if len(pretrained) else ""
         return TextBatches(
             splits,
@@ -217,11 +209,8 @@ def _register(name: str, text_set: TextSet) -> None:
             vocabulary,
             text_set.title + share,
             pretrained,
+            place,
             batch_size=batch_size,
-            seed=seed,
-            device=device,
-            rank=rank,
-            world=world,
         )
 
     build.__doc__ = f"{text_set.title}: texts of {text_set.num_classes} classes."

@@ -14,7 +14,7 @@ import torch
 from rich.table import Table
 
 from ..config import RunConfig
-from ..data import DATASETS, Batches
+from ..data import DATASETS, Batches, Place
 from ..errors import UsageError
 from ..report.archive import archived
 from ..report.arms import BUDGETS
@@ -127,11 +127,8 @@ def _planned_study(overrides: Sequence[str]) -> list[str]:
 
 
 def _load(config: RunConfig) -> Batches:
-    device = config.impl.torch_device()
-    last = config.impl.channels_last
-    built: Batches = DATASETS[config.data["name"]].build(
-        config.paths.data, config.seed, device, rank=0, world=1, channels_last=last, **config.options("data")
-    )
+    place = Place(config.paths.data, config.seed, config.impl.torch_device(), channels_last=config.impl.channels_last)
+    built: Batches = DATASETS[config.data["name"]].build(place, **config.options("data"))
     return built
 
 

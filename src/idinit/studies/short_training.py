@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data import DATASETS, Images
+from ..data import DATASETS, Images, Place
 from ..initialize import initialize_
 from ..models import MODELS
 from ..parts import Structure, find_structure
@@ -77,7 +77,7 @@ class ShortTraining:
         self.recipe = recipe
         entry, device = DATASETS[recipe.data], recipe.setting.device
         loading = DATASETS.check(recipe.data, {"batch_size": recipe.batch, "validation": 0})
-        self._data = entry.build(recipe.setting.data, seed, device, rank=0, world=1, channels_last=False, **loading)
+        self._data = entry.build(Place(recipe.setting.data, seed, device), **loading)
         given = self._data.spec
         assert isinstance(given, Images)
         channels, *sides = given.shape

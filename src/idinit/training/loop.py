@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..config import RunConfig
-from ..data import DATASETS, Batches, Inputs, Mixed
+from ..data import DATASETS, Batches, Inputs, Mixed, Place
 from ..data.batches import micro_batches
 from ..errors import Preempted
 from ..seeds import derive
@@ -112,15 +112,8 @@ class Training:
     ) -> None:
         self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
         self.started = time.monotonic()
-        self.data: Batches = DATASETS[config.data["name"]].build(
-            config.paths.data,
-            config.seed,
-            team.device,
-            rank=team.rank,
-            world=team.world,
-            channels_last=config.impl.channels_last,
-            **config.options("data"),
-        )
+        place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, config.impl.channels_last)
+        self.data: Batches = DATASETS[config.data["name"]].build(place, **config.options("data"))
         # A search run never looks at the test split, so nothing can be picked on it.
         unseen = {"train"} if config.phase == "main" else {"train", "test"}
         self.splits = [split for split in self.data.splits if split not in unseen]

@@ -1,0 +1,34 @@
+"""Where batches are made, and for which process of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a data set has to know of the run besides its own options.
+
+    Attributes:
+        root: The data root.
+        seed: Seed of the run.
+        device: Where batches are made.
+        rank: Number of this process.
+        world: Number of processes.
+        channels_last: Memory format of images.
+    """
+
+    root: Path
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+    rank: int = 0
+    world: int = 1
+    channels_last: bool = False
+
+    def share(self, count: int) -> slice:
+        """This process's part of ``count`` examples; all parts are of one size, but for the last ones if there is a rest."""
+        size = -(-count // self.world)
+        return slice(self.rank * size, (self.rank + 1) * size)
