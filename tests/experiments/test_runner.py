@@ -66,6 +66,20 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
     assert {p.name: p.read_bytes() for p in results.iterdir()} == before
 
 
+def test_the_search_of_a_language_model_goes_by_its_loss(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train.txt").write_text("the cat sat on the mat and the dog sat by the cat\n" * 150)
+    tiny = ["model.width=16", "model.depth=1", "model.heads=2", "model.hidden=32", "model.positions=8", "data.length=8"]
+    small = ["data.vocabulary=100", "data.batch_size=16", "impl.threads=1", "impl.precision=float32", "wandb.mode=disabled"]
+    places = [f"paths.data={tmp_path}", *(f"paths.{place}={tmp_path}/{place}" for place in ("runs", "results"))]
+    pretraining = load(["experiment=bert-mini", "budget=smoke", "init=default", *tiny, *small, *places])
+    assert run(pretraining) == []
+    results = tmp_path / "results" / "bert-mini"
+    tried = pd.read_csv(results / "runs.csv").query("phase == 'tune'").set_index("lr")["validation_loss"]
+    assert pick(pretraining, pretraining.tuning_runs(), results) == {"default": tried.idxmin()}
+    assert tried.idxmin() != tried.index.min()  # which is taken of equals
+
+
 def test_a_run_in_the_archive_counts_as_done_where_its_folder_is_gone(tmp_path: Path) -> None:
     grid = experiment(tmp_path, "init=idinit", "optim.lr=0.1", name="demo")
     run(grid)

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import RunConfig
+from ..data import DATASETS
+from ..data.spec import MaskedTokens
 from ..report.archive import load
 from .grid import Experiment
 
 
 def pick(experiment: Experiment, searches: Sequence[RunConfig], results: Path) -> dict[str, float]:
-    """For each arm the value of the search whose run ended with the highest validation accuracy.
+    """For each arm the value of the search whose run ended with the highest validation accuracy, or the lowest loss.
 
-    A diverged run ranks below all others; of equals the smaller value is taken. An arm whose search is not complete is
-    left out: picked from fewer values, its rate would not be comparable.
+    The loss is what counts for a language model: rates differ in it long before they do in the share of right guesses. A
+    diverged run ranks below all others; of equals the smaller value is taken. An arm whose search is not complete is left out:
+    picked from fewer values, its rate would not be comparable.
     """
     tune = experiment.grid.tune
     if tune is None or not searches:
@@ -28,6 +31,9 @@ def pick(experiment: Experiment, searches: Sequence[RunConfig], results: Path) -
             unfinished.add(config.arm)
             continue
         row = rows.loc[config.hash]
-        score = float(row["validation_accuracy"]) if row["state"] == "done" else -math.inf
+        score = -math.inf
+        if row["state"] == "done":
+            guesses_tokens = DATASETS[config.data["name"]].facts["gives"] is MaskedTokens
+            score = -float(row["validation_loss"]) if guesses_tokens else float(row["validation_accuracy"])
         best[config.arm] = max(best.get(config.arm, (-math.inf, -math.inf)), (score, -value))
     return {arm: -negated for arm, (_, negated) in best.items() if arm not in unfinished}
