@@ -95,6 +95,15 @@ def test_a_signal_stops_it_after_the_cell_in_hand(asked: Asked, monkeypatch: pyt
     assert compute(config)["state"] == "done"
 
 
+def test_force_runs_again_what_is_archived(asked: Asked) -> None:
+    info, config = asked("theory-convergence", "study.steps=2")
+    run(info, config)
+    shutil.rmtree(config.paths.runs)
+    run(info, config, force=True)
+    status = RunFolder(config.folder).status()
+    assert status is not None and status["state"] == "done"
+
+
 def test_plan_and_the_mirror_know_studies(asked: Asked) -> None:
     _, config = asked("theory-convergence", "study.steps=2")
     places = [f"paths.results={config.paths.results}", f"paths.runs={config.paths.runs}"]

@@ -36,7 +36,7 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
     if force:
         empty(config.folder)
     status = folder.status()
-    if status is None and config.hash in archived(results):
+    if status is None and not force and config.hash in archived(results):
         console.print(f"{config.experiment}: budget {config.budget}: archived, nothing to do")
     elif status is None or status["state"] not in FINISHED:
         compute(config)
