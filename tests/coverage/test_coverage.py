@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from idinit.coverage import check as checking
 from idinit.coverage.check import check
+from idinit.coverage.claim import judge
 from idinit.coverage.families import TIMM, TORCHVISION, TRANSFORMERS, Case, list_cases
 from idinit.coverage.page import update_page
 from idinit.coverage.runner import checked, read_rows, run
@@ -164,4 +165,37 @@ def test_the_page(tmp_path: Path) -> None:
     assert "| timm:b | b_small | build: ValueError: a \\| b |" in page
     assert "| timm:a | 1 x not told |" in page
     assert "| a | a_small | 2.0 M | 10 | 9 | 4 | 1.0e-06 | 2.0e-04 | 3 | 1.5 | 20 |" in page
-    assert "torchvision (classification)" not in page.split("## ")[-1]
+    assert "## torchvision" not in page
+    assert "**C15: not run at this scale.** The paper: no number (text). Ours: cpu budget" in page
+    assert "## Deviations from the paper" in page
+
+
+@pytest.mark.parametrize(
+    ("failed", "outcome"),
+    [
+        ({}, "reproduced"),
+        ({"timm": 1, "hf": 1}, "reproduced"),  # 95 % each
+        ({"timm": 2}, "partly"),
+        ({"torchvision": 1}, "partly"),
+        ({"timm": 20, "hf": 10, "torchvision": 1}, "not reproduced"),
+    ],
+)
+def test_the_verdict_on_universality(failed: dict[str, int], outcome: str) -> None:
+    rows = [
+        {"source": source, "status": "failed" if number < failed.get(source, 0) else "ok"}
+        for source in ("timm", "torchvision", "hf")
+        for number in range(20)
+    ]
+    judged = judge(rows)
+    assert judged is not None
+    (verdict,) = judged.verdicts
+    assert (verdict.claim, verdict.outcome) == ("C15", outcome)
+    fine = [20 - failed.get(source, 0) for source in ("timm", "torchvision", "hf")]
+    assert (
+        f"are {sum(fine)} of 60 families (timm {fine[0]} of 20, torchvision (classification) {fine[1]} of 20"
+        in verdict.evidence
+    )
+
+
+def test_there_is_no_verdict_without_a_check() -> None:
+    assert judge([]) is None

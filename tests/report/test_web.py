@@ -16,6 +16,7 @@ from scipy import stats
 from idinit.experiments.info import ExperimentInfo
 from idinit.report.archive import load, merge
 from idinit.report.arms import arms, scales
+from idinit.report.claims import Verdict
 from idinit.report.page import sections
 from idinit.report.reproduction import Judged
 from idinit.report.web.build import Grid, Study, report_page
@@ -38,7 +39,8 @@ def page(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) ->
     picture = tmp_path / "rank.svg"
     picture.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     study = Study(info.model_copy(update={"name": "theory-rank", "claims": ()}), "cpu budget", [], [("Ranks", picture)])
-    judged = [Judged(info, "cpu", found[0].verdicts)]
+    elsewhere = Judged(info.model_copy(update={"name": "coverage"}), "cpu", [Verdict("C15", "reproduced", "Everywhere.")])
+    judged = [Judged(info, "cpu", found[0].verdicts), elsewhere]
     file = tmp_path / "report.html"
     file.write_text(report_page([Grid(info, archive, found)], [study], judged), encoding="utf-8")
     return file
@@ -77,6 +79,13 @@ def in_the_browser(page: Path, script: str, tmp_path: Path, *more: str) -> dict[
     answer = re.search(r'<output id="said">(.*?)</output>', done.stdout, re.DOTALL)
     assert answer is not None, "the page or the script failed"
     return json.loads(answer[1].replace("&quot;", '"').replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+
+
+def test_a_claim_leads_to_the_section_of_its_experiment_or_to_its_page(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link, name in (("#cifar10-resnet56", "cifar10-resnet56"), ("coverage/README.md", "coverage")):
+        assert f'<a href="{link}">{name}</a>' in text
+    assert 'id="cifar10-resnet56"' in text and 'id="coverage"' not in text
 
 
 @in_browser

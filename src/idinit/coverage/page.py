@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import write_atomically
+from ..report.page import against_paper, claims_table, deviations
 from ..report.tables import grid
 from .check import LIMIT, LIMIT_BEFORE_NORM
+from .claim import GOALS, INFO, LIBRARIES, count, judge
 from .runner import Row, read_rows
 
-_TITLES = {"timm": "timm", "torchvision": "torchvision (classification)", "hf": "transformers"}
-_GOALS = {"timm": 95, "torchvision": 100, "hf": 95}  # percent
-_INTRO = f"""# Which networks can be initialized
+_INTRO = f"""# {INFO.title}
 
 Made from `coverage.csv` in this folder; edits are overwritten.
 
 ```
-make coverage
+{INFO.command}
 ```
 
 `initialize_(model, "idinit", inputs)` on one small network of every architecture family of timm and torchvision and of many
@@ -40,7 +40,7 @@ A branch that was not found is not measured: the number of branches is there for
 def update_page(folder: Path) -> None:
     """Writes the page of ``folder/coverage.csv``."""
     rows = list(read_rows(folder / "coverage.csv").values())
-    sources = [(source, [row for row in rows if row["source"] == source]) for source in _TITLES]
+    sources = [(source, [row for row in rows if row["source"] == source]) for source in LIBRARIES]
     sources = [(source, found) for source, found in sources if found]
     parts = [
         _INTRO,
@@ -48,17 +48,27 @@ def update_page(folder: Path) -> None:
             ["library", "families", "ok", "share", "goal", "ok, and no gradient late"],
             [_summary(source, found) for source, found in sources],
         ),
+        *_verdict(rows),
         *_failures(rows),
         *_unknown(rows),
         *(part for source, found in sources for part in _networks(source, found)),
+        *deviations(INFO),
     ]
     write_atomically(folder / "README.md", ("\n\n".join(parts) + "\n").encode())
 
 
 def _summary(source: str, rows: list[Row]) -> list[str]:
-    fine = sum(row["status"] == "ok" for row in rows)
+    fine, _ = count(rows, source)
     at_once = sum(row["status"] == "ok" and row["late"] == "0" for row in rows)
-    return [_TITLES[source], str(len(rows)), str(fine), f"{100 * fine / len(rows):.1f} %", f"{_GOALS[source]} %", str(at_once)]
+    return [LIBRARIES[source], str(len(rows)), str(fine), f"{100 * fine / len(rows):.1f} %", f"{GOALS[source]} %", str(at_once)]
+
+
+def _verdict(rows: list[Row]) -> list[str]:
+    judged = judge(rows)
+    if judged is None:
+        return []
+    (claim,), (verdict,) = INFO.claims, judged.verdicts
+    return [*claims_table(INFO), f"**{claim.id}: {verdict.outcome}.** {against_paper(claim, verdict)}"]
 
 
 def _failures(rows: list[Row]) -> list[str]:
@@ -98,7 +108,7 @@ def _networks(source: str, rows: list[Row]) -> list[str]:
         else rows[0]["library"]
     )
     details = f"<details><summary>Every network</summary>\n\n{grid(head, table, left=2)}\n\n</details>"
-    return [f"## {_TITLES[source]}", cost, details]
+    return [f"## {LIBRARIES[source]}", cost, details]
 
 
 def _numbers(rows: Iterable[Row], column: str) -> list[float]:

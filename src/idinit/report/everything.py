@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..coverage.claim import judge as judge_coverage
+from ..coverage.runner import read_rows
 from ..experiments.grid import list_experiments, load
 from ..experiments.info import ExperimentInfo
 from ..files import write_atomically
@@ -52,6 +54,8 @@ def update_everything(overrides: Sequence[str]) -> Path:
             pictures = [(p.caption, results / name / f"{p.name}{section.suffix}.svg") for p in section.findings.pictures]
             studies.append(Study(info, section.scale, section.verdicts, pictures))
             judged.append(Judged(info, section.scale.split()[0], section.verdicts))
+    if coverage := judge_coverage(read_rows(results / "coverage" / "coverage.csv").values()):
+        judged.append(coverage)
     grids.sort(key=lambda grid: _first_claim(grid.info))
     studies.sort(key=lambda study: _first_claim(study.info))
     judged.sort(key=lambda one: _first_claim(one.info))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -97,7 +97,7 @@ def report_page(grids: Sequence[Grid], studies: Sequence[Study], judged: Sequenc
         title=TITLE,
         lead=_LEAD,
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
-        claims=_claims(judged),
+        claims=_claims(judged, {grid.info.name for grid in grids} | {study.info.name for study in studies}),
         choices="".join(f'<option value="{escape(key)}">{escape(text)}</option>' for key, text in choices),
         experiments="\n".join(parts),
         data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),  # nothing in it may end the element
@@ -112,12 +112,14 @@ def _library() -> str:
     return bundle.replace("</script", "<\\/script")
 
 
-def _claims(judged: Sequence[Judged]) -> str:
+def _claims(judged: Sequence[Judged], here: Collection[str]) -> str:
+    """The table of all claims; ``here`` names what has a section on this page, to which its link then leads."""
     rows = []
     for claim in list_claims():
         said = [(one, verdict) for one in judged for verdict in one.verdicts if verdict.claim == claim.id]
         ours = "".join(
-            f'<p><a href="#{escape(one.info.name)}">{escape(one.info.name)}</a>: <em>{v.outcome}</em>. {escape(v.evidence)}</p>'
+            f'<p><a href="{_link(one.info.name, here)}">{escape(one.info.name)}</a>: <em>{v.outcome}</em>. '
+            f"{escape(v.evidence)}</p>"
             for one, v in said
         )
         paper = "no number" if claim.paper == "-" else claim.paper
@@ -139,6 +141,10 @@ def _claims(judged: Sequence[Judged]) -> str:
         "sortable claims",
         "Claims of the paper",
     )
+
+
+def _link(name: str, here: Collection[str]) -> str:
+    return f"#{escape(name)}" if name in here else f"{escape(name)}/README.md"
 
 
 def _section(key: str, grid: Grid, section: Section) -> str:
