@@ -221,6 +221,13 @@ def test_curves_are_means_with_student_intervals_of_completed_runs(make_run: Cal
     assert [run["epoch"] for run in ended] == [[0.5]] and ended[0]["loss"] == [None]
 
 
+def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.9])], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (arm,) = curves(arms(archive, scales(archive)[0]))
+    assert [values[-1] for values in arm["splits"]["validation"]["accuracy"]] == [0.7, 0.0, 1.0]
+
+
 def test_one_run_has_a_mean_and_no_interval(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, 0.5])], tmp_path / "r")
     archive = load(tmp_path / "r")

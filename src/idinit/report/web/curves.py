@@ -16,6 +16,7 @@ from ..maps import Map
 from ..statistics import CONFIDENCE
 
 METRICS = ("accuracy", "loss")
+_POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of two runs may reach beyond
 
 
 def curves(arms: Sequence[Arm]) -> list[dict[str, Any]]:
@@ -69,7 +70,8 @@ def _means(arm: Arm, split: str) -> dict[str, list[Any]]:
         values = by_epoch[metric]
         mean, n = values.mean()[whole], len(completed)
         half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n > 1 else math.nan)
-        series[metric] = [_numbers(mean), _numbers(mean - half), _numbers(mean + half)]
+        low, high = ((mean + side * half).clip(*_POSSIBLE[metric]) for side in (-1, 1))
+        series[metric] = [_numbers(mean), _numbers(low), _numbers(high)]
     return series
 
 
