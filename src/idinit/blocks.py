@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .analysis.layout import Layout
-from .parts import Slice
+from .structure import Slice, owner_of
 
 
 def fill_blocks(
@@ -53,8 +53,9 @@ def block_shape(value: Tensor, layout: Layout, pieces: Sequence[Slice] = ()) -> 
     return torch.Size(_shape(chunk.permute(_order(layout, value.ndim)), layout)[1:])
 
 
-def layout_by_hand(module: nn.Module, value: Tensor) -> Layout:
-    """How a parameter holds matrices by the module that uses it, where the structure was written by hand."""
+def layout_by_hand(model: nn.Module, name: str) -> Layout:
+    """How a parameter holds matrices by the module that uses it, where its part was not found but declared."""
+    module, value = model.get_submodule(owner_of(name)), model.get_parameter(name)
     kernel = tuple(range(2, value.ndim))
     groups = getattr(module, "groups", 1) if kernel else 1
     is_transposed = getattr(module, "transposed", False)  # stored as [in, out, *kernel]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from inspect import formatannotation
 from typing import Any
 
@@ -13,13 +12,14 @@ import torch
 from torch import Generator, nn
 
 from .dry_run import Inputs
-from .errors import UsageError, did_you_mean
+from .errors import UsageError
 from .initializers import INITIALIZERS
 from .network import Network
 from .parts import Part, Structure, find_structure
 from .reporting import Report
 from .scalars import detach_scalars
 from .shared_rules import fill_rest
+from .structure import matching
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def initialize_(
         example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of
             positional ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
-            ``{"patch_embed.*": "stem"}``; or a `Structure`, which is then taken as it is.
+            ``{"patch_embed.*": "stem"}``, which leaves its bias a bias; or a `Structure`, which is then taken as it is.
         keep: Shell patterns of the names of parameters that keep their values, such as pretrained word vectors.
         generator: CPU generator of all randomness.
         seed: Seed of a fresh generator, where none is given; 0 by default. The same seed gives the same bytes.
@@ -141,12 +141,9 @@ def _keep_from_hugging_face(model: nn.Module) -> None:
 
 def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     """The parameters that nothing may change, and why."""
-    names = [name for name, _ in model.named_parameters()]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(f"keep: '{pattern}' matches no parameter: {did_you_mean(pattern, names)}")
     frozen = {name: "frozen, it takes no gradient" for name, p in model.named_parameters() if not p.requires_grad}
-    return frozen | {name: "kept, as asked" for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    names = [name for name, _ in model.named_parameters()]
+    return frozen | {name: "kept, as asked" for pattern in patterns for name in matching(pattern, names, "keep")}
 
 
 def list_initializers() -> tuple[InitializerInfo, ...]:

@@ -18,12 +18,9 @@ from .blocks import block_shape, fill_blocks, layout_by_hand
 from .computed import fit
 from .dry_run import Inputs
 from .errors import UsageError
-from .parts import Branch, Slice, Structure
 from .record import LEFT_ALONE, Record, Row
 from .scalars import Kind, Scalar, attach_scalar
-
-# The parts of linear maps; of those, what is nobody's map is a learned token.
-MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
+from .structure import MAPS, Branch, Slice, Structure, owner_of
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,7 @@ class Network:
         self.example_inputs = example_inputs
         self._parameters = dict(model.named_parameters())
         self._record = Record()
-        self.layouts = structure.layouts or {
-            name: layout_by_hand(model.get_submodule(owner_of(name)), self._parameters[name]) for name in self.names(*MAPS)
-        }
+        self.layouts = structure.layouts or {name: layout_by_hand(model, name) for name in self.names(*MAPS)}
         self._branch_of = {name: branch for branch in structure.branches for name in branch.weights}
 
     @property
@@ -239,11 +234,6 @@ class Network:
     def rows(self) -> list[Row]:
         """A row for every parameter, those of the network first, added scalars last."""
         return self._record.rows(self._parameters, self.structure)
-
-
-def owner_of(name: str) -> str:
-    """Dotted name of the module that uses a parameter; a parametrized one is stored in a list below that module."""
-    return name.rpartition(".")[0].partition(".parametrizations.")[0]
 
 
 def _torch_default_(w: Tensor, generator: Generator) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import cast
 
 from torch import nn
@@ -12,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from .analysis.computed import find_computed
 from .analysis.flow import Flow, Use
-from .analysis.layout import find_layout
+from .analysis.layout import Layout, find_layout
 from .analysis.neutral import neutral
 from .analysis.node import Node
 from .analysis.operators import REARRANGEMENTS, SAME
@@ -20,10 +19,11 @@ from .analysis.reading import Lines, Reading
 from .analysis.recurrent import blocks, keeper
 from .analysis.sums import Region
 from .analysis.walk import walk_back
+from .blocks import layout_by_hand
 from .dry_run import Inputs
 from .errors import UsageError, did_you_mean
 from .graph import capture
-from .structure import PARTS, Branch, Part, Slice, Structure
+from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching
 
 __all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_structure"]
 
@@ -47,7 +47,8 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
     Args:
         model: Any module; it is left exactly as it was.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
-        overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds.
+        overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds. A part
+            of linear maps is that of the matrices among them: ``{"stem.*": "stem"}`` leaves biases and norms what they are.
 
     Returns:
         The parts, residual branches, shared parameters, and what could not be told.
@@ -62,7 +63,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
             raise UsageError(f"'{name}' has no shape yet: run the model once on example_inputs, then ask for its parts")
         names.setdefault(id(parameter), []).append(name)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    chosen = _overridden(sizes, overrides or {})
+    chosen = _overridden(model, overrides or {})
     reading = Reading(Flow(capture(model, example_inputs)), sizes)
     flows = [reading.flow]
     if reading.idle:
@@ -74,6 +75,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
     slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
     slices |= {name: tuple(_runs(lines)) for name, lines in reading.lines.items()}
     biases = ((use.parameter, keeper(use)) for flow in flows for use in flow.uses if use.role == "bias")
+    declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
     branches = (_branch(reading, side) for side in reading.sides if side.kind == "branch")
     return Structure(
         parts={name: parts[name] for name in sizes if name in parts},
@@ -81,7 +83,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         shared={first: tuple(others) for first, *others in names.values() if others},
         unknown={name: reason for name, reason in reading.unknown.items() if name not in chosen},
         slices={name: runs for name, runs in slices.items() if name not in chosen},
-        layouts={use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
+        layouts=declared | {use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
         neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
         keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
         heads=tuple(reading.heads),
@@ -90,14 +92,16 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
     )
 
 
-def _overridden(names: Mapping[str, object], overrides: Mapping[str, Part]) -> dict[str, Part]:
+def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Part]:
+    """The parts that were asked for."""
+    dims = {name: parameter.ndim for name, parameter in model.named_parameters()}
     chosen: dict[str, Part] = {}
     for pattern, part in overrides.items():
         if part not in PARTS:
             raise UsageError(f"override '{pattern}': unknown part '{part}': {did_you_mean(part, PARTS)}")
-        matches = [name for name in names if fnmatchcase(name, pattern)]
-        if not matches:
-            raise UsageError(f"override '{pattern}' matches no parameter: {did_you_mean(pattern, names)}")
+        matches = matching(pattern, dims, "override")
+        if part in MAPS and not (matches := [name for name in matches if dims[name] > 1]):
+            raise UsageError(f"override '{pattern}' matches vectors only, and a {part} is a matrix or a convolution's weight")
         chosen.update(dict.fromkeys(matches, part))
     return chosen
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .network import MAPS, Network, owner_of
+from .network import Network
+from .structure import MAPS, owner_of
 
 EMBEDDING_STD = 0.02
 

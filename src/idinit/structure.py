@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from .analysis.computed import Computed
 from .analysis.heads import Heads
 from .analysis.layout import Layout
+from .errors import UsageError, nearest
 
 Part = Literal[
     "stem",  # first weight(s), from the input to the main path
@@ -28,6 +31,8 @@ Part = Literal[
     "head",  # last weight(s), from the main path to the output
 ]
 PARTS: tuple[str, ...] = get_args(Part)
+# The parts of linear maps; of those, what is nobody's map is a learned token.
+MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
 
 
 @dataclass(frozen=True)
@@ -99,3 +104,22 @@ class Structure:
     heads: tuple[Heads, ...] = ()
     computed: dict[str, Computed] = field(default_factory=dict)
     hookable: frozenset[str] | None = None
+
+
+def owner_of(name: str) -> str:
+    """Dotted name of the module that uses a parameter; a parametrized one is stored in a list below that module."""
+    return name.rpartition(".")[0].partition(".parametrizations.")[0]
+
+
+def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
+    """The parameters whose names a shell pattern matches.
+
+    Raises:
+        UsageError: If there are none; ``what`` says what the pattern is for.
+    """
+    names = list(names)
+    if found := [name for name in names if fnmatchcase(name, pattern)]:
+        return found
+    raise UsageError(
+        f"{what}: '{pattern}' matches no parameter: {nearest(pattern, names) or 'model.named_parameters() has all'}"
+    )

@@ -143,11 +143,30 @@ def test_overrides() -> None:
     assert structure.parts["stem.weight"] == "stem"
 
 
+def test_an_override_by_a_part_of_matrices_leaves_biases_and_norms_what_they_are() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.LazyLinear(2))
+    net(IMAGES)
+    structure = find_structure(net, (IMAGES,), overrides={"*": "trunk"})
+    assert list(structure.parts.values()) == ["trunk", "bias", "norm", "norm", "trunk", "bias"]
+
+
+def test_an_override_tells_the_part_of_what_takes_no_part_in_the_pass() -> None:
+    net = Net(Residual(conv(8, 8)))
+    net(IMAGES)
+    net.spare = nn.ConvTranspose2d(4, 8, 3)
+    structure = find_structure(net, (IMAGES,), overrides={"spare.*": "branch"})
+    assert structure.parts["spare.weight"] == "branch" and "spare.bias" in structure.unknown
+    layout = structure.layouts["spare.weight"]
+    assert layout is not None and (layout.outputs, layout.inputs, layout.kernel) == ((1,), (0,), (2, 3))
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"0.weight": "trnk"}, "override '0.weight': unknown part 'trnk': did you mean 'trunk'"),
-        ({"0.wight": "trunk"}, "override '0.wight' matches no parameter: did you mean '0.weight'"),
+        ({"0.wight": "trunk"}, "override: '0.wight' matches no parameter: did you mean '0.weight'"),
+        ({"x*": "trunk"}, "override: 'x\\*' matches no parameter: model.named_parameters\\(\\) has all"),
+        ({"*.bias": "trunk"}, "override '\\*.bias' matches vectors only, and a trunk is a matrix"),
     ],
 )
 def test_overrides_that_make_no_sense(overrides: dict[str, Any], message: str) -> None:

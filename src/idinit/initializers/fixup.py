@@ -6,10 +6,11 @@ from typing import Literal
 
 from torch import nn
 
-from ..network import Network, owner_of
+from ..network import Network
 from ..parts import Branch
 from ..scalars import Kind
 from ..shared_rules import open_branches
+from ..structure import owner_of
 from . import INITIALIZERS
 from .kaiming import BODY, fill_kaiming
 

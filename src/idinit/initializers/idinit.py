@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
-from ..network import MAPS, Network, Weight
+from ..network import Network, Weight
 from ..shared_rules import open_branches
+from ..structure import MAPS
 from . import INITIALIZERS
 from .kaiming import fill_kaiming
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from ..network import MAPS, Network, Weight
+from ..network import Network, Weight
+from ..structure import MAPS
 from . import INITIALIZERS
 
 Mode = Literal["fan_in", "fan_out"]
