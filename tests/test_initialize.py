@@ -6,7 +6,10 @@ import re
 import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 import idinit
 from idinit.data import Images
@@ -162,6 +165,26 @@ def test_a_model_without_memory_is_refused():
     model = model.to_empty(device="cpu")
     idinit.initialize_(model, "fixup", example_inputs=(X,))
     assert torch.equal(model(X), torch.zeros(2, 5))
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    with pytest.raises(idinit.UsageError, match="has no parameters: a quantized one is initialized before it is quantized"):
+        idinit.initialize_(nn.Sequential(nn.ReLU()), "idinit", (X,))
+
+
+def test_a_model_is_sharded_after_it_was_initialized() -> None:
+    store = dist.HashStore()
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        model = _resnet()
+        idinit.initialize_(model, "rezero", (X,))
+        output = model(X)
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        assert torch.equal(model(X), output)
+        with pytest.raises(UsageError, match="the model is sharded over processes: initialize it before fully_shard"):
+            idinit.initialize_(model, "rezero", (X,))
+    finally:
+        dist.destroy_process_group()
 
 
 def test_loose_identity_scatters_by_the_seed():

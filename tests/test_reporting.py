@@ -65,6 +65,16 @@ def test_zeros_are_hollow_at_the_bottom_and_named() -> None:
     assert not upper.texts
 
 
+def test_zeros_are_below_everything_else_and_below_every_tick() -> None:
+    upper, _ = draw_signals(
+        [Signal("a", "stem", 1.0, 1.0), Signal("b", "branch", 0.9, 1.0), Signal("c", "branch_end", 0.0, 1.0)], "n"
+    ).axes
+    (floor,) = points(upper, "#D55E00").values()
+    bottom, _ = upper.get_ylim()
+    assert bottom < floor < min(upper.get_yticks()) < 0.9
+    assert not len(upper.yaxis.get_minorticklocs())
+
+
 def test_a_legend_of_what_is_there() -> None:
     (legend,) = draw_signals(SIGNALS, "net").legends
     assert [text.get_text() for text in legend.get_texts()] == ["main path", "inside a branch", "branch end"]

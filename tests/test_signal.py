@@ -127,6 +127,19 @@ def test_recurrent_layers_and_embeddings() -> None:
     assert found["recurrent"].activation == pytest.approx(size(model.rnn(model.embed(tokens))[0]))
 
 
+def test_a_tied_embedding_is_the_head_at_the_other_end() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.layer = nn.Embedding(9, 4), nn.Linear(4, 4)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return self.layer(self.embed(tokens)) @ self.embed.weight.T
+
+    found = measure_signal(Tied(), (torch.arange(8).reshape(2, 4),))
+    assert [signal.part for signal in found] == ["embedding", "trunk", "head"]
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 2)

@@ -116,6 +116,7 @@ def initialize_(
 
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
+_SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 
 
 def _refuse_wrapped(model: nn.Module) -> None:
@@ -125,11 +126,16 @@ def _refuse_wrapped(model: nn.Module) -> None:
         raise UsageError(
             f"the model is wrapped in {type(model).__name__}: initialize what it wraps, model.{inner}, before wrapping"
         )
+    if next(model.parameters(), None) is None:
+        raise UsageError("the model has no parameters: a quantized one is initialized before it is quantized")
+    for module in model.modules():
+        if {base.__name__ for base in type(module).__mro__} & _SHARDED:
+            raise UsageError("the model is sharded over processes: initialize it before fully_shard")
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
             raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
         if hasattr(parameter, "device_mesh"):
-            raise UsageError(f"'{name}' is sharded over processes: initialize the model before fully_shard")
+            raise UsageError(f"'{name}' is distributed over processes: initialize the model before it is")
 
 
 def _keep_from_hugging_face(model: nn.Module) -> None:
@@ -184,7 +190,9 @@ def _lacks_attention(net: Network) -> str:
 
 def _has_norm(net: Network) -> str:
     norm = next((name for name, part in net.structure.parts.items() if part == "norm"), None)
-    return f"replaces normalization, and the network has it ('{norm}'): use one without (model.norm=none)" if norm else ""
+    if norm is None:
+        return ""
+    return f"replaces normalization, and the network has it ('{norm}'): use a network without (model.norm=none), or init=rezero"
 
 
 def _lacks_end_norm(net: Network) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .signal import SUM, Signal
 
@@ -51,7 +51,10 @@ def _draw(axes: Axes, signals: Sequence[Signal], sizes: Sequence[float]) -> None
     values = np.array(sizes)
     seen = values[(values > 0) & np.isfinite(values)]
     lowest, highest = (seen.min(), seen.max()) if seen.size else (1.0, 1.0)
-    floor = lowest / 10 ** (0.06 * max(np.log10(highest / lowest), 1))
+    missing = max(2 - np.log10(highest / lowest), 0) / 2  # a decade and its neighbours, so that small differences look small
+    bottom, top = lowest / 10**missing, highest * 10**missing
+    margin = (top / bottom) ** 0.06
+    floor = bottom / margin  # where zeros are drawn: below all that is not zero
     depth = np.arange(1, len(signals) + 1)
     for _, group, colour, marker in _GROUPS:
         own = np.array([signal.part in group for signal in signals])
@@ -72,11 +75,11 @@ def _draw(axes: Axes, signals: Sequence[Signal], sizes: Sequence[float]) -> None
                 zorder=3,
             )
     axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    bottom, top = axes.get_ylim()
-    missing = max(2 - np.log10(top / bottom), 0) / 2  # a decade and its neighbours, so that small differences look small
-    axes.set_ylim(bottom / 10**missing, top * 10**missing)
-    if (values == 0).any():
+    axes.yaxis.set_minor_locator(NullLocator())
+    has_zeros = bool((values == 0).any())
+    axes.set_ylim((floor if has_zeros else bottom) / margin, top * margin)
+    if has_zeros:
+        axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= top])  # none below the line of zeros
         axes.axhline(floor, color="#999999", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
         axes.annotate(
             "0",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from .analysis.evaluate import evaluate
-from .analysis.flow import Flow
+from .analysis.flow import Flow, Use
 from .analysis.node import Node
 from .analysis.reading import Reading
 from .dry_run import Inputs, call_arguments, generic_loss, tensors_in
@@ -77,10 +77,15 @@ def measure_signal(model: nn.Module, example_inputs: Inputs) -> list[Signal]:
 def _places(reading: Reading) -> dict[int, tuple[str, str]]:
     """Names and parts of what is measured, by the index of its node."""
     uses = (use for use in reading.flow.uses if use.role in ("weight", "recurrent", "embedding"))
-    places = {use.node.index: (use.parameter, reading.parts.get(use.parameter, "unknown")) for use in uses}
+    places = {use.node.index: (use.parameter, _part(reading, use)) for use in uses}
     for side in reading.sides:
         places[side.sum.index] = (side.sum.scope[-1][1] if side.sum.scope else "", SUM)
     return places
+
+
+def _part(reading: Reading, use: Use) -> str:
+    part = reading.parts.get(use.parameter, "unknown")
+    return "head" if part == "embedding" and use.role == "weight" else part  # a tied embedding, at its other place
 
 
 def root_mean_square(value: Tensor) -> float:

@@ -25,7 +25,7 @@ def test_the_table_and_the_picture(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     model, inputs = load("timm:test_resnet", (3, 32, 32))
     report = initialize_(model, "idinit", inputs, tau=0.5, stem="kaiming")
-    assert printed.startswith("timm:test_resnet: ResNet, 0.47 M weights, inputs 2x3x32x32\n")
+    assert printed.startswith("timm:test_resnet: ResNet, 469,688 weights, inputs 2x3x32x32\n")
     assert str(report) in printed
     assert "tau=0.5" in printed and "stem=kaiming" in printed
     assert printed.endswith("Picture: timm-test_resnet-idinit.png\n")

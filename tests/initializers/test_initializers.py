@@ -180,6 +180,15 @@ def test_a_network_that_a_method_cannot_do_is_refused_unchanged(name, kind, line
     assert _same(before, _state(case.model))
 
 
+@pytest.mark.parametrize(("name", "kind"), [("lsuv", "mlp"), ("admin", "transformer-post-norm")])
+def test_a_method_that_measures_refuses_inputs_of_another_precision(name, kind, build):
+    case = build(kind)
+    before = _state(case.model.double())
+    with pytest.raises(UsageError, match=r"the model does not run on example_inputs \(RuntimeError: .*dtype"):
+        initialize_(case.model, name, (case.x,), parts=case.structure)
+    assert _same(before, _state(case.model))
+
+
 def test_a_method_that_measures_needs_inputs(build):
     case = build("mlp")
     before = _state(case.model)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..dry_run import does_not_run
 from ..errors import UsageError
 from .node import Graph, Node
 
@@ -29,8 +30,8 @@ def evaluate(
         What the output node holds.
 
     Raises:
-        UsageError: If an operator cannot be run on its own (a loop, or a choice between graphs), or there are more or
-            fewer inputs than the graph has.
+        UsageError: If an operator cannot be run on its own (a loop, or a choice between graphs) or fails on these values, or
+            if there are more or fewer inputs than the graph has.
     """
     values: dict[int, Any] = {}
     given = iter([value.clone() if isinstance(value, Tensor) else value for value in inputs])
@@ -63,11 +64,12 @@ def _run(node: Node, values: dict[int, Any]) -> Any:
             f"the network's operator '{node.op}' cannot be run on its own, so that what flows in it cannot be measured"
         )
     arguments = {name: _filled(value, values) for name, value in node.arguments.items()}
-    if not hasattr(node.call, "_schema"):  # arguments by place
-        return node.call(*arguments.values())
     if node.op == "batch_norm":
         arguments |= {"running_mean": None, "running_var": None, "training": True}
-    return node.call(**arguments)
+    try:
+        return node.call(**arguments) if hasattr(node.call, "_schema") else node.call(*arguments.values())
+    except Exception as error:  # e.g. of inputs in another precision than the weights, which recording lets pass
+        raise does_not_run(error) from error
 
 
 def _filled(value: Any, values: dict[int, Any]) -> Any:

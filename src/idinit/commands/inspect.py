@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 from ..errors import UsageError
 from ..initialize import initialize_
 from ..initializers import INITIALIZERS
+from ..plot import draw_signals
+from ..signal import measure_signal
 from ..zoo import load
 
 
@@ -51,9 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     report = initialize_(model, arguments.init, inputs, seed=arguments.seed, **options)
     weights = sum(parameter.numel() for parameter in model.parameters())
     shapes = ", ".join("x".join(map(str, leaf.shape)) for leaf in tree_leaves(inputs) if hasattr(leaf, "shape"))
-    print(f"{arguments.network}: {type(model).__name__}, {weights / 1e6:.2f} M weights, inputs {shapes}\n")
+    print(f"{arguments.network}: {type(model).__name__}, {weights:,} weights, inputs {shapes}\n")
     print(report)
-    report.plot().savefig(picture, dpi=160)
+    draw_signals(measure_signal(model, inputs), f"{arguments.network}, {arguments.init}").savefig(picture, dpi=160)
     print(f"\nPicture: {picture}")
 
 

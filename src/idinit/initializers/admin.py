@@ -38,6 +38,9 @@ def admin(net: Network) -> None:
     assert net.example_inputs is not None
     places, of_decoder = net.branch_places(), {branch.end for branch in count_layers(net.structure).of_decoder}
     graph = capture(net.model, net.example_inputs)
+    inputs = tree_leaves(call_arguments(net.model, net.example_inputs))
+    with torch.no_grad():
+        evaluate(graph, inputs, lambda _node, value: value)  # fails now if ever, before anything is changed
     reading = Reading(Flow(graph), {name: net.model.get_parameter(name).numel() for name in net.names()})
     for weight in net.weights():
         fill_xavier(net, weight, 2**-0.5 if weight.part in ("query", "key", "value") else 1.0)
@@ -67,6 +70,6 @@ def admin(net: Network) -> None:
         return value + added[branch.index] * (1 / omega - 1)
 
     with torch.no_grad():
-        evaluate(graph, tree_leaves(call_arguments(net.model, net.example_inputs)), weigh)
+        evaluate(graph, inputs, weigh)
     for branch, place in places.items():
         net.add_scalar("output_scale", 1 / omegas[branch.end], branch.end, at=place)

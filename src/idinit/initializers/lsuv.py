@@ -32,7 +32,9 @@ def lsuv(net: Network) -> None:
     """
     assert net.example_inputs is not None
     graph = capture(net.model, net.example_inputs)
-    flow = Flow(graph)
+    inputs, flow = tree_leaves(call_arguments(net.model, net.example_inputs)), Flow(graph)
+    with torch.no_grad():
+        evaluate(graph, inputs, lambda _node, value: value)  # fails now if ever, before anything is changed
     for weight in net.weights():
         net.fill(weight, "orthonormal", lambda w: nn.init.orthogonal_(w, generator=net.generator))
     fill_rest(net)
@@ -51,7 +53,7 @@ def lsuv(net: Network) -> None:
         return value / deviation
 
     with torch.no_grad():
-        evaluate(graph, tree_leaves(call_arguments(net.model, net.example_inputs)), scale)
+        evaluate(graph, inputs, scale)
 
 
 def _is_plain(use: Use) -> bool:
