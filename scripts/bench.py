@@ -1,15 +1,31 @@
-"""Throughput of the training loop: ``python scripts/bench.py [Hydra overrides]``, by default ResNet-56 on digits, compiled."""
+"""Throughput of the training loop: ``python scripts/bench.py [Hydra overrides]``, by default of three models, compiled.
+
+These are ResNet-56 on digits, ViT-Ti on CIFAR-10 and BERT-Mini on the corpus, and go to ``results/bench``; overrides with
+``model=`` or ``experiment=`` choose another one, which is printed only.
+"""
 
 import sys
 
+from idinit.bench import bench, show, write_page
 from idinit.command import run_command
 from idinit.config import check, compose
-from idinit.training.bench import bench, show
+
+MODELS = (
+    ["model=resnet56", "data=digits", "data.batch_size=128"],
+    ["experiment=cifar10-vit", "budget=paper"],
+    ["experiment=bert-mini", "budget=paper"],
+)
 
 
 def main() -> None:
-    config = check(compose(["model=resnet56", "data=digits", "data.batch_size=128", "impl.compile=true", *sys.argv[1:]]))
-    show(config, bench(config))
+    chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])
+    contests = []
+    for model in MODELS[:1] if chosen else MODELS:
+        config = check(compose([*model, "impl.compile=true", *sys.argv[1:]]))
+        contests.append(bench(config))
+        show(contests[-1])
+    if not chosen:
+        write_page(contests, config.paths.results / "bench")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..config import RunConfig
 from ..data import Batches
@@ -15,6 +14,7 @@ from ..initialize import initialize_
 from ..models import MODELS
 from ..reporting import Report
 from ..seeds import derive, generator
+from .attention import PlainAttention
 
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
@@ -37,10 +37,9 @@ def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
 def autocast(config: RunConfig, device: torch.device) -> Iterator[None]:
     """The precision of a run's forward passes, as a context.
 
-    In bfloat16 on the CPU, torch's flash attention takes several times as long backwards as plain matrix products; these are
-    used instead, where there will be a backward pass.
+    Where a backward pass will follow, attention in bfloat16 on the CPU is `PlainAttention`.
     """
     bf16 = config.impl.precision == "bf16"
     plain = bf16 and device.type == "cpu" and torch.is_grad_enabled()
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), PlainAttention() if plain else nullcontext():
         yield
