@@ -103,3 +103,18 @@ def test_bad_files_are_told(tmp_path: Path) -> None:
 def test_too_few_texts_are_told(root: Path) -> None:
     with pytest.raises(UsageError, match=r"data.batch_size=4096 is more than the \d+ texts to train on"):
         make(root, batch_size=4096)
+
+
+def test_too_little_to_validate_is_told(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train.txt").write_text("\n".join(sentences(300)))  # three documents are held out
+    with pytest.raises(UsageError, match=r"held out for validation is too little for one text of data.length=500 tokens"):
+        make(tmp_path, length=500)
+
+
+def test_a_corpus_may_have_fewer_words_than_the_vocabulary_has_entries(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train.txt").write_text("the cat sat on the mat\n" * 1000)
+    data = make(tmp_path, vocabulary=5000)
+    assert 5 < data.spec.vocabulary < 60
+    assert data.train_batch(0)[1].max() < data.spec.vocabulary

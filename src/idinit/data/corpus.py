@@ -54,8 +54,13 @@ class MaskedBatches:
             batch_size: Texts in a training batch of all processes together.
 
         Raises:
-            UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
+            UsageError: If an epoch would have no batch, nothing is held out, or the batch cannot be shared out evenly.
         """
+        if not len(texts["validation"]):
+            raise UsageError(
+                f"what is held out for validation is too little for one text of data.length={texts['train'].shape[1]} tokens: "
+                "add documents, to validation.txt if there is one, or ask for shorter texts"
+            )
         self._order = EpochOrder(len(texts["train"]), batch_size, place, noun="texts")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self._texts = {split: tokens.to(place.device) for split, tokens in texts.items()}
