@@ -1,12 +1,14 @@
 """Throughput of the training loop: ``python scripts/bench.py [Hydra overrides]``, by default of three models, compiled.
 
 These are ResNet-56 on digits, ViT-Ti on CIFAR-10 and BERT-Mini on the corpus, and go to ``results/bench``; overrides with
-``model=`` or ``experiment=`` choose another one, which is printed only.
+``model=`` or ``experiment=`` choose another one, which is printed only. Then the time to initialize large networks, or only
+that with ``initialization``.
 """
 
 import sys
+from pathlib import Path
 
-from idinit.bench import bench, show, write_page
+from idinit.bench import bench, show, write_initialization, write_page
 from idinit.command import run_command
 from idinit.config import check, compose
 
@@ -18,6 +20,9 @@ MODELS = (
 
 
 def main() -> None:
+    if sys.argv[1:] == ["initialization"]:
+        write_initialization(Path(compose([]).paths.results) / "bench")
+        return
     chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])
     contests = []
     for model in MODELS[:1] if chosen else MODELS:
@@ -26,6 +31,7 @@ def main() -> None:
         show(contests[-1])
     if not chosen:
         write_page(contests, config.paths.results / "bench")
+        write_initialization(config.paths.results / "bench")
 
 
 if __name__ == "__main__":

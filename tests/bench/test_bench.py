@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from idinit.bench import Contest, bench, rivals, write_page
+from idinit.bench import Contest, bench, initialization, rivals, write_page
 from idinit.bench.trainer import TrainerInTurns
 from idinit.config import RunConfig, check, compose
 from idinit.data import DATASETS, Place
@@ -98,3 +98,11 @@ def test_what_stops_the_trainer_is_told(root: Path) -> None:
         rival.trainer.data_collator = None  # type: ignore[assignment]
         with pytest.raises(TypeError):
             rival.step()
+
+
+def test_the_time_to_initialize(capsys: pytest.CaptureFixture[str]) -> None:
+    page = initialization.measure(["timm:test_resnet"], ["idinit", "orthogonal"])
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| timm:test_resnet")]
+    assert [row[1] for row in rows] == ["torch.export alone", "idinit", "orthogonal"]
+    assert all(float(row[2]) < 60 for row in rows)
+    assert "| timm:test_resnet | idinit |" in capsys.readouterr().out
