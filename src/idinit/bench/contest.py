@@ -83,8 +83,8 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
     """
     team = Workers(0, 1, config.impl.torch_device())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
-        ours = Training(config, team, RunFolder(Path(folder)), CompiledNetworks(), threading.Event())
-        held = Training(config, team, RunFolder(Path(folder)), CompiledNetworks(), threading.Event())
+        compiled = CompiledNetworks()  # once for both
+        ours, held = (Training(config, team, RunFolder(Path(folder)), compiled, threading.Event()) for _ in range(2))
         held.data = _Held(held.data)
         contestants = {OURS: ours.update, CEILING: held.update, **rivals(config, ours.data, team.device, ends)}
         tokens = ours.data.tokens_per_step
