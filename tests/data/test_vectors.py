@@ -56,6 +56,14 @@ def test_glove_comes_as_a_package(tmp_path: Path) -> None:
     assert good @ great > 0.7 > 0.3 > good @ isotope
 
 
+def test_words_of_glove_that_hold_spaces_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "vectors").mkdir()
+    lines = ["the 0.5 -1 2", "film noir 0.1 0.2 0.3", ". . 0.1 0.2 0.3", "film 0.25 0 -3.5"]  # as in GloVe 840B
+    (tmp_path / "vectors" / "glove.txt").write_text("\n".join(lines))
+    rows, vectors = load_vectors("glove.txt", tmp_path, [*WORDS, "."])
+    assert rows.tolist() == [4, 1] and vectors.tolist() == [VECTORS["the"], VECTORS["film"]]
+
+
 def test_a_vector_of_another_width_is_told(tmp_path: Path) -> None:
     (tmp_path / "vectors").mkdir()
     (tmp_path / "vectors" / "cut.txt").write_bytes(b"the 1 2 3\nother 1\nfilm 1 2\n")

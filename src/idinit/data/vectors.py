@@ -78,13 +78,24 @@ def _text(file: BinaryIO, path: Path, rows: dict[bytes, int]) -> Iterator[tuple[
     for number, line in enumerate(file, start=2 if headed else 1):
         word, _, values = line.partition(b" ")
         if (index := rows.get(word)) is not None:
-            vector = np.array(values.split(), np.float32)
+            numbers = values.split()
+            if len(numbers) > width and not _is_number(numbers[0]):
+                continue  # some of GloVe's words hold spaces: this is another one, which begins alike
+            vector = np.array(numbers, np.float32)
             if len(vector) != width:
                 raise UsageError(
                     f"{path}, line {number}: '{word.decode()}' has {len(vector)} numbers, and the file's first vector {width}: "
                     "it was cut short or joined; download it again"
                 )
             yield index, vector
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _binary(file: BinaryIO, path: Path, rows: dict[bytes, int]) -> Iterator[tuple[int, np.ndarray]]:
