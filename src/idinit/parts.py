@@ -27,6 +27,8 @@ from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching
 
 __all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_structure"]
 
+_MULTIPLIERS = ("mul", "div", "addcmul")
+
 
 def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
     """The part of every parameter whose part can be told; see `find_structure`."""
@@ -86,6 +88,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         layouts=declared | {use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
         neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
         keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
+        gains=tuple(dict.fromkeys(_gains(reading))),
         heads=tuple(reading.heads),
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         hookable=frozenset(name for name, calls in reading.flow.calls.items() if len(calls) == 1) & reading.flow.hookable,
@@ -142,8 +145,25 @@ def _scales(flow: Flow, side: Region) -> Iterator[str]:
     """The parameters that a branch's value is multiplied with after its last weight."""
     after = walk_back(flow, side.operand).passed | 1 << side.reader.index
     for use in flow.uses:
-        if use.role == "scale" and after >> use.node.index & 1 and use.node.op in ("mul", "div", "addcmul"):
+        if use.role == "scale" and after >> use.node.index & 1 and use.node.op in _MULTIPLIERS:
             yield use.parameter
+
+
+def _gains(reading: Reading) -> Iterator[str]:
+    """The scales that all of the main path goes through, between two of its layers."""
+    flow = reading.flow
+    for use in flow.uses:
+        if use.role == "scale" and use.node.op in _MULTIPLIERS:
+            walk = walk_back(flow, use.node)
+            parts = {reading.parts.get(made_by.parameter) for made_by in walk.maps}
+            if parts and parts <= {"stem", "trunk"} and not _is_bypassed(flow, use.node, walk.passed):
+                yield use.parameter
+
+
+def _is_bypassed(flow: Flow, node: Node, before: int) -> bool:
+    """Whether one of the nodes in a set before a node is also read by what does not lead to that node."""
+    read = (n for n in flow.nodes[: node.index] if before >> n.index & 1)
+    return any(flow.active[user.index] and not flow.depends(node, user) for n in read for user in n.users)
 
 
 def _module(flow: Flow, node: Node, reader: Node, uses: list[Use]) -> str | None:

@@ -87,6 +87,7 @@ class Structure:
             structure by hand: each is [out, in, *kernel].
         neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
         keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
+        gains: Names of the scales that multiply what layers of the main path put out.
         heads: The weights of each attention.
         computed: Linear maps whose weight their layer computes from the parameter, and how.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
@@ -101,6 +102,7 @@ class Structure:
     layouts: dict[str, Layout | None] = field(default_factory=dict)
     neutral: dict[str, float | None] = field(default_factory=dict)
     keepers: dict[str, Slice] = field(default_factory=dict)
+    gains: tuple[str, ...] = ()
     heads: tuple[Heads, ...] = ()
     computed: dict[str, Computed] = field(default_factory=dict)
     hookable: frozenset[str] | None = None

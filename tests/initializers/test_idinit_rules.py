@@ -19,6 +19,29 @@ def _is_default(block):
     return 0.9 * bound < block.abs().max() <= bound and len(block.unique()) == block.numel()
 
 
+class Scales(nn.Module):
+    """A layer with a small scale on the main path, a branch of a small scale alone, and a temperature after the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.layer, self.head = (nn.Linear(8, 8, bias=False) for _ in range(3))
+        self.gate = nn.Linear(8, 8, bias=False)
+        self.on_the_way, self.aside = (nn.Parameter(torch.full((8,), 1e-5)) for _ in range(2))
+        self.temperature = nn.Parameter(torch.tensor(2.65))
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.on_the_way * self.layer(x) * torch.sigmoid(self.gate(x))
+        x = x + self.aside * x.roll(1, -1)
+        return self.head(x) * self.temperature.exp()
+
+
+def test_a_scale_on_the_main_path_is_neutral_and_others_are_left_alone():
+    report = initialize_(Scales(), "idinit", (torch.randn(2, 8, generator=torch.Generator().manual_seed(0)),))
+    rules = _rules(report)
+    assert [rules[name] for name in ("on_the_way", "aside", "temperature")] == ["1", "left alone", "left alone"]
+
+
 @pytest.mark.parametrize("layout", ["patch", "spatial", "channel"])
 def test_a_depthwise_kernel_passes_its_channel(layout):
     model = nn.Sequential(nn.Conv2d(3, 18, 1), nn.Conv2d(18, 18, 3, groups=18, padding=1), nn.Flatten(), nn.Linear(18 * 25, 2))

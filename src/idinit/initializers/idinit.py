@@ -9,7 +9,7 @@ from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
 from ..network import Network, Weight
-from ..shared_rules import open_branches
+from ..shared_rules import neutralize, open_branches
 from ..structure import MAPS
 from . import INITIALIZERS
 from .kaiming import fill_kaiming
@@ -43,7 +43,8 @@ def idinit(
       and of recurrent layers. Identical queries and keys would make each token attend to itself and, of long vectors,
       saturate the softmax; with grouped keys or rotated positions they would not even do that.
     - A factor after the last weight of a branch (LayerScale, SkipInit) starts where it changes nothing, and so does a norm
-      there: its own epsilon bounds how much it can scale an IDIZ up, 1e-6 to 3e-4 at an epsilon of 1e-5.
+      there: its own epsilon bounds how much it can scale an IDIZ up, 1e-6 to 3e-4 at an epsilon of 1e-5. The same holds for
+      a LayerScale on the main path, which would make it small.
     - A depthwise convolution has the centre tap in every layout: with one channel a group, ``patch`` would move each channel
       in one direction, layer after layer and out of the image. Other grouped convolutions are reshaped as they are stored,
       [out, in / groups * k].
@@ -70,6 +71,8 @@ def idinit(
         rules["branch_end"] = "idiz"
     for weight in net.weights():
         _fill(net, weight, rules[weight.part], tau, eps, "channel" if _is_depthwise(weight) else layout, std)
+    for name in net.structure.gains:
+        neutralize(net, name, "the main path keeps its size")
     if zero_preserving:
         open_branches(net)
         for branch in net.branches:
