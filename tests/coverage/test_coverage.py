@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from idinit.coverage import check as checking
 from idinit.coverage.check import check
 from idinit.coverage.claim import judge
-from idinit.coverage.families import TIMM, TORCHVISION, TRANSFORMERS, Case, list_cases
+from idinit.coverage.families import REASONS, TIMM, TORCHVISION, TRANSFORMERS, Case, list_cases
 from idinit.coverage.page import update_page
 from idinit.coverage.runner import checked, read_rows, run
 from idinit.errors import UsageError
@@ -162,7 +162,8 @@ def test_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "README.md").read_text()
     assert "| timm | 2 | 1 | 50.0 % | 95 % | 0 |" in page
     assert "| transformers | 1 | 1 | 100.0 % | 95 % | 1 |" in page
-    assert "| timm:b | b_small | build: ValueError: a \\| b |" in page
+    assert "| timm:b | b_small | build: ValueError: a \\| b | not known |" in page
+    assert REASONS.keys() < {case.name for case in list_cases()}
     assert "| timm:a | 1 x not told |" in page
     assert "| a | a_small | 2.0 M | 10 | 9 | 4 | 1.0e-06 | 2.0e-04 | 3 | 1.5 | 20 |" in page
     assert "## torchvision" not in page

@@ -11,6 +11,7 @@ from ..report.page import against_paper, claims_table, deviations
 from ..report.tables import grid
 from .check import LIMIT, LIMIT_BEFORE_NORM
 from .claim import GOALS, INFO, LIBRARIES, count, judge
+from .families import REASONS
 from .runner import Row, read_rows
 
 _INTRO = f"""# {INFO.title}
@@ -75,8 +76,9 @@ def _failures(rows: list[Row]) -> list[str]:
     failed = [row for row in rows if row["status"] != "ok"]
     if not failed:
         return []
-    table = [[f"{row['source']}:{row['family']}", row["model"], _cell(row["problems"])] for row in failed]
-    return ["## Failures", grid(["family", "network", "what is not as it should be"], table, left=3)]
+    named = [(f"{row['source']}:{row['family']}", row) for row in failed]
+    table = [[name, row["model"], _cell(row["problems"]), REASONS.get(name, "not known")] for name, row in named]
+    return ["## Failures", grid(["family", "network", "what is not as it should be", "why"], table, left=4)]
 
 
 def _unknown(rows: list[Row]) -> list[str]:
