@@ -1,4 +1,8 @@
-"""Signal propagation: the size of activations on the way forward, and of gradients on the way back."""
+"""Signal propagation at the modules of one's choice: sizes of activations forward, and of gradients back.
+
+`idinit.signal.measure_signal` finds the places itself, layers and residual sums, and is what ``report.plot()`` draws; here the
+caller chooses the modules, the mode and what is propagated back.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError, did_you_mean
+from ..signal import root_mean_square
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,6 @@ def signal_sizes(
             cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out)
         gradients = torch.autograd.grad(out, list(outputs.values()), cotangent, allow_unused=True)
     return [
-        Signal(name, _rms(output), 0.0 if gradient is None else _rms(gradient))
+        Signal(name, root_mean_square(output), 0.0 if gradient is None else root_mean_square(gradient))
         for (name, output), gradient in zip(outputs.items(), gradients, strict=True)
     ]
-
-
-def _rms(values: Tensor) -> float:
-    return float(values.detach().double().pow(2).mean().sqrt())
