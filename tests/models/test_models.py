@@ -110,3 +110,16 @@ def test_vit_needs_whole_patches_and_heads() -> None:
         make("vit", patch=5)
     with pytest.raises(UsageError, match=r"model.heads=5 does not divide model.width=192"):
         make("vit", heads=5)
+
+
+# Tolstikhin et al. 2021, table 1, in millions, with 1,000 classes.
+@pytest.mark.parametrize(("patch", "width", "depth", "millions"), [(32, 512, 8, 19), (16, 512, 8, 18), (16, 768, 12, 59)])
+def test_mixer_has_the_published_number_of_parameters(patch: int, width: int, depth: int, millions: int) -> None:
+    with torch.device("meta"):
+        model = make("mixer", (3, 224, 224), 1000, patch=patch, width=width, depth=depth)
+    assert abs(count(model) / 1e6 - millions) < 1
+
+
+def test_mixer_needs_whole_patches() -> None:
+    with pytest.raises(UsageError, match=r"model.patch=5: images of 32x32 pixels cannot be cut into such patches"):
+        make("mixer", patch=5)
