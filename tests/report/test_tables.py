@@ -10,6 +10,7 @@ from rich.console import Console
 
 from idinit.report.archive import Archive, load, merge
 from idinit.report.arms import arms, scales
+from idinit.report.recipes import more_tables
 from idinit.report.statistics import estimate
 from idinit.report.tables import grid, markdown, paired, terminal, tuning
 from idinit.report.values import amount, duration, percent, plain
@@ -49,7 +50,23 @@ def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: 
         "| xavier | 2 | +5.0, of 1 | 0.50 | 1 of 2 (9 to 91 %) | – |",
         "| kaiming | 3 | -20.0 (-44.8 to +4.8) | 0.00 | 3 of 3 (44 to 100 %) | 11.5 |",
     ]
-    assert paired(rows, "neither") == ""
+
+
+def test_arms_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    finals = {"cnn-default": 0.5, "cnn-idinit_1e-3": 0.6, "rnn-default": 0.9, "rnn-idinit_1e-3": 0.7}
+    merge([make_run(arm, [0.1, final]) for arm, final in finals.items()], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    page = "\n".join(more_tables(arms(archive, scales(archive)[0]), "default", "texts"))
+    cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in page.splitlines() if line.startswith("| ")]
+    assert [row for row in cells if row[0] != "---"] == [
+        ["initializer", "pairs", "difference to cnn-default", "probability of improvement"],
+        ["cnn-idinit_1e-3", "1", "+10.0", "1.00"],
+        ["cnn-default", "–", "–", "–"],
+        ["initializer", "pairs", "difference to rnn-default", "probability of improvement"],
+        ["rnn-default", "–", "–", "–"],
+        ["rnn-idinit_1e-3", "1", "-20.0", "0.00"],
+    ]
+    assert more_tables(arms(archive, scales(archive)[0]), "neither", "texts") == []
 
 
 def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:

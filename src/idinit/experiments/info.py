@@ -46,7 +46,8 @@ class ExperimentInfo(BaseModel):
         claims: The claims it tests; empty where it only shows something.
         deviations: Each way in which it departs from the paper, or settles what the paper leaves open.
         cost: How long it takes, and on what.
-        baseline: The arm that the others are compared with, seed by seed.
+        baseline: The arm that the others are compared with, seed by seed; its initializer, where arms are called
+            ``model-initializer``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

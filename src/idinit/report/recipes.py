@@ -35,8 +35,8 @@ def more_tables(arms: Sequence[Arm], baseline: str, name: str) -> list[str]:
     if arms[0].guesses_tokens:
         if work := compute_table(own, baseline):
             parts += [f"### Compute to the final loss of {baseline}", work]
-    elif versus := paired(own, baseline):
-        parts += [f"### Against {baseline}", versus, PAIRED_NOTES]
+    elif versus := [paired(group, reference) for reference, group in _compared(own, baseline)]:
+        parts += [f"### Against {baseline}", *versus, PAIRED_NOTES]
     if any(not arm.shared for arm in own):
         parts += _shared(arms, own, name)
     found = maps(arms)
@@ -44,6 +44,14 @@ def more_tables(arms: Sequence[Arm], baseline: str, name: str) -> list[str]:
         best = "Test accuracy in percent after the last epoch."
         parts += ["### All recipes", best, *(_map(one) for one in found.values())]
     return parts
+
+
+def _compared(arms: Sequence[Arm], baseline: str) -> list[tuple[str, Sequence[Arm]]]:
+    """The arms with the name of the one to compare with: that of their model where they are called ``model-initializer``."""
+    if any(arm.name == baseline for arm in arms):
+        return [(baseline, arms)]
+    references = sorted(arm.name for arm in arms if arm.name.endswith(f"-{baseline}"))
+    return [(name, [arm for arm in arms if arm.name.startswith(name.removesuffix(baseline))]) for name in references]
 
 
 def _own(arms: Sequence[Arm]) -> list[Arm]:

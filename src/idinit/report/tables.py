@@ -48,14 +48,9 @@ def paired(arms: Sequence[Arm], baseline: str) -> str:
 
     Args:
         arms: One recipe of each arm.
-        baseline: Name of the arm to compare with.
-
-    Returns:
-        The table; empty where the baseline is not among the arms.
+        baseline: Name of the arm to compare with, one of them.
     """
-    reference = next((arm for arm in arms if arm.name == baseline), None)
-    if reference is None:
-        return ""
+    reference = next(arm for arm in arms if arm.name == baseline)
     head = ["initializer", "pairs", f"difference to {baseline}", "probability of improvement", "runs that train"]
     rows = []
     for arm in arms:
