@@ -47,6 +47,9 @@ def clear_end() -> Iterator[None]:
         _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
     except KeyboardInterrupt:
         _end("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
+    except BrokenPipeError:  # who reads what is printed has seen enough, as head and pagers do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        sys.exit(EXIT_FAILURE)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

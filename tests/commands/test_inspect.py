@@ -69,3 +69,10 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("idinit: 'resnet50' does not say where the network is from: Valid: FILE.py:FACTORY, hf:")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
+    command = f"{sys.executable} -m idinit inspect timm:test_resnet --input 3x32x32 | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("timm:test_resnet: ResNet") and done.stderr == ""
+    assert Path("timm-test_resnet-idinit.png").exists()

@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     report = initialize_(model, arguments.init, inputs, seed=arguments.seed, **options)
     weights = sum(parameter.numel() for parameter in model.parameters())
     shapes = ", ".join("x".join(map(str, leaf.shape)) for leaf in tree_leaves(inputs) if hasattr(leaf, "shape"))
+    draw_signals(measure_signal(model, inputs), f"{arguments.network}, {arguments.init}").savefig(picture, dpi=160)
     print(f"{arguments.network}: {type(model).__name__}, {weights:,} weights, inputs {shapes}\n")
     print(report)
-    draw_signals(measure_signal(model, inputs), f"{arguments.network}, {arguments.init}").savefig(picture, dpi=160)
     print(f"\nPicture: {picture}")
 
 
