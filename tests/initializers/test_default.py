@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from idinit import initialize_
 
@@ -70,3 +71,26 @@ def test_torchs_global_generator_stays_where_it_is() -> None:
     state = torch.get_rng_state()
     initialize_(model, "default", inputs, seed=0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("normalize", [nn.utils.weight_norm, parametrizations.weight_norm])
+def test_a_weight_that_its_layer_computes_acts_as_torch_s_default(normalize):
+    model = nn.Sequential(nn.Conv1d(4, 4, 1), normalize(nn.Conv1d(4, 24, 3)), nn.Flatten(), nn.Linear(336, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(7)
+    initialize_(model, "default", (torch.ones(2, 4, 16),))
+    model(torch.ones(2, 4, 16))  # the older kind computes it on a call
+    bound = 12**-0.5
+    assert 0.9 * bound < model[1].weight.abs().max() <= 1.001 * bound
+    assert 0 < model[1].bias.abs().max() <= bound
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_the_state_of_a_spectral_norm_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(8, 8), parametrizations.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 2))
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    initialize_(model, "default", (torch.ones(2, 8),))
+    assert before and all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

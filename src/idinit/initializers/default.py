@@ -19,13 +19,16 @@ def default(net: Network) -> None:
 
     Parameters of which neither speaks are left alone.
     """
-    left = net.names()
-    for rule, values in (("init_weights", _of_models(net)), ("torch default", _of_modules(net))):
-        for name, value in values:
-            if name in left:  # a tied parameter is known by its first name only
-                net.set(name, value, rule)
-                left.remove(name)
-    for name in left:
+    for name, value in _of_models(net):
+        if name in net.rest():  # a tied parameter is known by its first name only
+            net.set(name, value, "init_weights")
+    for weight in net.weights():
+        if weight.name in net.structure.computed.keys() & net.rest():
+            net.fill_default(weight)
+    for name, value in _of_modules(net):
+        if name in net.rest():
+            net.set(name, value, "torch default")
+    for name in net.rest():
         net.leave(name, "its module has neither reset_parameters nor init_weights")
 
 
@@ -53,13 +56,25 @@ def _of_modules(net: Network) -> Iterator[tuple[str, Tensor]]:
         reset = next((name for name in ("reset_parameters", "_reset_parameters") if hasattr(module, name)), None)
         if reset is None or not module._parameters:
             continue
-        shadow = copy.copy(module)
-        shadow._parameters = {name: None if p is None else _like(p) for name, p in module._parameters.items()}
-        shadow._buffers = {name: None if b is None else b.clone() for name, b in module._buffers.items()}
+        shadow = _shadow(module)
         _run(getattr(shadow, reset), net.generator)
         for name, p in shadow._parameters.items():
-            if p is not None:
+            if p is not None and not p.isnan().any():
                 yield f"{prefix}.{name}" if prefix else name, p.detach()
+
+
+def _shadow(module: nn.Module) -> nn.Module:
+    """A copy with parameters of its own in CPU memory, also in place of what is computed from others, as by weight norm."""
+    parametrized = getattr(module, "parametrizations", {})
+    plain: type[nn.Module] = type(module).__mro__[1] if parametrized else type(module)
+    computed = {name: max(of.parameters(), key=Tensor.numel) for name, of in parametrized.items()}
+    computed |= {name: v for name, v in module.__dict__.items() if isinstance(v, Tensor) and v.is_floating_point()}
+    shadow = plain.__new__(plain)
+    shadow.__dict__.update({name: value for name, value in module.__dict__.items() if name not in computed})
+    own = module._parameters | computed
+    shadow._parameters = {name: None if p is None else _like(p) for name, p in own.items()}
+    shadow._buffers = {name: None if b is None else b.clone() for name, b in module._buffers.items()}
+    return shadow
 
 
 def _callable_alone(method: object) -> bool:
