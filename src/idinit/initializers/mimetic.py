@@ -71,7 +71,8 @@ def _weights(net: Network, heads: Heads) -> tuple[Weight, Weight, Weight, Weight
         if first.shape != second.shape or first.shape.numel() != first.shape[0] * width or not is_possible:
             raise UsageError(
                 f"initializer 'mimetic' splits a square matrix between '{first.name}' ({first.part}) and '{second.name}' "
-                f"({second.part}), which are {list(first.shape)} and {list(second.shape)} with heads of {heads.size}: use init=conditioned"
+                f"({second.part}), which are {list(first.shape)} and {list(second.shape)} with heads of {heads.size}: "
+                "use init=conditioned"
             )
     return query, key, value, output
 
