@@ -110,3 +110,14 @@ class Residual(nn.Module):
 
     def forward(self, x):
         return x + self.branch(x)
+
+
+def test_spectral_normalization_knows_the_new_weight_at_once():
+    inner, outer = (parametrizations.spectral_norm(nn.Conv2d(16, 16, 3, padding=1)) for _ in range(2))
+    report = initialize_(Net(inner, outer).eval(), "idinit", (torch.randn(2, 3, 8, 8),))
+    rows = {row.parameter: row for row in report.rows}
+    assert rows["inner.parametrizations.weight.original"].rule == "IDI(1), patch"
+    assert rows["inner.parametrizations.weight.original"].note == ""  # nothing is left to make it another
+    for layer in (inner, outer):  # the second keeps the weight that it had
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=0.02)
+        assert not layer.parametrizations.weight.training

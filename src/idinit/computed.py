@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .analysis.computed import Computed
 
@@ -47,6 +47,21 @@ def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed) -> str 
     for key, old in before.items():
         parameters[key].copy_(old)
     return None
+
+
+def settle(module: nn.Module) -> None:
+    """Lets a layer adapt what it remembers of a weight to a new one, as the vectors of spectral normalization.
+
+    They follow the weight by an iteration, one step each time the weight is computed in training mode.
+    """
+    for weight in getattr(module, "parametrizations", {}).values():
+        if next(weight.buffers(), None) is not None:
+            mode = weight.training
+            weight.train()
+            with torch.no_grad():
+                for _ in range(_ROUNDS):
+                    weight()
+            weight.train(mode)
 
 
 def _set_length(value: Tensor, magnitude: Tensor, wanted: Tensor, parameters: Mapping[str, Tensor], computed: Computed) -> None:

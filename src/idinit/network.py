@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from .analysis.layout import Layout
 from .blocks import block_shape, fill_blocks, layout_by_hand
-from .computed import fit
+from .computed import fit, settle
 from .dry_run import Inputs
 from .errors import UsageError
 from .record import LEFT_ALONE, Record, Row
@@ -141,10 +141,13 @@ class Network:
         before = value.clone() if name in self.structure.computed else None
         fill_blocks(value, layout, init if part else lambda w: init(w[0, 0]), pieces, by_group)
         if before is not None:
+            owner = self.model.get_submodule(owner_of(name))
+            settle(owner)
             parameters = {key: parameter.detach() for key, parameter in self._parameters.items()}
             difference = fit(name, parameters, computed := self.structure.computed[name])
             if difference is None:
                 value.copy_(before)
+                settle(owner)
                 return self.leave(name, f"its layer computes the weight from it, and cannot make it {rule}")
             note = "; ".join(filter(None, (note, difference)))
             for magnitude in computed.magnitudes:

@@ -86,11 +86,3 @@ def test_a_weight_that_its_layer_computes_acts_as_torch_s_default(normalize):
     assert 0.9 * bound < model[1].weight.abs().max() <= 1.001 * bound
     assert 0 < model[1].bias.abs().max() <= bound
     assert all(parameter.isfinite().all() for parameter in model.parameters())
-
-
-def test_the_state_of_a_spectral_norm_is_left_as_it_was():
-    model = nn.Sequential(nn.Linear(8, 8), parametrizations.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 2))
-    before = {name: value.clone() for name, value in model.named_buffers()}
-    initialize_(model, "default", (torch.ones(2, 8),))
-    assert before and all(torch.equal(value, before[name]) for name, value in model.named_buffers())
-    assert all(parameter.isfinite().all() for parameter in model.parameters())
