@@ -120,6 +120,16 @@ def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tm
     ]
 
 
+def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    tried = [make_run("idinit", [0.1, last], lr=lr, phase="tune", language=True) for lr, last in ((0.1, 0.5), (0.01, 0.25))]
+    merge([*tried, make_run("idinit", [0.1, 0.5], lr=0.1, language=True)], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    heading, _, *_, row = tuning(archive, scale, arms(archive, scale)).splitlines()
+    assert heading.startswith("Validation loss after 1 epoch")
+    assert row == "| idinit | 1.386 | **0.693** |"  # minus the logarithms of 1/4 and 1/2
+
+
 def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
     (scale,) = scales(archive)
     assert tuning(archive, scale, arms(archive, scale)) == ""

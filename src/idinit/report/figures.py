@@ -118,7 +118,7 @@ def _mark_work(axes: Axes, arm: Arm) -> None:
     totals = {"steps": arm.runs["steps"].max(), "tokens": arm.tokens.mean, "FLOPs": arm.flops.mean}
     for place, (unit, total) in enumerate((unit, float(total)) for unit, total in totals.items() if total == total):
         rate = total / arm.last
-        upper = axes.secondary_xaxis(1 + 0.13 * place, functions=(partial(mul, rate), partial(mul, 1 / rate)))
+        upper = axes.secondary_xaxis(1 + 0.17 * place, functions=(partial(mul, rate), partial(mul, 1 / rate)))
         upper.set_xlabel(unit, labelpad=2)
         upper.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(max(value, 0.0))))
 

@@ -74,7 +74,7 @@ def _against(found: Comparison) -> list[str]:
 
 
 def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
-    """What was tried before the learning rates were picked: mean validation accuracy by arm and learning rate.
+    """What was tried before the learning rates were picked: mean validation accuracy, or loss, by arm and learning rate.
 
     Args:
         archive: The experiment's archive.
@@ -87,25 +87,27 @@ def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
     runs = archive.runs
     tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
     used = {(arm.name, arm.lr) for arm in arms if arm.primary}
+    metric, scored = ("loss", "loss") if arms and arms[0].guesses_tokens else ("accuracy", "accuracy in percent")
     tables = []
     for epochs, trials in tune.groupby("epochs"):
         rates = sorted(set(trials["lr"]))
         rows = [
-            [str(name), *(_trial(of_arm[of_arm["lr"] == rate], (str(name), rate) in used) for rate in rates)]
+            [str(name), *(_trial(of_arm[of_arm["lr"] == rate], metric, (str(name), rate) in used) for rate in rates)]
             for name, of_arm in trials.groupby("arm")
         ]
         seeds = counted(trials["seed"].nunique(), "seed")
         length = counted(float(epochs), "epoch")
-        heading = f"Validation accuracy in percent after {length}, {seeds}; in bold what was used."
+        heading = f"Validation {scored} after {length}, {seeds}; in bold what was used."
         tables.append(f"{heading}\n\n{grid(['initializer', *(f'lr {rate:g}' for rate in rates)], rows)}")
     return "\n\n".join(tables)
 
 
-def _trial(runs: pd.DataFrame, used: bool) -> str:
+def _trial(runs: pd.DataFrame, metric: str, used: bool) -> str:
     if runs.empty:
         return "–"
-    tried = estimate(runs.loc[runs["state"] == "done", "validation_accuracy"])
-    text = f"{100 * tried.mean:.1f}" if tried.n else "diverged"
+    tried = estimate(runs.loc[runs["state"] == "done", f"validation_{metric}"])
+    number = f"{tried.mean:.3f}" if metric == "loss" else f"{100 * tried.mean:.1f}"
+    text = number if tried.n else "diverged"
     if 0 < tried.n < len(runs):
         text += f" ({len(runs) - tried.n} diverged)"
     return f"**{text}**" if used else text
