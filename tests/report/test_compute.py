@@ -35,10 +35,10 @@ def found(runs: list[Path], folder: Path) -> dict[str, Arm]:
     return {arm.name: arm for arm in arms(archive, scale)}
 
 
-def language(make: Make, **finals: list[list[float]]) -> list[Path]:
+def language(make: Make, budget: str = "cpu", **finals: list[list[float]]) -> list[Path]:
     """Runs with these validation accuracies, a list a seed; their losses are minus the logarithms."""
     return [
-        make(arm, accuracies, seed=seed, language=True)
+        make(arm, accuracies, seed=seed, budget=budget, language=True)
         for arm, seeds in finals.items()
         for seed, accuracies in enumerate(seeds)
     ]
@@ -89,12 +89,14 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
     ],
 )
 def test_c9_wants_less_compute_in_every_seed(make_run: Make, tmp_path: Path, idinit: list[list[float]], outcome: str) -> None:
-    merge(language(make_run, default=[[0.01, 0.02], [0.01, 0.02]], idinit=idinit), tmp_path / "r")
-    archive = load(tmp_path / "r")
-    (scale,) = scales(archive)
-    verdict = judge("C9", scale, arms(archive, scale))
-    assert verdict.outcome == outcome
-    assert "default at 3.912 ± 0.000" in verdict.evidence and "nan" not in verdict.evidence
+    for budget, expected in (("paper", outcome), ("cpu", "not run at this scale")):
+        folder = tmp_path / budget
+        merge(language(make_run, budget, default=[[0.01, 0.02], [0.01, 0.02]], idinit=idinit), folder)
+        archive = load(folder)
+        (scale,) = scales(archive)
+        verdict = judge("C9", scale, arms(archive, scale))
+        assert verdict.outcome == expected
+        assert "default at 3.912 ± 0.000" in verdict.evidence and "nan" not in verdict.evidence
 
 
 def test_a_page_of_a_language_model(make_run: Make, info: ExperimentInfo, tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def _gains_on_the_default(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tup
     )
 
 
-@CLAIMS.register("C9", needs=("idinit", "default"), against=())
+@CLAIMS.register("C9", needs=("idinit", "default"), against=(), at_the_end=True)
 def _less_compute(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit reaches the loss with which the default initialization ends after less compute.
 
