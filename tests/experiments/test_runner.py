@@ -107,7 +107,7 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
     original, calls = loader.ImageBatches.train_batch, []
 
     def fails_for_seed_0(self: loader.ImageBatches, step: int) -> object:
-        if self._seed == 0:
+        if self._place.seed == 0:
             calls.append(step)
             raise RuntimeError("cosmic ray")
         return original(self, step)
