@@ -77,7 +77,6 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
         "| default | 1 of 1 | 100 | 410 k | 9.2 T | – |",
         "| xavier | 0 of 1 | – | – | – | – |",
     ]
-    assert compute_table(list(rows.values()), "kaiming") == ""
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,13 @@ def test_curves_are_means_with_student_intervals_of_completed_runs(make_run: Cal
     assert [run["epoch"] for run in ended] == [[0.5]] and ended[0]["loss"] == [None]
 
 
+def test_arms_of_several_models_have_a_table_each(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -> None:
+    merge([make_run(arm, [0.1, 0.5]) for arm in ("cnn-default", "cnn-idinit", "rnn-default", "rnn-idinit")], tmp_path / "r")
+    archive, head = load(tmp_path / "r"), info.model_copy(update={"baseline": "default", "claims": ()})
+    page = report_page([Grid(head, archive, sections(head, archive))], [], [])
+    assert re.findall('aria-label="(Against .+?)"', page) == ["Against cnn-default", "Against rnn-default"]
+
+
 def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.9])], tmp_path / "r")
     archive = load(tmp_path / "r")

@@ -54,10 +54,8 @@ def saved(shares: dict[int, float]) -> Estimate:
 
 
 def compute_table(arms: Sequence[Arm], baseline: str) -> str:
-    """What each arm needs to reach the loss with which the baseline ends, as Markdown; empty without that arm."""
-    reference = next((arm for arm in arms if arm.name == baseline), None)
-    if reference is None:
-        return ""
+    """What each arm needs to reach the loss with which the baseline ends, as Markdown; it is one of the arms."""
+    reference = next(arm for arm in arms if arm.name == baseline)
     rows = []
     for arm in arms:
         shares = needed(arm, reference)

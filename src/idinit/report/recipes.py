@@ -32,11 +32,10 @@ def more_tables(arms: Sequence[Arm], baseline: str, name: str) -> list[str]:
     """
     own = _own(arms)
     parts = []
-    if arms[0].guesses_tokens:
-        if work := compute_table(own, baseline):
-            parts += [f"### Compute to the final loss of {baseline}", work]
-    elif versus := [paired(group, reference) for reference, group in _compared(own, baseline)]:
-        parts += [f"### Against {baseline}", *versus, PAIRED_NOTES]
+    if tables := against(own, baseline):
+        losses = arms[0].guesses_tokens
+        heading = f"### {'Compute to the final loss of' if losses else 'Against'} {baseline}"
+        parts += [heading, *tables.values(), *([] if losses else [PAIRED_NOTES])]
     if any(not arm.shared for arm in own):
         parts += _shared(arms, own, name)
     found = maps(arms)
@@ -46,12 +45,21 @@ def more_tables(arms: Sequence[Arm], baseline: str, name: str) -> list[str]:
     return parts
 
 
-def _compared(arms: Sequence[Arm], baseline: str) -> list[tuple[str, Sequence[Arm]]]:
-    """The arms with the name of the one to compare with: that of their model where they are called ``model-initializer``."""
+def against(arms: Sequence[Arm], baseline: str) -> dict[str, str]:
+    """Each arm against the baseline; among arms called ``model-initializer`` against that of its own model.
+
+    Args:
+        arms: One recipe of each arm.
+        baseline: The arm that the others are compared with, or the initializer.
+
+    Returns:
+        Name of the arm compared with -> the table as Markdown: of accuracies seed by seed, of language models compute.
+    """
+    table = compute_table if arms[0].guesses_tokens else paired
     if any(arm.name == baseline for arm in arms):
-        return [(baseline, arms)]
+        return {baseline: table(arms, baseline)}
     references = sorted(arm.name for arm in arms if arm.name.endswith(f"-{baseline}"))
-    return [(name, [arm for arm in arms if arm.name.startswith(name.removesuffix(baseline))]) for name in references]
+    return {name: table([arm for arm in arms if arm.name.startswith(name.removesuffix(baseline))], name) for name in references}
 
 
 def _own(arms: Sequence[Arm]) -> list[Arm]:

@@ -18,13 +18,13 @@ from ..archive import Archive
 from ..arms import varied
 from ..claims import Verdict
 from ..columns import notes
-from ..compute import compute_table
 from ..figures import loss_limits
 from ..heat_maps import words
 from ..maps import maps
 from ..page import Section, against_paper, environment_facts
+from ..recipes import against
 from ..reproduction import TITLE, Judged, list_claims, outcome_of
-from ..tables import PAIRED_NOTES, paired
+from ..tables import PAIRED_NOTES
 from .charts import curves_chart, looks, map_chart
 from .curves import curves, map_of
 from .parts import Cell, arm_boxes, arms_table, listed, markdown_table, select, table
@@ -162,7 +162,7 @@ def _section(key: str, grid: Grid, section: Section) -> str:
         *([select("recipe", "Recipe", recipes)] if several else []),
     ]
     losses = section.metric == "loss"
-    versus = compute_table(own, info.baseline) if losses else paired(own, info.baseline)
+    versus = against(own, info.baseline)
     grids = maps(section.arms)
     return "\n".join(
         [
@@ -176,11 +176,8 @@ def _section(key: str, grid: Grid, section: Section) -> str:
             f'<p class="note">{_CURVE_NOTES}</p>',
             arms_table(section.arms, bool(section.tuning)),
             f'<p class="note">{escape(notes(section.arms))}</p>',
-            *(
-                [f"<h3>Against {escape(info.baseline)}</h3>", markdown_table(versus, f"Against {info.baseline}")]
-                if versus
-                else []
-            ),
+            *([f"<h3>Against {escape(info.baseline)}</h3>"] if versus else []),
+            *(markdown_table(text, f"Against {name}") for name, text in versus.items()),
             *([f'<p class="note">{escape(PAIRED_NOTES)}</p>'] if versus and not losses else []),
             *(["<h3>All recipes</h3>", '<div class="chart maps"></div>'] if grids else []),
             *_tuning(section.tuning),
