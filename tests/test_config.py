@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from idinit.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
@@ -23,6 +24,13 @@ def test_defaults_are_filled_in_and_checked() -> None:
     assert config.init == {"name": "fixup", "stem": "default"}
     assert config.optim["lr"] == 0.05
     assert config.arm == "fixup"
+
+
+def test_checking_draws_nothing_from_the_global_state() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    run("optim=adamw")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def partner(group: str, name: str) -> list[str]:

@@ -149,7 +149,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
     settings |= _checked_groups(settings)
     optim = dict(settings["optim"])
-    OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1), **optim)  # refuses options that do not go together
+    OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
     model, data = (GROUPS[group][settings[group]["name"]] for group in ("model", "data"))
     if not issubclass(data.facts["gives"], takes := model.facts["takes"]):
         fitting = ", ".join(name for name in DATASETS if issubclass(DATASETS[name].facts["gives"], takes))
