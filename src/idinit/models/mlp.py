@@ -13,7 +13,7 @@ from ..data.spec import Images
 from . import MODELS
 
 Activation = Literal["relu", "tanh", "gelu", "silu", "identity"]
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
@@ -30,7 +30,7 @@ class ResidualLayers(nn.Module):
         self.branch = nn.Sequential(
             OrderedDict(
                 linear1=nn.Linear(width, width, bias=bias),
-                act1=_ACTIVATIONS[activation](),
+                act1=ACTIVATIONS[activation](),
                 linear2=nn.Linear(width, width, bias=bias),
             )
         )
@@ -65,7 +65,7 @@ def mlp(
     width_in = prod(spec.shape)
     for index in range(1, depth):
         layers[f"linear{index}"] = nn.Linear(width_in, width, bias=bias)
-        layers[f"act{index}"] = _ACTIVATIONS[activation]()
+        layers[f"act{index}"] = ACTIVATIONS[activation]()
         width_in = width
     layers["head"] = nn.Linear(width_in, spec.num_classes, bias=bias)
     return nn.Sequential(layers)
@@ -96,7 +96,7 @@ def residual_mlp(
         OrderedDict(
             flatten=nn.Flatten(),
             stem=nn.Linear(prod(spec.shape), width, bias=bias),
-            act=_ACTIVATIONS[activation](),
+            act=ACTIVATIONS[activation](),
             blocks=nn.Sequential(*(ResidualLayers(width, activation, bias) for _ in range(blocks))),
             head=nn.Linear(width, spec.num_classes, bias=bias),
         )

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
-from ..models.mlp import ResidualLayers
+from ..models.mlp import ACTIVATIONS, ResidualLayers
 from ..models.resnet import BasicBlock
 
 NetworkName = Literal["mlp", "residual_mlp", "allconv", "resnet", "pre_norm", "post_norm"]
 Activation = Literal["relu", "tanh", "gelu", "silu"]
 
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "tanh": torch.tanh,
-    "gelu": F.gelu,
-    "silu": F.silu,
-}
 WIDTH = 32  # units of a perceptron, or of a token
 CHANNELS, SIDE = 8, 4  # of an image
 TOKENS, HEADS = 4, 2
 LAYERS = {"mlp": 1, "residual_mlp": 2, "allconv": 1, "resnet": 2, "pre_norm": 4, "post_norm": 4}  # in depth, of a block
-
-
-class Activated(nn.Module):
-    """An activation function as a module."""
-
-    def __init__(self, activation: Activation) -> None:
-        super().__init__()
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Element by element."""
-        return ACTIVATIONS[self.activation](x)
 
 
 class Deep(nn.Module):
@@ -51,7 +31,7 @@ class Deep(nn.Module):
     def __init__(self, name: NetworkName, depth: int, activation: Activation) -> None:
         super().__init__()
         blocks = [_block(name, activation) for _ in range(max(1, depth // LAYERS[name]))]
-        self.stem = nn.Sequential(_layer(name), Activated(activation))
+        self.stem = nn.Sequential(_layer(name), ACTIVATIONS[activation]())
         self.blocks = nn.Sequential(*blocks)
         self.head = _layer(name)
         self.name = name
@@ -85,21 +65,18 @@ def _block(name: NetworkName, activation: Activation) -> nn.Module:
             block: nn.Module = ResidualLayers(WIDTH, activation, bias=False)
         case "resnet":
             block = BasicBlock(CHANNELS, CHANNELS, 1, "none", "pad", "sum")
-            block.branch.act1 = Activated(activation)
-            block.act = Activated(activation)
+            block.branch.act1 = ACTIVATIONS[activation]()
+            block.act = ACTIVATIONS[activation]()
         case "pre_norm" | "post_norm":
             block = nn.TransformerEncoderLayer(
                 WIDTH // 2,
                 HEADS,
                 WIDTH,
                 dropout=0.0,
-                activation=ACTIVATIONS[activation],
+                activation=ACTIVATIONS[activation](),
                 batch_first=True,
                 norm_first=name == "pre_norm",
             )
         case _:
-            block = nn.Sequential(_layer(name), Activated(activation))
+            block = nn.Sequential(_layer(name), ACTIVATIONS[activation]())
     return block
-
-
-assert set(LAYERS) == set(get_args(NetworkName))

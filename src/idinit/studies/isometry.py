@@ -20,7 +20,7 @@ from ..initializers import INITIALIZERS
 from ..parts import Structure, find_structure
 from ..seeds import generator
 from . import STUDIES, Cell, Row, Setting
-from .deep_networks import WIDTH, Activation, Deep, NetworkName
+from .deep_networks import Activation, Deep, NetworkName
 
 NEAR = (0.5, 2.0)  # singular values in between count as near 1
 SHOWN = 32  # singular values of a network that are kept, evenly spaced, and places at which signals are
@@ -158,6 +158,3 @@ def _lanczos(widths: Sequence[int], exact_up_to: int, seed: int, setting: Settin
         exact = jacobian_singular_values(blocks, x)[:4].tolist() if width <= exact_up_to else [torch.nan] * 4
         for index, (value, reference) in enumerate(zip(found, exact, strict=True), start=1):
             yield Row("lanczos", {**place, "index": index, "value": value, "relative_error": abs(value / reference - 1)})
-
-
-assert WIDTH >= SHOWN
