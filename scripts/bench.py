@@ -20,8 +20,9 @@ MODELS = (
 
 
 def main() -> None:
-    if sys.argv[1:] == ["initialization"]:
-        write_initialization(Path(compose([]).paths.results) / "bench")
+    if "initialization" in sys.argv[1:]:
+        overrides = [word for word in sys.argv[1:] if word != "initialization"]
+        write_initialization(Path(compose(overrides).paths.results) / "bench")
         return
     chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])
     contests = []

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from timm.data.loader import create_loader
-from timm.optim._optim_factory import create_optimizer_v2
+from timm.data import create_loader
+from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
-from timm.utils.clip_grad import dispatch_clip_grad
-from timm.utils.metrics import AverageMeter
+from timm.utils import AverageMeter, dispatch_clip_grad
 
 from ..config import RunConfig
 from ..data import Batches
