@@ -198,6 +198,22 @@ class Outside(HTMLParser):
         self.found += [value or "" for name, value in attrs if loads.get(tag) == name and not (value or "").startswith("data:")]
 
 
+@in_browser
+def test_the_pictures_of_a_study_are_unpacked_when_it_is_shown(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        const image = document.querySelector("img[alt='Ranks']");
+        const before = image.src;
+        change(document.getElementById("experiment"), "theory-rank");
+        await until(() => document.body.dataset.shown === "theory-rank");
+        return { before, width: image.naturalWidth, height: image.naturalHeight };
+        """,
+        tmp_path,
+    )
+    assert said == {"before": "", "width": 9, "height": 9}
+
+
 def test_the_page_loads_nothing_from_elsewhere(page: Path) -> None:
     outside = Outside()
     outside.feed(page.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -237,9 +238,14 @@ def _environments(archive: Archive, section: Section) -> list[str]:
     return lists
 
 
+def _packed(file: Path) -> str:
+    """A picture for the page's script to unpack: SVG in gzip in Base64 takes a ninth of SVG in Base64."""
+    return base64.b64encode(gzip.compress(file.read_bytes(), mtime=0)).decode()
+
+
 def _study(study: Study) -> str:
     figures = [
-        f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}">'
+        f'<figure><img alt="{escape(caption)}" data-packed="{_packed(file)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, file in study.pictures
     ]

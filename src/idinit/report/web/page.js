@@ -81,6 +81,14 @@ function applyRecipe(section) {
   section.querySelectorAll("fieldset.arms label, table.arms tbody tr").forEach((element) => { element.hidden = !has(element); });
 }
 
+async function unpack(image) {
+  const bytes = Uint8Array.from(atob(image.dataset.packed), (letter) => letter.charCodeAt(0));
+  delete image.dataset.packed;
+  const svg = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+  await image.decode();
+}
+
 async function show() {
   sections.forEach((section) => { section.hidden = section.id !== choice.value; });
   const section = document.getElementById(choice.value);
@@ -98,6 +106,7 @@ async function show() {
     }));
     await Promise.all([draw(section, scale, read(section)), drawMaps(section, scale)]);
   }
+  await Promise.all([...section.querySelectorAll("img[data-packed]")].map(unpack));
   document.body.dataset.shown = choice.value;
 }
 
