@@ -50,11 +50,12 @@ def _of_models(net: Network) -> Iterator[tuple[str, Tensor]]:
 
 
 def _of_modules(net: Network) -> Iterator[tuple[str, Tensor]]:
-    """What ``reset_parameters`` gives each module's own parameters, drawn on a shadow of the module in CPU memory."""
+    """What ``reset_parameters`` gives modules that have parameters left to fill, drawn on a shadow of each in CPU memory."""
+    left = set(net.rest())
     # Children first: a module that treats its children specially (MultiheadAttention) has the last word.
     for prefix, module in reversed(list(net.model.named_modules())):
         reset = next((name for name in ("reset_parameters", "_reset_parameters") if hasattr(module, name)), None)
-        if reset is None or not module._parameters:
+        if reset is None or left.isdisjoint(f"{prefix}.{name}" if prefix else name for name in module._parameters):
             continue
         shadow = _shadow(module)
         _run(getattr(shadow, reset), net.generator)
