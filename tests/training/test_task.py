@@ -32,5 +32,12 @@ def test_correct_counts_right_answers() -> None:
     assert Classification().correct(LOGITS, torch.tensor([0, 1])).item() == 1
 
 
+def test_the_first_of_equal_logits_is_the_answer() -> None:
+    """In bfloat16 the best of a vocabulary are often equal."""
+    logits = torch.randn(50, 8192, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert (logits == logits.amax(1, keepdim=True)).sum() > 50  # there are such
+    assert Classification().correct(logits, logits.argmax(1)).item() == 50
+
+
 def test_loss_of_half_precision_logits_is_computed_in_float32() -> None:
     assert Classification().loss(LOGITS.bfloat16(), torch.tensor([0, 1])).dtype == torch.float32

@@ -37,7 +37,7 @@ class Classification:
 
     def correct(self, logits: Tensor, target: Tensor | Mixed) -> Tensor:
         """Number of right answers; for mixed labels, those of each counted by its share."""
-        answer = logits.argmax(dim=1)
+        answer = logits.max(dim=1).indices  # argmax, which takes twice as long over a vocabulary on a CPU
         if isinstance(target, Mixed):
             shares = target.lam * (answer == target.labels_a) + (1 - target.lam) * (answer == target.labels_b)
             return shares.sum()
