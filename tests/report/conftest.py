@@ -53,6 +53,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         runs: Path | None = None,
         optim: dict[str, Any] | None = None,
         language: bool = False,
+        model: str = "resnet",
     ) -> Path:
         test = validation if test is None else test
         passed = len(validation) - 1
@@ -62,7 +63,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "arm": arm,
             "phase": phase,
             "seed": seed,
-            "model": {"name": "resnet", "depth": 56, "norm": "none"},
+            "model": {"name": model, "depth": 56, "norm": "none"},
             "data": {"name": "corpus"} if language else {"name": "cifar10", "validation": 5000},
             "init": {"name": arm.split("-")[0]},
             "optim": {"name": "sgd", "lr": lr, **(optim or {})},

@@ -179,6 +179,20 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
     assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1)
 
 
+def test_each_model_has_its_own_axes_where_an_initializer_always_looks_the_same(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    finals = {"textcnn-default": 0.9, "textcnn-idinit": 0.8, "textrnn-default": 0.6, "textrnn-idinit": 0.7}
+    merge([make_run(arm, [0.1, end], model=arm.split("-")[0]) for arm, end in finals.items()], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    figure = _draw("title\nscale", arms(archive, scales(archive)[0]))
+    ends = [{line.get_color(): line.get_ydata()[-1] for line in axes.lines} for axes in figure.axes[1::2]]
+    default, idinit = (line_style(index)["color"] for index in range(2))
+    assert ends == [{default: 0.9, idinit: 0.8}, {default: 0.6, idinit: 0.7}]
+    legends = [[text.get_text().split("  ")[0] for text in row.legends[0].get_texts()] for row in figure.subfigs]
+    assert legends == [["textcnn-default", "textcnn-idinit"], ["textrnn-idinit", "textrnn-default"]]  # best first
+
+
 def test_lines_differ_in_more_than_colour() -> None:
     styles = [line_style(index) for index in range(21)]
     assert len({(s["color"], s["linestyle"]) for s in styles}) == 21

@@ -82,6 +82,11 @@ class Arm:
         return float(self.recipe["optim.lr"])
 
     @property
+    def model(self) -> str:
+        """Name of the network's family."""
+        return str(self.recipe["model.name"])
+
+    @property
     def completed(self) -> pd.DataFrame:
         """Rows of the runs that did not diverge."""
         return self.runs[self.runs["state"] == "done"]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
@@ -49,7 +49,7 @@ def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
     """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
 
     A line is the mean over completed runs, its band the 95 % t-interval at each point. A run that diverged is a thin
-    line of its own that ends in a cross.
+    line of its own that ends in a cross. Arms of several models have a row of axes for each.
 
     Args:
         title: Heading of the figure.
@@ -82,7 +82,17 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 
 
 def _draw(title: str, arms: Sequence[Arm]) -> Figure:
-    figure = Figure(figsize=(11, max(4.4, 0.2 * (len(arms) + 3))), layout="constrained")  # as high as the legend
+    groups = [[arm for arm in arms if arm.model == model] for model in sorted({arm.model for arm in arms})]
+    heights = [max(4.4 if len(groups) == 1 else 2.8, 0.2 * (len(group) + 3)) for group in groups]  # as high as the legend
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    rows = [figure] if len(groups) == 1 else figure.subfigures(len(groups), squeeze=False, height_ratios=heights).flat
+    for row, group in zip(rows, groups, strict=True):
+        _draw_model(row, group)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
+    return figure
+
+
+def _draw_model(figure: FigureBase, arms: Sequence[Arm]) -> None:
     loss, score = figure.subplots(1, 2)
     metric = "loss" if arms[0].guesses_tokens else "accuracy"
     names = sorted(arm.name for arm in arms)
@@ -109,8 +119,6 @@ def _draw(title: str, arms: Sequence[Arm]) -> Figure:
         handles.append(Line2D([], [], label="a run diverged", color="#555555", linestyle="", **_CROSS))
     heading = "validation loss after the last step" if metric == "loss" else "test accuracy after the last epoch, %"
     figure.legend(handles=handles, title=heading, loc="outside right upper", frameon=False, handlelength=4.5, alignment="left")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
-    return figure
 
 
 def _mark_work(axes: Axes, arm: Arm) -> None:
