@@ -161,3 +161,20 @@ def test_units_of_convolutions_are_channels() -> None:
     net.weight.data = torch.tensor([[[[2.0]]], [[[0.0]]]])
     found = largest_activations(nn.Sequential(net), [(-torch.ones(2, 1, 3, 3),)], ["0"])
     assert found["0"].tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("measure", ["signals", "gradients", "activations"])
+def test_running_statistics_hooks_and_random_numbers_are_left_as_they_were(measure: str) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
+    x, labels = torch.randn(8, 3, generator=generator()), torch.zeros(8, dtype=torch.long)
+    before, random = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    match measure:
+        case "signals":
+            signal_sizes(net, (x,))
+        case "gradients":
+            largest_gradients(net, [((x,), labels)], F.cross_entropy)
+        case "activations":
+            largest_activations(net, [(x,)], ["1"])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert net.training and not any(module._forward_hooks for module in net.modules())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from idinit.errors import UsageError
 from idinit.studies.many import MOMENTUM, OPTIMIZERS, Weights, in_batches, spaced, train_many
 
 RATES = (0.01, 0.1)
@@ -96,3 +97,8 @@ def test_each_epoch_has_every_example_once_and_full_batches_keep_their_order() -
 def test_spaced_steps_have_both_ends_and_no_more_than_asked(steps: int, count: int) -> None:
     found = spaced(steps, count)
     assert found[0] == 0 and found[-1] == steps and found == sorted(set(found)) and len(found) <= count + 1
+
+
+def test_a_batch_of_more_examples_than_there_are_is_refused() -> None:
+    with pytest.raises(UsageError, match="a batch of 5: there are only 4 examples"):
+        in_batches(4, 5, [order(0)])

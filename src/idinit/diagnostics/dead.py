@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..dry_run import left_as_it_was
 from ..errors import UsageError, did_you_mean
 
 
@@ -45,15 +46,15 @@ def largest_gradients(
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     largest = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    for inputs, targets in batches:
-        gradients = torch.autograd.grad(loss(model(*inputs), targets), list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                largest[name] = torch.maximum(largest[name], gradient.abs())
+    with left_as_it_was(model):
+        for inputs, targets in batches:
+            gradients = torch.autograd.grad(loss(model(*inputs), targets), list(parameters.values()), allow_unused=True)
+            for name, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    largest[name] = torch.maximum(largest[name], gradient.abs())
     return largest
 
 
-@torch.no_grad()
 def largest_activations(model: nn.Module, batches: Iterable[tuple[Any, ...]], modules: Iterable[str]) -> dict[str, Tensor]:
     """For each unit of some modules the largest absolute activation over some batches. A unit with 0 is dead.
 
@@ -70,7 +71,7 @@ def largest_activations(model: nn.Module, batches: Iterable[tuple[Any, ...]], mo
     """
     children = dict(model.named_modules())
     largest: dict[str, Tensor] = {}
-    with ExitStack() as stack:
+    with left_as_it_was(model), torch.no_grad(), ExitStack() as stack:
         for name in modules:
             if name not in children:
                 raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..dry_run import left_as_it_was
 from ..errors import UsageError, did_you_mean
 from ..signal import root_mean_square
 
@@ -64,7 +65,7 @@ def signal_sizes(
         [name for name, module in children.items() if next(module.children(), None) is None] if modules is None else [*modules]
     )
     outputs: dict[str, Tensor] = {}
-    with ExitStack() as stack, torch.enable_grad():
+    with left_as_it_was(model), ExitStack() as stack:
         for name in names:
             if name not in children:
                 raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..initialize import initialize_
 from ..seeds import generator
 from . import STUDIES, Cell, Row, Setting
@@ -20,6 +21,7 @@ from .many import MOMENTUM, Weights, in_batches, spaced, train_many
 Target = Literal["positive", "minus_identity", "negative", "rotation"]
 Start = Literal["identity", "loose", "loose_1e-3", "idinit", "xavier", "orthogonal"]
 
+DRAWN_RATE = 0.1  # of which curves and eigenvalues are kept
 LEARNED = 0.01  # relative error below which a target counts as learned
 _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("idinit", {"head": "idi"}),
@@ -45,7 +47,6 @@ def convergence(
     starts: tuple[Start, ...] = get_args(Start),
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4),
     steps: Annotated[int, Field(ge=1)] = 2000,
-    drawn_rate: float = 0.1,
 ) -> Iterator[Cell]:
     """A product of matrices learns a linear map from examples, in full and small batches, with and without momentum.
 
@@ -68,11 +69,15 @@ def convergence(
             diagonal; ``idinit`` is the library's default, whose last matrix is torch's.
         seeds: Of inputs, targets, initial weights and the order of examples.
         steps: Updates.
-        drawn_rate: The rate of which curves and eigenvalues are kept.
+
+    Raises:
+        UsageError: If the largest batch is not all of the examples.
     """
+    if max(batches) != examples:
+        raise UsageError(f"batches={list(batches)}: the largest must be all {examples} examples, which a full batch is")
     problem = _problem(size, depth, examples, targets, starts, seeds, setting.device)
     for batch, optimizer in product(batches, optimizers):
-        yield Cell(f"batch {batch}, {optimizer}", partial(_measure, problem, batch, optimizer, rates, steps, drawn_rate))
+        yield Cell(f"batch {batch}, {optimizer}", partial(_measure, problem, batch, optimizer, rates, steps))
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def _loss(weights: Weights, moments: Tensor, target: Tensor) -> Tensor:
 
 
 def _measure(
-    problem: _Problem, batch: int, optimizer: Literal["sgd", "momentum"], rates: Sequence[float], steps: int, drawn_rate: float
+    problem: _Problem, batch: int, optimizer: Literal["sgd", "momentum"], rates: Sequence[float], steps: int
 ) -> Iterator[Row]:
     scale = 1 - MOMENTUM if optimizer == "momentum" else 1.0
     order = in_batches(problem.inputs.shape[1], batch, [generator(seed, "order") for seed in problem.seeds])
@@ -181,8 +186,8 @@ def _measure(
     for step, weights in trained:
         errors = problem.errors(weights).cpu()
         learned = torch.where((errors < LEARNED) & learned.isinf(), float(step), learned)
-        if drawn_rate in rates:
-            drawn = list(rates).index(drawn_rate)
+        if DRAWN_RATE in rates:
+            drawn = list(rates).index(DRAWN_RATE)
             products = _product({name: w[drawn] for name, w in weights.items()}).cpu()
             yield from _rows_at(problem, step, errors[drawn], products, cell)
     for (i, rate), (j, (target, start, seed)) in product(enumerate(rates), enumerate(problem.labels)):

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.func import vmap
 from torch.optim import SGD, Adagrad, Adam, Optimizer
 
+from ..errors import UsageError
+
 Weights = dict[str, Tensor]
 Loss = Callable[..., Tensor]
 OptimizerName = Literal["sgd", "momentum", "adagrad", "adam"]
@@ -80,7 +82,12 @@ def in_batches(count: int, size: int, seeds: Sequence[torch.Generator]) -> Calla
 
     Returns:
         From the number of a step to indices [networks, size]. Steps are asked for in ascending order.
+
+    Raises:
+        UsageError: If there are fewer examples than a batch has.
     """
+    if size > count:
+        raise UsageError(f"a batch of {size}: there are only {count} examples")
     orders = torch.arange(count).repeat(len(seeds), 1)
 
     def at(step: int) -> Tensor:

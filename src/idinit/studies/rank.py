@@ -16,7 +16,7 @@ from ..init import identity_
 from ..initialize import initialize_
 from ..seeds import generator
 from . import STUDIES, Cell, Row, Setting
-from .many import OptimizerName, Weights, in_batches, spaced, train_many
+from .many import MOMENTUM, OptimizerName, Weights, in_batches, spaced, train_many
 from .small_images import small_images
 
 Data = Literal["digits", "cifar10"]
@@ -107,7 +107,7 @@ def _measure(
         chosen = order(step).repeat(len(starts), 1)  # labels go through all seeds of a start first
         return x[chosen], y[chosen]
 
-    rates = [rate * (0.1 if optimizer == "momentum" else 1)]
+    rates = [rate * (1 - MOMENTUM if optimizer == "momentum" else 1)]
     cell: dict[str, Any] = {"data": images.source, "inputs": x.shape[1], "width": width, "optimizer": optimizer}
     for step, trained in train_many(loss, weights, at, rates=rates, optimizer=optimizer, watch=spaced(steps, 4)):
         now = {name: w[0] for name, w in trained.items()}

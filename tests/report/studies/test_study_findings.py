@@ -81,9 +81,10 @@ def test_c11_is_about_the_width_of_the_input(zero_padded: int, idinit: int, outc
     assert f"zero-padded identity {zero_padded}, IDInit {idinit} singular values above 1e-06" in found.evidence
 
 
-def branch(losses: dict[tuple[str, float], list[float]]) -> Finding:
+def branch(losses: dict[tuple[str, float], list[float]], spread: float = 0.0) -> Finding:
     rows = [
-        {"task": "digits", "width": 256, "optimizer": "adagrad", "start": start, "rate": rate, "step": step, "mean": loss}
+        {"task": "digits", "width": 256, "optimizer": "adagrad", "start": start, "rate": rate, "step": step}
+        | {"mean": loss, "lowest": loss - spread, "highest": loss + spread}
         for (start, rate), curve in losses.items()
         for step, loss in enumerate(curve)
     ]
@@ -96,14 +97,16 @@ def test_c14_compares_each_start_at_its_best_rate_and_takes_none_that_diverges()
     ours = {("identity", 0.1): [2.0, 1.0], ("identity", 0.01): [2.0, 1.9]}
     slower = {("kaiming", 0.1): [2.0, 1.2], ("kaiming", 1.0): [0.1, nan]}
     assert branch(ours | slower).outcome == "reproduced"
+    assert branch(ours | slower, spread=0.06).outcome == "not reproduced", "the seeds differ by more"
     faster = {("partial_identity", 0.01): [2.0, 0.5]}
     found = branch(ours | slower | faster)
     assert found.outcome == "not reproduced"
     assert "IDI 1.5, the best of the others 1.25 (partial identity)" in found.evidence
 
 
-def dead(zeros: float, idiz: float) -> Finding:
-    kept = {"zero_end": zeros, "zero_gamma": zeros, "zero_end_bn": zeros, "idiz_1e-6": idiz, "idiz_1e-6_bn": idiz, "fixup": 0.0}
+def dead(zeros: float, fixup: float, idiz: float) -> Finding:
+    kept = dict.fromkeys(("zero_end", "zero_gamma", "zero_end_bn"), zeros) | {"fixup": fixup}
+    kept |= {"idiz_1e-6": idiz, "idiz_1e-6_bn": idiz}
     tables = {
         "unmoved": pd.DataFrame(
             [
@@ -122,13 +125,19 @@ def dead(zeros: float, idiz: float) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("zeros", "idiz", "outcome"),
-    [(0.6, 0.02, "reproduced"), (0.4, 0.02, "partly"), (0.6, 0.2, "partly"), (0.4, 0.2, "not reproduced")],
+    ("zeros", "fixup", "idiz", "outcome"),
+    [
+        (0.6, 0.7, 0.02, "reproduced"),
+        (0.6, 0.0, 0.02, "partly"),  # the claim is about Fixup, too
+        (0.6, 0.7, 0.2, "partly"),
+        (0.4, 0.0, 0.02, "not reproduced"),
+        (0.4, 0.0, 0.2, "not reproduced"),
+    ],
 )
-def test_c12_is_over_half_against_almost_none(zeros: float, idiz: float, outcome: str) -> None:
-    found = dead(zeros, idiz)
+def test_c12_is_over_half_against_almost_none(zeros: float, fixup: float, idiz: float, outcome: str) -> None:
+    found = dead(zeros, fixup, idiz)
     assert found.outcome == outcome
-    assert f"exact zeros {100 * zeros:.1f} %" in found.evidence and "Fixup 0.0 %" in found.evidence
+    assert f"exact zeros {100 * zeros:.1f} %" in found.evidence and f"Fixup {100 * fixup:.1f} %" in found.evidence
 
 
 def depth(learns: dict[str, bool]) -> Finding:

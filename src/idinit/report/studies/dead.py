@@ -32,15 +32,16 @@ NAMES = {
     "idiz_1e-2_bn": "IDIZ(1e-2), BN",
     "zero_gamma_projection": "Zero-gamma, BN, projections",
 }
-ZEROS = ("zero_end", "zero_gamma", "zero_end_bn")
+ZEROS = ("zero_end", "fixup", "zero_gamma", "zero_end_bn")  # the claim says "Fixup-style"
 OURS = ("idiz_1e-6", "idiz_1e-6_bn")
 HALF, FEW = 0.5, 0.1  # the claim's "over half" and "almost none"
 WHY = (
     "Why: where a stage widens, the shortcut fills the new channels with zeros. A branch that ends in exact zeros adds nothing "
     "to them, the ReLU after the sum sees 0, and its derivative there is 0: no gradient ever reaches the rows that could fill "
-    "these channels, nor the columns that read them. The smallest IDIZ breaks the tie, and so does Fixup by its scalar biases, "
-    "late and weakly. With 1x1 convolutions in the shortcuts the new channels are not 0, and exact zeros do no harm. "
-    "A weight that has moved can still be useless in the end: the column without gradient says how many are."
+    "these channels, nor the columns that read them. The smallest IDIZ breaks the tie, and so do Fixup's scalar biases: a last "
+    "weight of zero alone does not make weights dead. With 1x1 convolutions in the shortcuts the new channels are not 0, and "
+    "hardly any weight stays where it began. A weight that has moved can still be useless in the end: the column without "
+    "gradient says how many are, and without BatchNorm it depends on the seed more than on the start."
 )
 
 
@@ -49,7 +50,7 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """Exact zeros at the end of branches leave most weights dead where shortcuts are padded with zeros; IDIZ few."""
     shares, unmoved = tables["shares"].dropna(subset="loss"), tables["unmoved"]
     means = unmoved[unmoved["part"] == "both"].groupby(["start", "tolerance"])["share"].mean().unstack()
-    final = shares[shares["part"] == "both"].groupby("start")[["no_gradient", "dead_units", "loss"]].mean()
+    final = shares[shares["part"] == "both"]
     return Findings(
         (Finding("C12", *_verdict(means)),),
         (WHY, _table(means, final)),
@@ -57,14 +58,14 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
             Picture(
                 "shares",
                 "Left: weights of residual branches that end bit for bit where they began, and those of which no training "
-                "example feels a change. Right: weights that have moved less than a share of the typical change (the root mean "
-                "square over all branches).",
+                "example feels a change, each seed with a mark of its own. Right: weights that have moved less than a share of "
+                "the typical change (the root mean square over all branches).",
                 partial(_draw_shares, means, final),
             ),
             Picture(
                 "maps",
                 "How far training has moved the weights of the last branch's last layer (rows: outputs, columns: inputs, the "
-                "tap that moved most), against the typical change; orange: not at all.",
+                "tap that moved most), against the typical change, one seed; orange: not at all.",
                 partial(_draw_maps, tables["maps"]),
             ),
         ),
@@ -73,25 +74,25 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
 
 def _verdict(means: pd.DataFrame) -> tuple[Outcome, str]:
     if not {*ZEROS, *OURS} <= set(means.index):
-        return "not run at this scale", "not all of exact zeros and IDIZ(1e-6), with and without BatchNorm, were run"
+        return "not run at this scale", "not all of exact zeros, Fixup and IDIZ(1e-6), with and without BatchNorm, were run"
     exact = {str(start): float(share) for start, share in means[0.0].items()}
-    over_half = min(exact[start] for start in ZEROS) > HALF
+    over_half = [exact[start] > HALF for start in ZEROS]
     few = max(exact[start] for start in OURS) < FEW
     said = ", ".join(f"{NAMES[start]} {100 * exact[start]:.1f} %" for start in NAMES if start in exact)
-    outcome: Outcome = "reproduced" if over_half and few else "partly" if over_half or few else "not reproduced"
+    outcome: Outcome = "reproduced" if all(over_half) and few else "partly" if any(over_half) else "not reproduced"
     return outcome, f"weights of residual branches that never move: {said}"
 
 
 def _table(means: pd.DataFrame, final: pd.DataFrame) -> str:
     tolerances = [0.0, 1e-3]
-    still, ended = means.to_dict("index"), final.to_dict("index")
+    still, ended = means.to_dict("index"), dict(iter(final.groupby("start")))
     rows = [
         [
             NAMES[start],
             *(f"{100 * still[start][tolerance]:.1f}" for tolerance in tolerances),
-            f"{100 * ended[start]['no_gradient']:.1f}",
-            f"{100 * ended[start]['dead_units']:.1f}",
-            f"{ended[start]['loss']:.3f}",
+            _with_range(100 * ended[start]["no_gradient"]),
+            _with_range(100 * ended[start]["dead_units"]),
+            f"{ended[start]['loss'].mean():.3f}",
         ]
         for start in NAMES
         if start in ended
@@ -99,8 +100,12 @@ def _table(means: pd.DataFrame, final: pd.DataFrame) -> str:
     head = ["start", "never moved, %", "moved by less than 1/1000, %", "without gradient, %", "dead units, %", "training loss"]
     return (
         "Weights of residual branches, and units: channels inside the branches and after the sums that are 0 for every "
-        f"training image; mean of the seeds.\n\n{grid(head, rows)}"
+        f"training image; mean of the seeds (lowest to highest).\n\n{grid(head, rows)}"
     )
+
+
+def _with_range(seeds: pd.Series) -> str:
+    return f"{seeds.mean():.1f}" + (f" ({seeds.min():.1f} to {seeds.max():.1f})" if len(seeds) > 1 else "")
 
 
 def _draw_shares(means: pd.DataFrame, final: pd.DataFrame) -> Figure:
@@ -109,7 +114,11 @@ def _draw_shares(means: pd.DataFrame, final: pd.DataFrame) -> Figure:
     bars, lines = figure.subplots(1, 2)
     places = np.arange(len(starts))
     bars.barh(places - 0.2, means.loc[starts, 0.0], 0.38, color="#0072B2", label="never moved")
-    bars.barh(places + 0.2, final.loc[starts, "no_gradient"], 0.38, color="#E69F00", label="without gradient at the end")
+    useless = final.groupby("start")["no_gradient"]
+    bars.barh(places + 0.2, useless.mean()[starts], 0.38, color="#E69F00", label="without gradient at the end")
+    for place, start in zip(places, starts, strict=True):
+        values = useless.get_group(start)
+        bars.plot(values, [place + 0.2] * len(values), color="black", marker="|", markersize=5, linewidth=0.8)
     bars.set_yticks(places, [NAMES[start] for start in starts])
     bars.invert_yaxis()
     bars.xaxis.set_major_formatter(PercentFormatter(xmax=1))
@@ -142,5 +151,5 @@ def _draw_maps(maps: pd.DataFrame) -> Figure:
         ax.set(xticks=[], yticks=[])
     low, high = MAP_DECADES
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[0, 1, 5, 9], label="change / typical change")
-    bar.ax.set_yticklabels(["none", f"$10^{{{low}}}$", f"$10^{{{(low + high) / 2:g}}}$", f"$10^{{{high}}}$"])
+    bar.ax.set_yticklabels(["none", f"≤ $10^{{{low}}}$", f"$10^{{{(low + high) / 2:g}}}$", f"$10^{{{high}}}$"])
     return figure

@@ -77,10 +77,10 @@ def _table(best: pd.DataFrame) -> str:
         for layers in depths:
             loss = own[layers]["loss"]
             text = "diverged" if math.isinf(loss) else f"{loss:.2f}" if loss < 100 else f"{loss:.0e}"
-            cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %)")
+            cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %; {own[layers]['rate']:g})")
         rows.append([f"`{start}`", *cells])
     head = ["start", *(f"{layers} layers" for layers in depths)]
-    return f"Training loss at the end (runs that learned), each at its best rate.\n\n{grid(head, rows)}"
+    return f"Training loss at the end (runs that learned; rate), each at its best rate.\n\n{grid(head, rows)}"
 
 
 def _draw(best: pd.DataFrame) -> Figure:

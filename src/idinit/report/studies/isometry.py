@@ -31,10 +31,13 @@ WHY = (
     "How to read it: the mean square of the singular values says whether a network is *critical*, that is whether a small "
     "change of its input keeps its size on average; only if all of them are near 1 is it a *dynamical isometry*, in which no "
     "direction is lost. Orthogonal and Kaiming weights can be critical under ReLU and are no isometry: half of the units are "
-    "off, and other ones at each layer. An identity keeps what is positive as it is, at any depth. Residual branches that are "
-    "zero do the same, whatever is inside them. Two exceptions: the identity laid out by patches reads as many channels as "
-    "there are outputs over taps, here one of eight, so that a plain convolutional network soon carries nothing; and a norm "
-    "after the sum removes two directions of each token, so that no method makes a post-norm Transformer an isometry."
+    "off, and other ones at each layer. An identity keeps what is positive as it is, at any depth; of inputs of both signs the "
+    "first ReLU takes what is not positive, and the others take no more (see tau by activation). Residual branches that are "
+    "zero do the same, whatever is inside them, where nothing but ReLU follows the sum: tanh, GELU and SiLU there are no "
+    "identity, and no tau or branch makes up for it. Two more exceptions: the identity laid out by patches reads as many "
+    "channels as there are outputs over taps, here one of eight, so that a plain convolutional network soon carries nothing; "
+    "and a norm after the sum removes two directions of each token, and divides by the deviation of an input that has another "
+    "one than 1, so that no method makes a post-norm Transformer an isometry."
 )
 
 
@@ -54,19 +57,20 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
         Picture(
             "spectra",
             f"All singular values of the Jacobian of {tables['values']['depth'].iloc[0]} layers with ReLU, in ascending order, "
-            "cut at 1e-8 and 1e8. Where several methods give 1 throughout, their lines cover one another.",
+            "from 1e-8 to 1e8: lines leave the frame where they are beyond. IDInit is drawn on top: where several methods give "
+            "1 throughout, it covers them.",
             partial(_draw_spectra, tables["values"]),
         ),
         Picture(
             "signals",
             f"Root mean square of activations (above) and gradients (below) on the way through {deepest['depth'].max()} layers "
-            "with ReLU.",
+            "with ReLU, from 1e-8 to 1e8; IDInit on top.",
             partial(_draw_signals, tables["signals"]),
         ),
         Picture(
             "tau",
-            "Mean square of the singular values of a perceptron of IDI(tau), by tau and activation; the network is critical "
-            "where a line crosses 1. Left: positive inputs; right: inputs of both signs.",
+            "Mean square of the singular values of a perceptron of IDI(tau) at one input, by tau and activation; the network "
+            "is critical where a line crosses 1. Left: a positive input; right: one of both signs.",
             partial(_draw_tau, tables["tau"]),
         ),
     ]
@@ -108,12 +112,27 @@ def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> Sequen
 def _taus(tau: pd.DataFrame) -> str:
     rows = []
     for (activation, signs), own in tau.groupby(["activation", "signs"], sort=False):
-        distance = np.log(own["mean_square"].clip(lower=1e-300)).abs()
-        best = own.loc[distance.idxmin()]
-        values = [f"{best['tau']:.3g}", f"{best['mean_square']:.3g}", f"{best['lowest']:.3g} to {best['highest']:.3g}"]
-        rows.append([str(activation), "positive" if signs == "positive" else "of both signs", *values])
-    head = ["activation", "inputs", "tau nearest to critical", "mean square", "singular values"]
-    return f"tau by activation, a perceptron of {tau['depth'].iloc[0]} layers:\n\n{grid(head, rows, left=2)}"
+        rows.append([str(activation), "positive" if signs == "positive" else "of both signs", *_critical(own)])
+    head = ["activation", "input", "critical at tau", "mean square there", "singular values there"]
+    text = f"tau by activation, a perceptron of {tau['depth'].iloc[0]} layers at one input; where none of the values of tau is"
+    return f"{text} critical, the two around it or the nearest are told.\n\n{grid(head, rows, left=2)}"
+
+
+def _critical(own: pd.DataFrame) -> tuple[str, str, str]:
+    """Where the mean square of the singular values is 1, or passes 1 first, or comes nearest."""
+    own = own.sort_values("tau").reset_index(drop=True)
+    distance = np.log(own["mean_square"].clip(lower=1e-300))
+    passed = [i for i in range(1, len(own)) if distance[i - 1] < 0 <= distance[i]]
+    nearest = distance.abs().idxmin()
+    if abs(distance[nearest]) < 1e-3:
+        rows, where = own.loc[[nearest]], f"{own['tau'][nearest]:.3g}"
+    elif passed:
+        rows = own.loc[[passed[0] - 1, passed[0]]]
+        where = " to ".join(f"{tau:.3g}" for tau in rows["tau"])
+    else:
+        rows, where = own.loc[[nearest]], f"none, nearest {own['tau'][nearest]:.3g}"
+    squares = " to ".join(f"{value:.3g}" for value in rows["mean_square"])
+    return where, squares, f"{rows['lowest'].min():.3g} to {rows['highest'].max():.3g}"
 
 
 def _lanczos(lanczos: pd.DataFrame) -> str:
@@ -177,8 +196,9 @@ def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: s
             for index, start in enumerate(DRAWN):
                 line = table[(table["network"] == network) & (table["start"] == start)].sort_values(along)
                 if len(line):
-                    ax.plot(line[along], line[column].clip(*LIMITS), markevery=8, label=start, **line_style(index))
-            ax.set(yscale="log", ylim=(LIMITS[0] / 3, LIMITS[1] * 3))
+                    on_top = {"zorder": 3, "linewidth": 2.2} if start == "idinit" else {}
+                    ax.plot(line[along], line[column], markevery=8, label=start, **line_style(index) | on_top)
+            ax.set(yscale="log", ylim=LIMITS)
             if row == 0:
                 ax.set_title(NETWORKS[network], fontsize=9)
             if place % per_line == 0:
@@ -197,10 +217,10 @@ def _draw_tau(tau: pd.DataFrame) -> Figure:
     for ax, signs in zip(figure.subplots(1, 2, sharey=True), ("positive", "both"), strict=True):
         for index, activation in enumerate(dict.fromkeys(tau["activation"])):
             line = tau[(tau["activation"] == activation) & (tau["signs"] == signs)]
-            ax.plot(line["tau"], line["mean_square"].clip(*LIMITS), label=activation, **line_style(index))
+            ax.plot(line["tau"], line["mean_square"], label=activation, **line_style(index))
         ax.axhline(1, color="#555555", linewidth=1, linestyle="--")
-        title = "positive inputs" if signs == "positive" else "inputs of both signs"
-        ax.set(yscale="log", xlabel="tau", title=f"{title}, {tau['depth'].iloc[0]} layers")
+        title = "a positive input" if signs == "positive" else "an input of both signs"
+        ax.set(yscale="log", xlabel="tau", title=f"{title}, {tau['depth'].iloc[0]} layers", xlim=(0.88, 1.16), ylim=(1e-6, 1e6))
     figure.axes[0].set_ylabel("mean square of the singular values")
     figure.axes[0].legend(frameon=False)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..arms import counted
 from ..claims import Outcome
 from ..figures import line_style
 from ..tables import grid
@@ -35,8 +37,9 @@ def rank(tables: Mapping[str, pd.DataFrame]) -> Findings:
             Picture(
                 "rank",
                 f"Above: singular values above {THRESHOLD:g} of the largest, of what training has added to the middle layer; "
-                "mean of the seeds. Below: all its singular values after training, from which the rank at any threshold can be "
-                "read. Dashed: the width of the input.",
+                "mean of the seeds. Below: its singular values after training, one "
+                "seed, from which the rank at any threshold can be read. Dashed: the width of the input. IDInit lies under its "
+                "loose form.",
                 partial(_draw, ranks, tables["spectrum"]),
             ),
         ),
@@ -65,13 +68,26 @@ def _verdict(ranks: pd.DataFrame) -> tuple[Outcome, str]:
         holds.append((fine.max()["zero_padded"] <= inputs, fine.min()["idinit"] > inputs))
         means = ", ".join(f"{NAMES[start]} {fine.mean()[start]:.0f}" for start in NAMES if start in set(own["start"]))
         said.append(
-            f"{data}, {inputs} inputs, width {width}: {means} singular values above {THRESHOLD:g} of the largest; above "
-            f"{COARSE:g} of it, {coarse.mean()['idinit']:.0f} with IDInit and {coarse.mean()['zero_padded']:.0f} zero-padded"
+            f"{_name(data)}, {inputs} inputs, width {width}: {means} singular values above {THRESHOLD:g} of the largest; above "
+            f"{COARSE:g} of it, {coarse.mean()['idinit']:.0f} with IDInit and {coarse.mean()['zero_padded']:.0f} zero-padded; "
+            f"IDInit's are more than the inputs {_from(own, inputs)}"
         )
     outcome: Outcome = "partly" if any(grows for _, grows in holds) else "not reproduced"
     if all(capped and grows for capped, grows in holds):
         outcome = "reproduced"
     return outcome, "; ".join(said)
+
+
+def _from(ranks: pd.DataFrame, inputs: int) -> str:
+    """From which threshold downwards the rank with IDInit exceeds the width of the input."""
+    lowest = ranks[ranks["start"] == "idinit"].groupby("threshold")["rank"].min()
+    beyond = lowest[lowest > inputs]
+    return f"at thresholds of {max(beyond.index):g} and less" if len(beyond) else "at no threshold"
+
+
+def _name(data: str) -> str:
+    """The images without their size, which the study changes."""
+    return re.sub(r" \(\d+x\d+\)", "", data)
 
 
 def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> str:
@@ -83,7 +99,15 @@ def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> str:
             means = own[own["start"] == start].groupby("threshold")["rank"].mean()
             mine = trained[trained["start"] == start].mean(numeric_only=True)
             values = [f"{means[threshold]:.0f}" for threshold in thresholds]
-            rows.append([f"{data}, {inputs} inputs, width {width}", NAMES[start], *values, f"{100 * mine['accuracy']:.1f} %"])
+            seeds = counted(own["seed"].nunique(), "seed")
+            rows.append(
+                [
+                    f"{_name(data)}, {inputs} inputs, width {width}, {seeds}",
+                    NAMES[start],
+                    *values,
+                    f"{100 * mine['accuracy']:.1f} %",
+                ]
+            )
     head = ["data", "start", *(f"rank at {threshold:g}" for threshold in thresholds), "train accuracy"]
     heading = (
         "Rank of what training has added to the middle layer, by threshold: the share of the largest singular value above "
@@ -108,7 +132,9 @@ def _draw(ranks: pd.DataFrame, spectrum: pd.DataFrame) -> Figure:
         above.axhline(inputs, color="#555555", linestyle="--", linewidth=1)
         below.axvline(inputs, color="#555555", linestyle="--", linewidth=1)
         below.axhline(THRESHOLD, color="#555555", linestyle=":", linewidth=1)
-        above.set(title=f"{data}: {inputs} inputs, width {width}", xlabel="step", xscale="log", ylabel=f"rank at {THRESHOLD:g}")
+        above.set(
+            title=f"{_name(data)}: {inputs} inputs, width {width}", xlabel="step", xscale="log", ylabel=f"rank at {THRESHOLD:g}"
+        )
         below.set(xlabel="index", ylabel="singular value / largest", yscale="log", ylim=(1e-17, 2))
     axes[0][0].legend(frameon=False)
     return figure
