@@ -8,7 +8,7 @@ from idinit.data.packing import Packer
 from idinit.data.tokenizer import train_wordpiece
 
 DOCUMENTS = sentences(700)
-TOKENIZER = train_wordpiece(DOCUMENTS, 300)
+TOKENIZER = train_wordpiece(lambda: DOCUMENTS, 300)
 CLS, SEP = 2, 3
 
 

@@ -20,6 +20,7 @@ from idinit.data.readers import Damaged, Decoded
 from idinit.data.sources import (
     NotHere,
     Parquet,
+    attempt,
     cifar_folder,
     hub,
     idx_folder,
@@ -199,3 +200,8 @@ def test_the_hub_out_of_reach_is_told_within_seconds(tmp_path, monkeypatch) -> N
     with pytest.raises(NotHere, match=r"Hugging Face hub, uoft-cs/cifar10: .*refused"):
         hub(TABLES)(tmp_path)
     assert time.monotonic() - start < 5
+
+
+def test_an_error_without_a_message_is_told_by_its_kind() -> None:
+    with pytest.raises(NotHere, match=r"^somewhere: TimeoutError$"), attempt("somewhere"):
+        raise TimeoutError

@@ -66,7 +66,7 @@ def cached(path: Path, build: Callable[[], Content]) -> Content:
     """
     with contextlib.suppress(FileNotFoundError, Corrupt):
         return _load(path)
-    with _lock(path):
+    with lock(path):
         try:
             return _load(path)  # built by another process while this one waited
         except FileNotFoundError:
@@ -75,17 +75,26 @@ def cached(path: Path, build: Callable[[], Content]) -> Content:
             logger.warning("%s is damaged (%s): decoding the data again", path, error)
         arrays, facts = build()
         facts = {**facts, "checksum": checksum(arrays)}
-        _keep(path, arrays, facts)
+        text = json.dumps(facts)
+        keep(path, save(arrays, {"facts": text, "seal": _seal(text)}))
     return arrays, facts
 
 
-def _lock(path: Path) -> contextlib.AbstractContextManager[object]:
+def lock(path: Path) -> contextlib.AbstractContextManager[object]:
     """A lock on the file, or nothing where none can be made: then nothing can be written either."""
     with contextlib.suppress(OSError):
         if is_writable(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             return FileLock(f"{path}.lock").acquire()
     return contextlib.nullcontext()
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Writes a file whose folder `lock` has made; where it cannot be written, the log says so and that is all."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        logger.warning("cannot keep %s (%s): it is made anew each time", path, error.strerror)
 
 
 def _load(path: Path) -> Content:
@@ -101,14 +110,6 @@ def _load(path: Path) -> Content:
     if checksum(arrays) != facts["checksum"]:
         raise Corrupt("checksum of its arrays differs")
     return arrays, facts
-
-
-def _keep(path: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    text = json.dumps(facts)
-    try:
-        write_atomically(path, save(arrays, {"facts": text, "seal": _seal(text)}))
-    except OSError as error:
-        logger.warning("cannot keep decoded data in %s (%s): it is decoded anew each time", path.parent, error.strerror)
 
 
 def _seal(text: str) -> str:

@@ -21,7 +21,7 @@ from .packing import Packer
 from .place import Place
 from .sources import fingerprint
 from .spec import MaskedTokens
-from .tokenizer import first_ordinary, number_of, tokenizer_for
+from .tokenizer import VERSION, first_ordinary, number_of, tokenizer_for
 
 HELD_OUT = 100  # one of so many documents, where there is no validation file
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -164,7 +164,7 @@ def corpus(
             "paths.data=... otherwise) or data.folder to where they are, one document a line, in UTF-8"
         )
     kept, of_files = cache.folder(place.root), fingerprint(files)
-    own = kept / f"tokenizer-{of_files}-{vocabulary}.json"
+    own = kept / f"tokenizer{VERSION}-{of_files}-{vocabulary}.json"
     words = tokenizer_for(tokenizer, place.root, vocabulary, lambda: split_documents(files)["train"], own)
     of_words = hashlib.sha256(words.to_str().encode()).hexdigest()[:12]
 

@@ -206,7 +206,12 @@ def attempt(place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise NotHere(f"{place}: {str(error).strip().splitlines()[0]}") from None
+        raise NotHere(f"{place}: {reason_of(error)}") from None
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def require_permission() -> None:

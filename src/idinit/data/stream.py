@@ -23,7 +23,7 @@ from .packing import Packer
 from .place import Place
 from .sources import NotHere, attempt
 from .spec import MaskedTokens
-from .tokenizer import tokenizer_for
+from .tokenizer import VERSION, tokenizer_for
 
 _TRAINED_ON = 200_000  # documents, where a tokenizer is trained
 
@@ -150,7 +150,7 @@ def wikipedia_books(
         ) from None
     source = " and ".join(collection.repository for collection in WIKIPEDIA_BOOKS)
     of_source = hashlib.sha256(source.encode()).hexdigest()[:12]
-    own = cache.folder(place.root) / f"tokenizer-{of_source}-{vocabulary}.json"
+    own = cache.folder(place.root) / f"tokenizer{VERSION}-{of_source}-{vocabulary}.json"
 
     def first() -> Iterator[str]:  # of a stream of its own, since reading moves a stream on
         return (row["text"] for row in islice(mixed(WIKIPEDIA_BOOKS), _TRAINED_ON))

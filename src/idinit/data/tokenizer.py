@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from ..errors import UsageError
-from ..files import write_atomically
-from .sources import require_permission
+from . import cache
+from .sources import reason_of, require_internet, require_permission
 
+VERSION = 2  # of `train_wordpiece`, in the names of what is kept: another version's entries may be others
 _RESERVED = 1000  # special and unused entries with which BERT's vocabularies begin
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -29,20 +31,13 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
         UsageError: If the named one is not found, or lacks one of BERT's special tokens.
     """
     if name is None:
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, train_wordpiece(texts(), size).to_str().encode())
-        return Tokenizer.from_file(str(kept))
+        return _own(kept, lambda: train_wordpiece(texts, size))
     try:
-        if (root / name).is_file():
-            tokenizer = Tokenizer.from_file(str(root / name))
-        else:
-            require_permission()
-            tokenizer = Tokenizer.from_pretrained(name)
-    except Exception as error:  # the library raises plain Exceptions
+        tokenizer = Tokenizer.from_file(str(root / name if (root / name).is_file() else _of_hub(name)))
+    except Exception as error:  # the libraries raise many kinds
         raise UsageError(
             f"data.tokenizer={name}: neither a tokenizer file {root / name} nor one on the Hugging Face hub "
-            f"({str(error).strip().splitlines()[0]}): leave it out to train one on the corpus"
+            f"({reason_of(error)}): data.tokenizer=null trains one on the corpus"
         ) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -53,6 +48,29 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
     if first_ordinary(tokenizer) > _RESERVED:
         raise UsageError(f"data.tokenizer={name} does not begin with BERT's special tokens: use a BERT tokenizer")
     return tokenizer
+
+
+def _own(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
+    """A tokenizer that an earlier call has kept, or a new one; of several processes one trains, if it can be kept."""
+    if not kept.exists():
+        with cache.lock(kept):
+            if not kept.exists():  # not trained by another process while this one waited
+                tokenizer = train()
+                cache.keep(kept, tokenizer.to_str().encode())
+                return tokenizer
+    return Tokenizer.from_file(str(kept))
+
+
+def _of_hub(name: str) -> str:
+    """The file of a tokenizer on the Hugging Face hub; one that was downloaded before needs no internet."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return hf_hub_download(name, "tokenizer.json", local_files_only=True)
+    require_permission()
+    require_internet(constants.ENDPOINT)
+    return hf_hub_download(name, "tokenizer.json")
 
 
 def first_ordinary(tokenizer: Tokenizer) -> int:
@@ -67,21 +85,28 @@ def number_of(tokenizer: Tokenizer, token: str) -> int:
     return number
 
 
-def train_wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
+def train_wordpiece(texts: Callable[[], Iterable[str]], size: int) -> Tokenizer:
     """A WordPiece tokenizer in small letters without accents.
 
     Args:
-        texts: The corpus.
+        texts: The corpus, which is read twice.
         size: Largest number of entries; the first five are `SPECIAL`, the others sorted.
     """
-    learner = _bert(models.WordPiece(unk_token="[UNK]"))
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
-    learner.train_from_iterator(texts, trainer)
-    # The trainer numbers its entries differently each time.
-    entries = [*SPECIAL, *sorted(learner.get_vocab().keys() - set(SPECIAL))]
+    # Of equally frequent pieces the trainer prefers those with small numbers, and it numbers letters that go on a word in an
+    # order that differs each time. So they are collected first, and given to it in one order.
+    letters = sorted(entry for entry in _learned(texts(), 0, []) if entry.startswith("##"))
+    entries = [*SPECIAL, *sorted(_learned(texts(), size, letters))]
     tokenizer = _bert(models.WordPiece({entry: number for number, entry in enumerate(entries)}, unk_token="[UNK]"))
     tokenizer.add_special_tokens(list(SPECIAL))
     return tokenizer
+
+
+def _learned(texts: Iterable[str], size: int, first: Sequence[str]) -> set[str]:
+    """The entries but for `SPECIAL` that the trainer finds; all letters, even where the size is less."""
+    learner = _bert(models.WordPiece(unk_token="[UNK]"))
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=[*SPECIAL, *first], show_progress=False)
+    learner.train_from_iterator(texts, trainer)
+    return learner.get_vocab().keys() - set(SPECIAL)
 
 
 def _bert(model: models.Model) -> Tokenizer:
