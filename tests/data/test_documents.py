@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_a_bad_line_is_told(tmp_path: Path, line: bytes, problem: str) -> None:
         read_jsonl(path, 2)
     assert problem in str(caught.value) and str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_an_empty_file_is_told(tmp_path: Path, split: str) -> None:
+    path = write_texts(tmp_path) / f"{split}.jsonl"
+    path.write_bytes(b"")
+    with pytest.raises(UsageError, match=rf"^{re.escape(str(path))} is empty: fill it or copy it again$"):
+        resolve("sst2", TEXT_SETS["sst2"].places("sst2"), tmp_path).read()
 
 
 def test_a_split_that_is_missing_beside_the_others_is_not_passed_over(tmp_path: Path) -> None:

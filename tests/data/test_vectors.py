@@ -79,6 +79,16 @@ def test_a_binary_file_that_was_cut_short_is_told(tmp_path: Path, cut: int) -> N
         load_vectors("short.bin", tmp_path, WORDS)
 
 
+@pytest.mark.parametrize("place", [0, 10, -3])  # the mark of the format, the compressed text, the sum that proves it
+def test_a_compressed_file_that_is_damaged_is_told(tmp_path: Path, place: int) -> None:
+    (tmp_path / "vectors").mkdir()
+    content = bytearray(gzip.compress(text(headed=False)))
+    content[place] ^= 0xFF
+    (tmp_path / "vectors" / "bad.txt.gz").write_bytes(content)
+    with pytest.raises(UsageError, match=r"bad.txt.gz cannot be read \(.*\): delete it"):
+        load_vectors("bad.txt.gz", tmp_path, WORDS)
+
+
 def test_what_is_no_file_of_vectors_is_told(tmp_path: Path) -> None:
     (tmp_path / "vectors").mkdir()
     (tmp_path / "vectors" / "prose.bin").write_bytes(b"it was a dark night\n")

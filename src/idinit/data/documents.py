@@ -99,9 +99,12 @@ def read_jsonl(path: Path, num_classes: int) -> Labelled:
 
     Raises:
         UsageError: Naming the file and the line, if it is not UTF-8 or not JSON, or if a text is empty or its class is none
-            of 0 to ``num_classes`` - 1.
+            of 0 to ``num_classes`` - 1; naming the file, if there is no line.
     """
-    return list(checked(_objects(path), num_classes, str(path)))
+    texts = list(checked(_objects(path), num_classes, str(path)))
+    if not texts:
+        raise UsageError(f"{path} is empty: fill it or copy it again")
+    return texts
 
 
 def _objects(path: Path) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +66,7 @@ def _entries(name: str, root: Path, rows: dict[bytes, int]) -> Iterator[tuple[in
     with cast(BinaryIO, (gzip.open if path.suffix == ".gz" else open)(path, "rb")) as file:
         try:
             yield from (_binary if ".bin" in path.suffixes else _text)(file, path, rows)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, zlib.error, ValueError) as error:
             raise error if isinstance(error, UsageError) else Damaged(path, error) from None
 
 
