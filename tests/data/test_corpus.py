@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from corpus_files import sentences, write_corpus
+from tokenizers import Tokenizer, models
 
 from idinit.data import DATASETS, MaskedTokens, Place
 from idinit.data.corpus import MaskedBatches, read_documents, split_documents
@@ -86,6 +87,14 @@ def test_without_a_validation_file_each_hundredth_document_is_held_out(tmp_path:
     assert splits["validation"] == documents[99::100]
     assert splits["train"] == [text for number, text in enumerate(documents) if number % 100 != 99]
     assert make(tmp_path, folder="books").source == "books (part-0.txt, part-1.txt)"
+
+
+def test_the_number_of_padding_is_the_given_tokenizers(root: Path) -> None:
+    tokens = ["[UNK]", "[CLS]", "[PAD]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "aeiou.")]
+    entries = {token: number for number, token in enumerate(tokens)}
+    Tokenizer(models.WordPiece(entries, unk_token="[UNK]")).save(str(root / "mine.json"))
+    assert make(root).spec.padding == 0
+    assert make(root, tokenizer="mine.json").spec.padding == 2
 
 
 def test_bad_files_are_told(tmp_path: Path) -> None:

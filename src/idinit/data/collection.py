@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from typing import Any
 
 from .sources import load_from_hub
@@ -38,13 +39,29 @@ WIKIPEDIA_BOOKS = (
 )
 
 
-def mixed(collections: tuple[Collection, ...]) -> Any:
-    """Collections as one stream without end, each document from one drawn in proportion to its size."""
+def in_turn(collections: Sequence[Collection]) -> Iterator[tuple[int, str]]:
+    """The documents of collections, each with the number of its collection; these take turns in proportion to their sizes."""
+
+    def placed(number: int, collection: Collection) -> Iterator[tuple[float, int, str]]:
+        rows = collection.stream()  # now, and not when they are read: one that is not there is told at once
+        return ((position / collection.documents, number, row["text"]) for position, row in enumerate(rows, start=1))
+
+    every = merge(*(placed(number, collection) for number, collection in enumerate(collections)))
+    return ((number, text) for _, number, text in every)
+
+
+def mixed(collections: Sequence[Collection], without: Sequence[int]) -> Any:
+    """Collections as one stream without end, each document from one drawn in proportion to its size.
+
+    Args:
+        collections: What is mixed.
+        without: How many documents of each are left out, from its beginning and each time it begins again.
+    """
     import datasets
 
     total = sum(collection.documents for collection in collections)
     shares = [collection.documents / total for collection in collections]
-    streams = [collection.stream() for collection in collections]
+    streams = [collection.stream().skip(count) for collection, count in zip(collections, without, strict=True)]
     one = datasets.interleave_datasets(streams, probabilities=shares, seed=0, stopping_strategy="all_exhausted")
     return one.repeat(None)
 

@@ -42,6 +42,7 @@ class MaskedBatches:
         place: Place,
         *,
         batch_size: int,
+        padding: int,
     ) -> None:
         """Moves the texts to the device.
 
@@ -52,6 +53,7 @@ class MaskedBatches:
             checksum: Of the texts.
             place: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
+            padding: Number of the token that fills up shorter texts; there are none here, but models ask for it.
 
         Raises:
             UsageError: If an epoch would have no batch, nothing is held out, or the batch cannot be shared out evenly.
@@ -66,9 +68,9 @@ class MaskedBatches:
         self._texts = {split: tokens.to(place.device) for split, tokens in texts.items()}
         self._masking, self._place = masking, place
         length = texts["train"].shape[1]
-        self.spec = MaskedTokens(masking.vocabulary, length, 0)
+        self.spec = MaskedTokens(masking.vocabulary, length, padding)
         self.tokens_per_step = batch_size * length
-        self.source, self.checksum = source, checksum
+        self.source, self.checksum, self.facts = source, checksum, dict[str, Any]()
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -181,6 +183,7 @@ def corpus(
         facts["checksum"],
         place,
         batch_size=batch_size,
+        padding=number_of(words, "[PAD]"),
     )
 
 

@@ -16,14 +16,14 @@ from torch import Tensor
 from ..errors import UsageError
 from . import cache
 from .batches import DATASETS, Inputs
-from .collection import WIKIPEDIA_BOOKS, mixed
+from .collection import WIKIPEDIA_BOOKS, in_turn, mixed
 from .corpus import MaskedBatches, Share, masking_for
 from .masking import Masking
 from .packing import Packer
 from .place import Place
 from .sources import NotHere, attempt
 from .spec import MaskedTokens
-from .tokenizer import VERSION, tokenizer_for
+from .tokenizer import VERSION, number_of, tokenizer_for
 
 _TRAINED_ON = 200_000  # documents, where a tokenizer is trained
 
@@ -32,12 +32,11 @@ class Texts:
     """The texts of a stream in blocks; the next block is read while one is in use.
 
     Attributes:
-        held_out: The first texts, which are in no block, int32 [held_out, length].
         number: Of the block in use, from 0.
         state: Where it begins in the stream.
     """
 
-    def __init__(self, documents: Any, tokenizer: Tokenizer, length: int, size: int, held_out: int) -> None:
+    def __init__(self, documents: Any, tokenizer: Tokenizer, length: int, size: int) -> None:
         """Begins to read.
 
         Args:
@@ -45,12 +44,9 @@ class Texts:
             tokenizer: Of the texts.
             length: Tokens of a text.
             size: Texts in a block.
-            held_out: Texts before the first block.
         """
         self._documents, self._packer, self._size = documents, Packer(tokenizer, length), size
         self._thread = ThreadPoolExecutor(1)
-        self._seek(self._position())
-        self.held_out = self._packer.read(self._iterator, held_out)
         self._start = {"number": 0, **self._position()}
         self.load_state_dict(self._start)
 
@@ -93,20 +89,33 @@ class StreamedBatches(MaskedBatches):
     These are drawn from blocks of texts, in an order drawn from ``(seed, "order", block)``.
     """
 
-    def __init__(self, blocks: Texts, masking: Masking, source: str, place: Place, *, steps: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        blocks: Texts,
+        held_out: Tensor,
+        masking: Masking,
+        source: str,
+        place: Place,
+        *,
+        steps: int,
+        batch_size: int,
+        padding: int,
+    ) -> None:
         """Takes the first block.
 
         Args:
-            blocks: The texts; those held out are the validation split.
+            blocks: The texts to train on.
+            held_out: Those of the validation split, int32 [N, length].
             masking: What is to be guessed.
             source: What is read, for people.
             place: Where batches are made.
             steps: Training batches that count as an epoch.
             batch_size: Texts in a training batch of all processes together.
+            padding: As of `MaskedBatches`.
         """
         self._blocks = blocks
-        held = {"train": blocks.block(0), "validation": blocks.held_out}
-        super().__init__(held, masking, source, cache.checksum(held), place, batch_size=batch_size)
+        held = {"train": blocks.block(0), "validation": held_out}
+        super().__init__(held, masking, source, cache.checksum(held), place, batch_size=batch_size, padding=padding)
         self._per_block, self.steps_per_epoch = self.steps_per_epoch, steps
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
@@ -138,11 +147,12 @@ def wikipedia_books(
 ) -> StreamedBatches:
     """Masked language modelling on English Wikipedia and BookCorpus, streamed from the Hugging Face hub.
 
-    The first ``validation`` texts validate; ``epoch_steps`` training batches count as an epoch.
+    The documents of the first ``validation`` texts validate and are never trained on. ``epoch_steps`` training batches count
+    as an epoch.
     """
     try:
         with attempt("Hugging Face hub"):
-            documents = mixed(WIKIPEDIA_BOOKS)
+            first = in_turn(WIKIPEDIA_BOOKS)
     except NotHere as reason:
         raise UsageError(
             f"data set 'wikipedia_books' was not found. Tried: {reason}. Remedy: run with internet, or train on text files in "
@@ -152,15 +162,25 @@ def wikipedia_books(
     of_source = hashlib.sha256(source.encode()).hexdigest()[:12]
     own = cache.folder(place.root) / f"tokenizer{VERSION}-{of_source}-{vocabulary}.json"
 
-    def first() -> Iterator[str]:  # of a stream of its own, since reading moves a stream on
-        return (row["text"] for row in islice(mixed(WIKIPEDIA_BOOKS), _TRAINED_ON))
+    def trained_on() -> Iterator[str]:
+        return (text for _, text in islice(in_turn(WIKIPEDIA_BOOKS), _TRAINED_ON))
 
-    words = tokenizer_for(tokenizer, place.root, vocabulary, first, own)
+    words = tokenizer_for(tokenizer, place.root, vocabulary, trained_on, own)
+    read = [0 for _ in WIKIPEDIA_BOOKS]  # documents of each collection
+
+    def counted() -> Iterator[str]:
+        for number, text in first:
+            read[number] += 1
+            yield text
+
+    held_out = Packer(words, length).read(counted(), validation)
     return StreamedBatches(
-        Texts(documents, words, length, block, validation),
+        Texts(mixed(WIKIPEDIA_BOOKS, without=read), words, length, block),
+        held_out,
         masking_for(words, length, masked),
         source,
         place,
         steps=epoch_steps,
         batch_size=batch_size,
+        padding=number_of(words, "[PAD]"),
     )
