@@ -87,6 +87,13 @@ def test_trec_holds_out_questions_by_a_seed_that_is_not_the_runs(tmp_path: Path)
     assert held[0] == held[1] != held[2]
 
 
+@pytest.mark.parametrize("name", ["trec6", "sst2"])
+def test_nothing_held_out_is_no_split(tmp_path: Path, name: str) -> None:
+    write_texts(tmp_path, name)
+    data = make(tmp_path, name, validation=0)
+    assert data.splits == {"train": 12, "test": 6}
+
+
 def test_random_vectors_are_kims_and_follow_the_seed(root: Path) -> None:
     vectors = make(root, width=5000).spec.vectors
     assert vectors[PADDING].eq(0).all()
@@ -103,7 +110,8 @@ def test_pretrained_vectors_stand_where_their_words_do(root: Path) -> None:
     vocabulary = vocabulary_of((text.split() for text in 2 * TEXTS), 1)
     assert data.spec.vectors[vocabulary.index("good")].tolist() == [1, 2, 3]
     assert data.spec.vectors[vocabulary.index("film")].tolist() == [4, 5, 6]
-    assert data.source == "SST-2 (sentences), mine.txt for 22 % of the words"
+    assert data.source == make(root).source == "SST-2 (sentences)"  # runs of one source are compared
+    assert data.facts == {"words_with_vectors": 0.222} and make(root).facts == {}
     assert data.checksum != make(root).checksum
     assert data.checksum == make(root, seed=1, vectors="mine.txt").checksum
     with pytest.raises(UsageError, match=r"data.width=100, but data.vectors=mine.txt have 3 numbers a word"):

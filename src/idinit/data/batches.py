@@ -62,7 +62,11 @@ class Batches(Protocol):
 
     @property
     def source(self) -> str:
-        """What was read, for people: ``CIFAR-10 (JPEG copy)``. Results must say it."""
+        """What was read, for people: ``CIFAR-10 (JPEG copy)``. Results must say it, and compare runs of one source only."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else goes with the results of a run; empty in most."""
 
     def example_inputs(self, count: int = 2) -> Inputs:
         """What a model is called with, for ``count`` training examples: the same at every call, not augmented."""

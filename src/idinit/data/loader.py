@@ -56,7 +56,7 @@ class ImageBatches:
         self._order = EpochOrder(len(train), batch_size, place, noun="images")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.spec = Images(tuple(data.train_images.shape[1:]), len(data.classes))
-        self.checksum, self.source = data.checksum, data.source
+        self.checksum, self.source, self.facts = data.checksum, data.source, dict[str, Any]()
         self.tokens_per_step = None
         self._augmentation, self._mixup, self._place = augmentation, mixup, place
         device = place.device

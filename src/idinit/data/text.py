@@ -85,6 +85,7 @@ class TextBatches:
         self.steps_per_epoch = self._order.steps_per_epoch
         flat = {f"{name}_{i}": part for name, parts in self._splits.items() for i, part in enumerate(parts)}
         self.checksum = cache.checksum({**flat, "pretrained": pretrained})
+        self.facts = {"words_with_vectors": round(len(pretrained) / len(vocabulary), 3)} if len(pretrained) else {}
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -198,16 +199,17 @@ def _register(name: str, text_set: TextSet) -> None:
         train, held_out = split(labels, validation or 0, split_seed)
         whole = splits["train"]
         splits["train"] = [whole[row] for row in train[:train_limit]]
-        if validation is not None:
+        if validation:
             splits["validation"] = [whole[row] for row in held_out]
+        elif validation == 0:
+            splits.pop("validation", None)
         vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
         begin, pretrained = vectors_of(vocabulary, vectors, width, place.root, generator(place.seed, "vectors"))
-        share = f", {vectors} for {100 * len(pretrained) / len(vocabulary):.0f} % of the words" if len(pretrained) else ""
         return TextBatches(
             splits,
             Sentences(len(vocabulary), length, PADDING, text_set.num_classes, begin),
             vocabulary,
-            text_set.title + share,
+            text_set.title,
             pretrained,
             place,
             batch_size=batch_size,
