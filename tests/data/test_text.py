@@ -87,10 +87,10 @@ def test_trec_holds_out_questions_by_a_seed_that_is_not_the_runs(tmp_path: Path)
     assert held[0] == held[1] != held[2]
 
 
-@pytest.mark.parametrize("name", ["trec6", "sst2"])
-def test_nothing_held_out_is_no_split(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "validation"), [("trec6", 0), ("trec6", None), ("sst2", 0)])
+def test_nothing_held_out_is_no_split(tmp_path: Path, name: str, validation: int | None) -> None:
     write_texts(tmp_path, name)
-    data = make(tmp_path, name, validation=0)
+    data = make(tmp_path, name, validation=validation)
     assert data.splits == {"train": 12, "test": 6}
 
 

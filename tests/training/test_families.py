@@ -10,7 +10,7 @@ import pytest
 from outcomes import assert_same, outcome
 
 from idinit.config import RunConfig, check, compose
-from idinit.data import stream
+from idinit.data import packing, stream
 from idinit.data.collection import Collection
 from idinit.errors import UsageError
 from idinit.training import loop
@@ -57,7 +57,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("corpus", "articles", "books"):
         (root / folder).mkdir()
     (root / "corpus" / "train.txt").write_text("\n".join(lines))
-    for folder, some in (("articles", lines[:100]), ("books", lines[100:])):
+    for folder, some in (("articles", lines[:30]), ("books", lines[30:50])):
         (root / folder / "train.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in some))
     return root
 
@@ -67,6 +67,7 @@ def _folders_for_the_hub(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collections = (Collection(str(root / "articles"), None, 2), Collection(str(root / "books"), None, 1, joined=2))
     monkeypatch.setattr(stream, "WIKIPEDIA_BOOKS", collections)
     monkeypatch.setattr(stream, "_TRAINED_ON", 100)
+    monkeypatch.setattr(packing, "_ENCODED_AT_ONCE", 7)  # or all would be read before the first step
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", root / "hub")
 
 
@@ -96,6 +97,18 @@ def test_broken_off_at_any_step_it_ends_in_the_same_bits(
     assert train(broken)["state"] == "done"
     for one, two in zip(outcome(broken), outcome(whole), strict=True):
         assert_same(one, two)
+
+
+def test_the_environment_says_what_share_of_the_words_has_vectors(root: Path, tmp_path: Path) -> None:
+    (root / "vectors").mkdir()
+    words = [f"{word}{number}" for word in ("good", "bad") for number in range(6)]
+    (root / "vectors" / "mine.txt").write_text("\n".join(f"{word} {' '.join('12345678')}" for word in words))
+    where = [f"paths.data={root}", f"paths.runs={tmp_path}"]
+    run = check(compose([*FAMILIES["textcnn"], *COMMON, *where, "data.vectors=mine.txt"]))
+    train(run)
+    environment = json.loads((run.folder / "env.json").read_text())
+    assert environment["data_source"] == "made-up opinions"
+    assert 0.1 < environment["words_with_vectors"] < 0.3
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

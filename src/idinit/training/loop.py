@@ -257,6 +257,7 @@ class Training:
             **describe(self.team.device),
             "data_source": self.data.source,
             "data_checksum": self.data.checksum,
+            **self.data.facts,
             "processes": self.team.world,
             "precision": impl.precision,
             "compile": impl.compile,
