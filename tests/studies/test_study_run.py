@@ -127,14 +127,26 @@ def test_an_environment_whose_key_looks_like_a_number_is_found(asked: Asked, mon
 
 def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) -> None:
     few = ["init=identity", "study.targets=[minus_identity]"]  # few panels to draw
-    for more in ([], ["study.steps=9"]):
+    for more in (["study.batches=[256]"], []):
         run(*asked("theory-convergence", *few, *more))
     info, config = asked("theory-convergence", *few)
     results = config.paths.results / info.name
     scales = [section.scale for section in sections(info, load_archive(results))]
-    assert scales in (["smoke budget", "smoke budget, steps=9"], ["smoke budget", "smoke budget, steps=20"])
+    assert scales == ["smoke budget", "smoke budget, batches=(256,)"]  # the one with more cells first
     assert len(archived(results)) == 2
     before = contents(results)
     run(info, config, force=True)
     after = contents(results)
     assert {name for name in before if before[name] != after[name]} <= {"runs.csv"}, "only the time it took may differ"
+
+
+def test_a_run_with_an_option_that_is_gone_stays_in_the_archive(asked: Asked) -> None:
+    few = ["init=identity", "study.targets=[minus_identity]"]
+    info, config = asked("theory-convergence", *few)
+    run(info, config)
+    results = config.paths.results / info.name
+    rows = (results / "runs.csv").read_text()
+    (results / "runs.csv").write_text(rows.replace('""depth"":3', '""depth"":3,""once"":1'))
+    run(*asked("theory-convergence", *few, "study.batches=[256]"))
+    first, second = sections(info, load_archive(results))
+    assert first.scale == "smoke budget" and "batches=(256,)" in second.scale

@@ -32,7 +32,7 @@ class StudyArchive:
     """What ``results/<experiment>/`` holds of a study.
 
     Attributes:
-        runs: One row a run, with ``RUN_COLUMNS``; the largest budget first.
+        runs: One row a run, with ``RUN_COLUMNS``; the largest budget first, then the one with the most cells.
         tables: Name -> the rows of all runs, their ``hash`` first.
         environments: Key -> versions, hardware and commit of the runs that name the key.
     """
@@ -135,7 +135,7 @@ def _names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def _with(old: StudyArchive, run: dict[str, Any], new: Tables, environment: dict[str, Any]) -> StudyArchive:
     runs = pd.concat([old.runs[old.runs["hash"] != run["hash"]], pd.DataFrame([run])], ignore_index=True)
     rank = runs["budget"].map(BUDGETS.index)
-    runs = runs.assign(rank=rank).sort_values(["rank", "hash"]).drop(columns="rank")
+    runs = runs.assign(rank=rank).sort_values(["rank", "cells", "hash"], ascending=[True, False, True]).drop(columns="rank")
     kept = {name: table[table["hash"] != run["hash"]] for name, table in old.tables.items()}
     tables = {}
     for name in sorted({*kept, *new}):

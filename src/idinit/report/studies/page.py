@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...errors import UsageError
 from ...experiments.info import ExperimentInfo
 from ...studies.config import checked
 from ..claims import Verdict
@@ -38,9 +39,9 @@ def sections(info: ExperimentInfo, archive: StudyArchive) -> list[StudySection]:
     found: list[StudySection] = []
     shown: dict[str, dict[str, object]] = {}
     for run in archive.runs.itertuples():
-        options = checked(json.loads(str(run.options)))
+        options = _options(str(run.options))
         first = shown.setdefault(str(run.budget), options)
-        changes = [f"{key}={value}" for key, value in options.items() if first[key] != value]
+        changes = [f"{key}={value}" for key, value in options.items() if first.get(key) != value]
         scale = ", ".join([f"{run.budget} budget", *changes])
         findings = FINDINGS[str(run.study)].build(archive.of(str(run.hash)))
         verdicts = []
@@ -52,6 +53,15 @@ def sections(info: ExperimentInfo, archive: StudyArchive) -> list[StudySection]:
         suffix = f"-{run.hash}" if found else ""
         found.append(StudySection(str(run.hash), scale, findings, verdicts, suffix))
     return found
+
+
+def _options(text: str) -> dict[str, object]:
+    """All options of an archived run; just what is stored where the study no longer has one of them."""
+    stored = json.loads(text)
+    try:
+        return checked(stored)
+    except UsageError:
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 
 
 def page(info: ExperimentInfo, archive: StudyArchive, sections: Sequence[StudySection]) -> str:
