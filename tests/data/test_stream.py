@@ -11,6 +11,7 @@ import pytest
 import torch
 from corpus_files import sentences
 
+from idinit.config import check, compose
 from idinit.data import DATASETS, Place, packing, stream
 from idinit.data.collection import Collection, in_turn, mixed
 from idinit.data.stream import StreamedBatches
@@ -127,3 +128,10 @@ def test_without_internet_it_is_told_what_to_do(tmp_path: Path) -> None:
         make(tmp_path, tokenizer="google-bert/bert-base-uncased")
     assert "data set 'wikipedia_books' was not found. Tried: Hugging Face hub: Couldn't reach" in str(caught.value)
     assert "data=corpus" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_smoke_budget_of_bert_base_reads_and_trains_little() -> None:
+    data = check(compose(["experiment=bert-base", "budget=smoke"])).data
+    assert data["batch_size"] <= 8 and data["validation"] <= 16 and data["block"] <= 64  # half an hour on two cores otherwise
+    paper = check(compose(["experiment=bert-base", "budget=paper"])).data
+    assert (paper["batch_size"], paper["validation"], paper["block"]) == (256, 4096, 65536)
