@@ -32,8 +32,8 @@ WHY = (
     "is the power of a layer's, and one that must become negative can only shrink to 0, where its gradient vanishes. "
     "Small batches differ in their second moments and tear the layers apart; momentum carries an eigenvalue through 0 by its "
     "inertia, if the rate is large enough. Starts whose layers differ in size (IDInit's last layer, Xavier) never get there. "
-    "Orthogonal layers are as balanced as identities, and the sign of their product's determinant stays: a full batch without "
-    "momentum learns only the targets that have the same."
+    "Orthogonal layers are as balanced as identities: while steps are small the sign of their product's determinant stays, and "
+    "a full batch without momentum learns −I only where it is the same."
 )
 
 
