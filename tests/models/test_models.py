@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -110,6 +112,12 @@ def test_vit_needs_whole_patches_and_heads() -> None:
         make("vit", patch=5)
     with pytest.raises(UsageError, match=r"model.heads=5 does not divide model.width=192"):
         make("vit", heads=5)
+
+
+def test_vit_needs_several_patches() -> None:
+    message = "model.patch=32 makes one patch of an image of 32x32 pixels: use one of 1, 2, 4, 8, 16 (model=vit_ti4 has 4)"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        make("vit", patch=32)
 
 
 # Tolstikhin et al. 2021, table 1, in millions, with 1,000 classes.

@@ -44,7 +44,7 @@ def vit(
         A module from [N, *spec.shape] to logits [N, spec.num_classes].
 
     Raises:
-        UsageError: If the image is not made of whole patches, or ``heads`` does not divide ``width``.
+        UsageError: If the image is not made of whole patches or is a single one, or ``heads`` does not divide ``width``.
     """
     from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
 
@@ -52,6 +52,12 @@ def vit(
     if height % patch or side % patch:
         raise UsageError(
             f"model.patch={patch}: images of {height}x{side} pixels cannot be cut into such patches: use a divisor"
+        )
+    if height == side == patch:  # attention would have nothing to look at
+        fitting = ", ".join(str(size) for size in range(1, patch) if patch % size == 0)
+        raise UsageError(
+            f"model.patch={patch} makes one patch of an image of {height}x{side} pixels: "
+            f"use one of {fitting} (model=vit_ti4 has 4)"
         )
     if width % heads:
         raise UsageError(f"model.heads={heads} does not divide model.width={width}")
