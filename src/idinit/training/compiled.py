@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -19,17 +21,18 @@ class CompiledNetworks:
         torch._dynamo.config.recompile_limit = 256
         self._known: dict[Signature, tuple[nn.Module, nn.Module]] = {}
 
-    def adopt(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    def adopt(self, model: nn.Module, options: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
         """A network with the weights of ``model`` and its compiled form.
 
         Args:
             model: A freshly initialized network. Where one of the same structure was compiled before, that one takes over
                 its state and ``model`` itself is not needed any more.
+            options: What it was built from: its name and its options.
 
         Returns:
             The network to train, and its compiled form, which shares its weights.
         """
-        key = _signature(model)
+        key = _signature(model, options)
         if key not in self._known:
             self._known[key] = (model, cast(nn.Module, torch.compile(model)))
         network, compiled = self._known[key]
@@ -40,12 +43,17 @@ class CompiledNetworks:
         return network, compiled
 
 
-def _signature(model: nn.Module) -> Signature:
-    """Equal for networks that compile to the same code: the modules as printed, their hooks, their tensors."""
+def _signature(model: nn.Module, options: Mapping[str, Any]) -> Signature:
+    """Equal for networks that compile to the same code: their options, the modules as printed, their hooks, their tensors.
+
+    Options tell what is neither printed nor seen in a tensor, as the number of heads; the others what comes from the data
+    and the initializer.
+    """
     hooks = tuple(
         (name, len(m._forward_hooks), len(m._forward_pre_hooks))
         for name, m in model.named_modules()
         if m._forward_hooks or m._forward_pre_hooks
     )
-    tensors = tuple((name, t.shape, t.dtype, t.device, t.stride()) for name, t in model.state_dict().items())
-    return (repr(model), hooks, tensors)
+    held = {**model.state_dict(), **dict(model.named_buffers())}  # buffers that are not saved included
+    tensors = tuple((name, t.shape, t.dtype, t.device, t.stride()) for name, t in held.items())
+    return (json.dumps(options, sort_keys=True, default=str), repr(model), hooks, tensors)

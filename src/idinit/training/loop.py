@@ -124,7 +124,7 @@ class Training:
         layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
         self.flops = count_flops(model, self.data.example_inputs())
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
-        self.network, forward = compiled.adopt(model) if config.impl.compile else (model, model)
+        self.network, forward = compiled.adopt(model, config.model) if config.impl.compile else (model, model)
         self.forward = team.wrap(forward)
         self.optimizer: Optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self.meter = _Meter()
