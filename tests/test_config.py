@@ -61,6 +61,11 @@ def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) ->
         (["init.tua=1"], "unknown key 'init.tua': did you mean 'tau'"),
         (["model=null"], "model=null chooses nothing: Valid: allconv, bert"),
         (["optim.nesterov=true", "optim.momentum=0"], "optim.nesterov=true needs a momentum"),
+        (["train.accumulate=3"], "data.batch_size=128 is no multiple of 3 (train.accumulate=3, processes: 1): change one"),
+        (
+            ["model=bert", "data=corpus", "data.length=600"],
+            "texts of data.length=600 tokens are longer than model.positions=512: change one",
+        ),
         (["optim=adam", "optim.betaz=1"], "unknown key 'optim.betaz': did you mean 'betas'"),
         (["optim=adam", "optim.betas=[0.9,0.99]", "sede=1"], "unknown key 'sede': did you mean 'seed'"),
         (["optim.lr=-0.1"], "optimizer 'sgd': 'lr=-0.1': input should be greater than 0"),

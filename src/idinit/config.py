@@ -131,6 +131,19 @@ class RunConfig(_Strict):
         """The options of a group's entry, without its name."""
         return {key: value for key, value in getattr(self, group).items() if key != "name"}
 
+    def require_whole_parts(self, processes: int = 1) -> None:
+        """Makes sure that a batch can be cut for the processes of a run, and for each one's ``train.accumulate``.
+
+        Raises:
+            UsageError: If it cannot.
+        """
+        size, parts = self.data.get("batch_size"), processes * self.train.accumulate
+        if size is not None and size % parts:
+            raise UsageError(
+                f"data.batch_size={size} is no multiple of {parts} (train.accumulate={self.train.accumulate}, "
+                f"processes: {processes}): change one"
+            )
+
     def to_yaml(self) -> str:
         """The configuration as text, in the words of ``configs/``."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -154,10 +167,15 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     if not issubclass(data.facts["gives"], takes := model.facts["takes"]):
         fitting = ", ".join(name for name in DATASETS if issubclass(DATASETS[name].facts["gives"], takes))
         raise UsageError(f"model '{model.name}' cannot take data '{data.name}': data that fits it: {fitting}")
+    length, positions = settings["data"].get("length"), settings["model"].get("positions")
+    if length and positions and length > positions:  # models say so too, but data are read before one is built
+        raise UsageError(f"texts of data.length={length} tokens are longer than model.positions={positions}: change one")
     try:
-        return RunConfig(**settings)
+        run = RunConfig(**settings)
     except ValidationError as error:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
+    run.require_whole_parts()
+    return run
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any] | None:

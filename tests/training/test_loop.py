@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ import torch
 from outcomes import assert_same, outcome
 
 from idinit.config import RunConfig, check, compose
+from idinit.data import DATASETS, Place
+from idinit.data.batches import micro_batches
 from idinit.errors import UsageError
 from idinit.training import checkpoint
-from idinit.training.loop import train
+from idinit.training.build import build
+from idinit.training.compiled import CompiledNetworks
+from idinit.training.distributed import Workers
+from idinit.training.loop import Training, train
 from idinit.training.run_folder import RunFolder, read_metrics
 
 STEPS = 12
@@ -162,8 +168,6 @@ def test_sigterm_in_the_last_step_is_obeyed(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) -> None:
-    from idinit.data import DATASETS, Place
-
     loaders = [
         DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
         for run in (config(tmp_path, "init=idinit"), config(tmp_path, "init=kaiming"))
@@ -192,9 +196,6 @@ def test_clipping_bounds_the_update(tmp_path: Path) -> None:
     train(run)
     state = checkpoint.load_latest(run.folder / "checkpoints")
     assert state is not None and state["step"] == 1
-    from idinit.data import DATASETS, Place
-    from idinit.training.build import build
-
     data = DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
     before = build(run, data)[0].state_dict()
     moved = sum((state["model"][name] - before[name]).square().sum() for name in before)
@@ -210,8 +211,16 @@ def test_a_batch_passed_in_parts_takes_the_same_step(tmp_path: Path) -> None:
     assert [row["accuracy"] for row in rows_two] == pytest.approx([row["accuracy"] for row in rows_one], abs=0.02)
     for name, weight in one["model"].items():
         assert torch.allclose(weight, two["model"][name], rtol=1e-3, atol=1e-5), name
-    with pytest.raises(UsageError, match=r"train.accumulate=7 does not divide a batch of \d+"):
-        train(config(tmp_path / "7", "train.accumulate=7"))
+    with pytest.raises(UsageError, match=r"train.accumulate=7 does not divide a batch of 16"):
+        micro_batches((torch.zeros(16),), torch.zeros(16), 7)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused_before_data_are_read(tmp_path: Path) -> None:
+    run = config(tmp_path, "data=cifar10", "train.accumulate=8")  # which is not there
+    team = Workers(0, 4, torch.device("cpu"))
+    message = r"data.batch_size=16 is no multiple of 32 \(train.accumulate=8, processes: 4\): change one"
+    with pytest.raises(UsageError, match=message):
+        Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
 
 
 def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> None:
@@ -231,8 +240,6 @@ def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> N
 
 
 def test_compiled_runs_share_one_network_and_match_eager(tmp_path: Path) -> None:
-    from idinit.training.compiled import CompiledNetworks
-
     compiled = CompiledNetworks()
     for seed in (0, 1):
         eager = config(tmp_path / "eager", f"seed={seed}", "impl.precision=float32")

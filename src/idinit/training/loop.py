@@ -110,6 +110,7 @@ class Training:
         compiled: CompiledNetworks,
         stop_asked: threading.Event,
     ) -> None:
+        config.require_whole_parts(team.world)
         self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
         self.started = time.monotonic()
         place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, config.impl.channels_last)
