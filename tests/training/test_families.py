@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,17 @@ def test_the_environment_says_what_share_of_the_words_has_vectors(root: Path, tm
     environment = json.loads((run.folder / "env.json").read_text())
     assert environment["data_source"] == "made-up opinions"
     assert 0.1 < environment["words_with_vectors"] < 0.3
+
+
+def test_a_process_without_a_text_to_evaluate_holds_up_no_other(root: Path, tmp_path: Path) -> None:
+    run = config("bert", root, tmp_path)  # what is held out is less than the first process's share of a batch
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [*FAMILIES["bert"], *COMMON, f"paths.data={root}", f"paths.runs={tmp_path}"]
+    done = subprocess.run([*launch, str(script), *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    status = RunFolder(run.folder).status()
+    assert status is not None and status["state"] == "done"
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

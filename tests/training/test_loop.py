@@ -223,20 +223,41 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_before_data_are_read(tmp_p
         Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
 
 
+def train_in_two_processes(run: RunConfig, *overrides: str) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    places = [f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launch, str(script), *SMALL, *places, *overrides], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> None:
     single, double = config(tmp_path / "one", "impl.precision=float32"), config(tmp_path / "two", "impl.precision=float32")
     train(single)
-    script = Path(__file__).parents[2] / "scripts" / "train.py"
-    overrides = [*SMALL, "impl.precision=float32", f"paths.runs={double.paths.runs}", f"paths.data={double.paths.data}"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*launch, str(script), *overrides], capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr
+    train_in_two_processes(double, "impl.precision=float32")
     (one, rows_one), (two, rows_two) = outcome(single), outcome(double)
     for name, weight in one["model"].items():
         assert torch.allclose(weight, two["model"][name], rtol=1e-3, atol=1e-5), name
     assert [(r["step"], r["split"]) for r in rows_one] == [(r["step"], r["split"]) for r in rows_two]
     assert [r["loss"] for r in rows_two] == pytest.approx([r["loss"] for r in rows_one], rel=1e-3)
     assert json.loads((double.folder / "env.json").read_text())["processes"] == 2
+
+
+def test_two_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> None:
+    # 17 images make two batches for one process and one for the other; BatchNorm's statistics are of each one's share.
+    overrides = ["model.norm=batch", "data.validation=17", "impl.precision=float32"]
+    run = config(tmp_path, *overrides)
+    train_in_two_processes(run, *overrides)
+    state, rows = outcome(run)
+    data = DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
+    model = build(run, data)[0].eval()
+    model.load_state_dict(state["model"])
+    for split in ("validation", "test"):
+        with torch.no_grad():
+            answers = [(model(*inputs), targets) for inputs, targets in data.evaluation_batches(split)]
+        logits, targets = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        loss = torch.nn.functional.cross_entropy(logits, targets).item()
+        assert [row["loss"] for row in rows if row["split"] == split][-1] == pytest.approx(loss, rel=1e-5)
 
 
 def test_compiled_runs_share_one_network_and_match_eager(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ class Workers:
         """While it lasts, gradients of a wrapped model add up without being averaged over the processes."""
         return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives every process rank 0's buffers: BatchNorm's statistics are else those of each one's share of a batch."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def total(self, values: Tensor) -> Tensor:
         """Sum of a tensor over the processes."""
         if self.world > 1:

@@ -125,8 +125,8 @@ class Training:
         layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
         self.flops = count_flops(model, self.data.example_inputs())
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
-        self.network, forward = compiled.adopt(model, config.model) if config.impl.compile else (model, model)
-        self.forward = team.wrap(forward)
+        self.network, self.forward = compiled.adopt(model, config.model) if config.impl.compile else (model, model)
+        self.averaged = team.wrap(self.forward)
         self.optimizer: Optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self.meter = _Meter()
         self.last_rows: dict[str, dict[str, Any]] = {}
@@ -187,7 +187,7 @@ class Training:
         torch.manual_seed(derive(config.seed, "dropout", self.step, self.team.rank))
         sums = torch.zeros(4, device=self.team.device)  # loss, right answers, answers, processes asked to stop
         *early, last = micro_batches(*self.data.train_batch(self.step), config.train.accumulate)
-        with self.team.no_exchange(self.forward):
+        with self.team.no_exchange(self.averaged):
             for inputs, targets in early:
                 self._loss(inputs, targets, sums).backward()
         loss = self._loss(*last, sums)
@@ -208,7 +208,7 @@ class Training:
     def _loss(self, inputs: Inputs, targets: Tensor | Mixed, sums: Tensor) -> Tensor:
         """This micro-batch's share of the step's loss, added up in ``sums`` with its answers."""
         with autocast(self.config, self.team.device):
-            logits = self.forward(*inputs)
+            logits = self.averaged(*inputs)
         loss = self.task.loss(logits, targets) / self.config.train.accumulate
         with torch.no_grad():
             sums[:3] += torch.stack([loss, self.task.correct(logits, targets), self.task.answers(targets)])
@@ -217,6 +217,8 @@ class Training:
     @torch.no_grad()
     def _evaluate(self) -> None:
         self.network.eval()
+        # Once for all batches, and not by the wrapped model: a process that has no batch would not take part.
+        self.team.share_buffers(self.network)
         for split in self.splits:
             sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
             for inputs, targets in self.data.evaluation_batches(split):
