@@ -15,7 +15,7 @@ from idinit.config import RunConfig, check, compose
 from idinit.data import packing, stream
 from idinit.data.collection import Collection
 from idinit.errors import UsageError
-from idinit.training import loop
+from idinit.training import checkpoint, loop
 from idinit.training.loop import train
 from idinit.training.run_folder import RunFolder
 
@@ -77,28 +77,69 @@ def config(family: str, root: Path, runs: Path) -> RunConfig:
     return check(compose([*FAMILIES[family], *COMMON, f"paths.data={root}", f"paths.runs={runs}"]))
 
 
+def break_off(run: RunConfig, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains a run up to a step."""
+    update = loop.Training.update
+
+    def broken(training: loop.Training) -> tuple[bool, bool]:
+        if training.step == step:
+            raise Broken
+        return update(training)
+
+    with monkeypatch.context() as patch, pytest.raises(Broken):
+        patch.setattr(loop.Training, "update", broken)
+        train(run)
+
+
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_broken_off_at_any_step_it_ends_in_the_same_bits(
     family: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = config(family, root, tmp_path / "whole"), config(family, root, tmp_path / "broken")
     assert train(whole)["state"] == "done"
-    update = loop.Training.update
     for step in (2, 6, 11):  # before the first checkpoint, after one, at the last step
-
-        def break_off(training: loop.Training, at: int = step) -> tuple[bool, bool]:
-            if training.step == at:
-                raise Broken
-            return update(training)
-
-        with monkeypatch.context() as patch, pytest.raises(Broken):
-            patch.setattr(loop.Training, "update", break_off)
-            train(broken)
+        break_off(broken, step, monkeypatch)
         status = RunFolder(broken.folder).status()
         assert status is not None and status["state"] == "running"
     assert train(broken)["state"] == "done"
     for one, two in zip(outcome(broken), outcome(whole), strict=True):
         assert_same(one, two)
+
+
+def test_a_process_without_a_text_to_evaluate_holds_up_no_other(root: Path, tmp_path: Path) -> None:
+    run = config("bert", root, tmp_path)  # what is held out is less than the first process's share of a batch
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [*FAMILIES["bert"], *COMMON, f"paths.data={root}", f"paths.runs={tmp_path}"]
+    done = subprocess.run([*launch, str(script), *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    status = RunFolder(run.folder).status()
+    assert status is not None and status["state"] == "done"
+
+
+def test_it_does_not_go_on_with_other_data(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "corpus").mkdir()
+    text = (root / "corpus" / "train.txt").read_text()
+    (tmp_path / "corpus" / "train.txt").write_text(text.replace("w1", "v"))
+    here, elsewhere = (config("bert", data, tmp_path / "runs") for data in (root, tmp_path))
+    assert here.folder == elsewhere.folder
+    break_off(here, 6, monkeypatch)
+    before = (here.folder / "env.json").read_bytes()
+    with pytest.raises(UsageError, match=rf"run {here.name} was begun on other data than corpus .* \(checksum \w+, now \w+\)"):
+        train(elsewhere)
+    assert (here.folder / "env.json").read_bytes() == before
+    assert train(here)["state"] == "done"
+
+
+def test_it_goes_on_from_a_checkpoint_of_before_data_were_compared(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = config("textcnn", root, tmp_path)
+    break_off(run, 6, monkeypatch)
+    state = checkpoint.load_latest(run.folder / "checkpoints")
+    assert state is not None and state.pop("data_checksum")
+    checkpoint.save(run.folder / "checkpoints", state["step"], state)
+    assert train(run)["state"] == "done"
 
 
 def test_the_environment_says_what_share_of_the_words_has_vectors(root: Path, tmp_path: Path) -> None:
@@ -111,17 +152,6 @@ def test_the_environment_says_what_share_of_the_words_has_vectors(root: Path, tm
     environment = json.loads((run.folder / "env.json").read_text())
     assert environment["data_source"] == "made-up opinions"
     assert 0.1 < environment["words_with_vectors"] < 0.3
-
-
-def test_a_process_without_a_text_to_evaluate_holds_up_no_other(root: Path, tmp_path: Path) -> None:
-    run = config("bert", root, tmp_path)  # what is held out is less than the first process's share of a batch
-    script = Path(__file__).parents[2] / "scripts" / "train.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = [*FAMILIES["bert"], *COMMON, f"paths.data={root}", f"paths.runs={tmp_path}"]
-    done = subprocess.run([*launch, str(script), *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    status = RunFolder(run.folder).status()
-    assert status is not None and status["state"] == "done"
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

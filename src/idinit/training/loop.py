@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from ..config import RunConfig
 from ..data import DATASETS, Batches, Inputs, Mixed, Place
 from ..data.batches import micro_batches
-from ..errors import Preempted
+from ..errors import Preempted, UsageError
 from ..seeds import derive
 from . import checkpoint
 from .build import autocast, build
@@ -277,6 +277,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "meter": vars(self.meter),
             "data": self.data.state_dict(),
+            "data_checksum": self.data.checksum,
         }
         checkpoint.save(self.folder.checkpoints, self.step, state)
         self._write_status("running")  # keeps the time spent; a checkpoint is the same bytes however often it was resumed
@@ -284,6 +285,7 @@ class Training:
     def _restore(self) -> None:
         state = self.team.broadcast(checkpoint.load_latest(self.folder.checkpoints) if self.team.main else None)
         if isinstance(state, dict):
+            self._require_same_data(state)
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.meter = _Meter(**state["meter"])
@@ -293,6 +295,16 @@ class Training:
             self.seconds_before = (self.folder.status() or {}).get("time_s", 0.0)
             # Without a checkpoint the run starts anew, its evaluation at step 0 included.
             self.last_rows = {row["split"]: row for row in self.folder.rewind(self.step or -1)}
+
+    def _require_same_data(self, state: dict[str, Any]) -> None:
+        """Refuses other data, as old rows of an embedding would meet other words: where data lie is not in a run's hash."""
+        now = self.data.checksum
+        then = state.get("data_checksum", now)  # checkpoints of earlier versions have none
+        if then != now:
+            raise UsageError(
+                f"run {self.config.name} was begun on other data than {self.data.source} as it is now (checksum {then[:8]}, "
+                f"now {now[:8]}): bring the data back, or delete {self.folder.path} to start again"
+            )
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
