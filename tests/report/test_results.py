@@ -134,6 +134,12 @@ def test_nothing_finished_yet(info: ExperimentInfo, make_run: Callable[..., Path
     assert not (tmp_path / "r").exists()
 
 
+def test_arms_without_any_run_are_named(info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path) -> None:
+    planned = info.model_copy(update={"arms": ("idinit", "xavier", "fixup")})
+    update_results(planned, [make_run("idinit", [0.1, 0.4])], tmp_path / "r")
+    assert "- No runs at all: xavier, fixup." in (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
+
+
 def test_tuning_runs_alone_make_a_page_without_results(
     info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:

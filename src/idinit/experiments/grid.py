@@ -163,11 +163,12 @@ def load(arguments: Sequence[str]) -> Experiment:
         )
     settings = resolve(compose([f"experiment={name}", *plain]))
     grid = settings.get("grid") or {}
-    grid["arms"] = _choose_arms(dict(grid.get("arms") or {}), arms)
+    planned = dict(grid.get("arms") or {})
+    grid["arms"] = _choose_arms(planned, arms)
     if seeds is not None:
         grid["seeds"] = seeds
     try:
-        info = ExperimentInfo(**settings["experiment"])
+        info = ExperimentInfo(**settings["experiment"], arms=tuple(planned))
         checked = Grid(**grid)
         said = {override.key_or_group for override in parsed}
         mapped = {key: tuple(map(str, values)) for key, values in checked.sweep.items() if key not in said}

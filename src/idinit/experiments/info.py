@@ -48,6 +48,7 @@ class ExperimentInfo(BaseModel):
         cost: How long it takes, and on what.
         baseline: The arm that the others are compared with, seed by seed; its initializer, where arms are called
             ``model-initializer``.
+        arms: Labels of all arms of its grid, whether they were asked for or not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,3 +60,4 @@ class ExperimentInfo(BaseModel):
     deviations: tuple[Line, ...] = ()
     cost: Line
     baseline: Line = "idinit"
+    arms: tuple[Line, ...] = ()

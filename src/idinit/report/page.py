@@ -80,7 +80,7 @@ def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) ->
         *(part for section in sections for part in _results(info, section)),
         *deviations(info),
         *environments(archive.runs["environment"], archive.environments),
-        *_not_run(archive, sections),
+        *_not_run(info, archive, sections),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -161,7 +161,7 @@ def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _not_run(archive: Archive, sections: Sequence[Section]) -> list[str]:
+def _not_run(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) -> list[str]:
     lines = [] if any(section.scale.budget == "paper" for section in sections) else ["The paper budget: no runs."]
     for section in sections:
         most = max(len(arm.runs) for arm in section.arms)
@@ -171,4 +171,6 @@ def _not_run(archive: Archive, sections: Sequence[Section]) -> list[str]:
         lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome == "not run at this scale"]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
     lines += [f"{arm}: tuning runs only." for arm in sorted(set(archive.runs["arm"]) - main)]
+    if missing := [arm for arm in info.arms if arm not in set(archive.runs["arm"])]:
+        lines.append(f"No runs at all: {', '.join(missing)}.")
     return ["## Not run", "\n".join(f"- {line}" for line in lines)] if lines else []
