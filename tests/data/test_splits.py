@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from idinit.data import DATASETS, Place
 from idinit.data.splits import split, stratified_order
 from idinit.errors import UsageError
 
@@ -54,3 +57,10 @@ def test_nothing_need_be_held_out() -> None:
 def test_holding_out_everything_is_refused() -> None:
     with pytest.raises(UsageError, match=r"data\.validation=500 leaves nothing of the 500"):
         split(LABELS, 500, seed=0)
+
+
+@pytest.mark.parametrize("name", ["digits", "opinions"])
+def test_a_process_without_examples_has_no_empty_batch(name: str, tmp_path: Path) -> None:
+    options = DATASETS.check(name, {"batch_size": 4, "validation": 1})
+    both = [DATASETS[name].build(Place(tmp_path, 0, rank=rank, world=2), **options) for rank in range(2)]
+    assert [[len(labels) for _, labels in data.evaluation_batches("validation")] for data in both] == [[1], []]

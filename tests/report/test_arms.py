@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from idinit.report.archive import load, merge
-from idinit.report.arms import Arm, Scale, arms, scales
+from idinit.report.arms import Arm, Scale, _settings, arms, scales
 
 JPEG = "CIFAR-10 (JPEG copy)"
 
@@ -146,3 +146,14 @@ def test_the_shared_recipe_is_the_one_of_most_arms_and_then_the_best_for_all(
     found = arms_of(runs)
     assert {(arm.name, arm.lr) for arm in found if arm.shared} == {("idinit", 0.1), ("fixup", 0.1)}  # 0.5 beats (0.8 + 0) / 2
     assert {(arm.name, arm.lr) for arm in found if arm.primary} == {("idinit", 0.3), ("fixup", 0.1)}
+
+
+def test_word_vectors_are_no_recipe_but_initial_values() -> None:
+    recipe = {
+        "model.name": "textcnn",
+        "init.name": "default",
+        "data.vectors": "glove-6b-50d",
+        "data.width": 50,
+        "optim.lr": 0.001,
+    }
+    assert _settings(recipe) == {"data.width": 50, "optim.lr": 0.001}

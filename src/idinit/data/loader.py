@@ -118,7 +118,8 @@ class ImageBatches:
         images, labels = (whole[self._place.rank :: self._place.world] for whole in self._splits[split])
         share = self.batch_size // self._place.world
         for batch, target in zip(images.split(share), labels.split(share), strict=True):
-            yield (self._normalize(batch),), target
+            if len(batch):  # of fewer images than processes some have none
+                yield (self._normalize(batch),), target
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: a batch follows from its step."""

@@ -118,7 +118,8 @@ class TextBatches:
         """
         by_length = torch.argsort(self._splits[split][1], stable=True)[self._place.rank :: self._place.world]
         for rows in by_length.split(4 * self.batch_size // self._place.world):
-            yield self._batch(split, rows)
+            if len(rows):  # of fewer texts than processes some have none
+                yield self._batch(split, rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: a batch follows from its step."""

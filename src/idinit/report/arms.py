@@ -237,8 +237,8 @@ def _setting(recipe: dict[str, Any]) -> str:
 
 
 def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that arms can share: all but the network and its initialization."""
-    return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init")}
+    """The part of a recipe that arms can share: all but the network and its initialization, word vectors included."""
+    return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init") and key != "data.vectors"}
 
 
 def _rank(arm: Arm) -> tuple[float, str]:
