@@ -149,11 +149,5 @@ def test_the_shared_recipe_is_the_one_of_most_arms_and_then_the_best_for_all(
 
 
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:
-    recipe = {
-        "model.name": "textcnn",
-        "init.name": "default",
-        "data.vectors": "glove-6b-50d",
-        "data.width": 50,
-        "optim.lr": 0.001,
-    }
-    assert _settings(recipe) == {"data.width": 50, "optim.lr": 0.001}
+    shared = {"data.width": 50, "optim.lr": 0.001}
+    assert _settings(shared | {"model.name": "textcnn", "init.name": "default", "data.vectors": "glove-6b-50d"}) == shared
