@@ -32,7 +32,8 @@ def depth(tables: Mapping[str, pd.DataFrame]) -> Findings:
         (
             Picture(
                 "depth",
-                f"Left: training loss at the end, mean of the seeds, cut at twice that of chance ({CHANCE:.2f}). Right: share "
+                f"Left: training loss at the end, mean of the seeds; lines that leave the frame go to twice that of chance "
+                f"({CHANCE:.2f}) or beyond. Right: share "
                 f"of the runs that end below {LEARNS:g} times chance.",
                 partial(_draw, best),
             ),
@@ -93,7 +94,7 @@ def _draw(best: pd.DataFrame) -> Figure:
             learned.plot(own["depth"], own["learned"], label=start, **line_style(index))
     loss.axhline(CHANCE, color="#555555", linestyle=":", linewidth=1)
     loss.annotate("chance", (1.0, CHANCE), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
-    loss.set(xlabel="layers", ylabel="training loss at the end", xscale="log")
+    loss.set(xlabel="layers", ylabel="training loss at the end", xscale="log", ylim=(None, 1.15 * CHANCE))
     learned.set(xlabel="layers", ylabel="runs that learn", xscale="log", ylim=(-0.05, 1.05))
     learned.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     figure.legend(*loss.get_legend_handles_labels(), frameon=False, loc="outside right center")
