@@ -174,3 +174,24 @@ def test_amount(number: float, text: str) -> None:
 def test_plain() -> None:
     assert plain(estimate([2.3456]), 3) == "2.346 (n = 1)"
     assert plain(estimate([2.0, 2.1]), 2) == "2.05 ± 0.64"
+
+
+def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    finals = {"transformer-orthogonal": 0.9, "transformer-idinit": 0.8, "textrnn-orthogonal": 0.85, "textrnn-idinit": 0.6}
+    merge(
+        [make_run(arm, [0.1, end], model=arm.split("-")[0], seed=seed) for arm, end in finals.items() for seed in (0, 1)],
+        tmp_path / "r",
+    )
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    text = io.StringIO()
+    Console(file=text, width=80).print(terminal("texts", arms(archive, scale), tuned=True))
+    shown = [line.split()[:4] for line in text.getvalue().splitlines()[-9:] if line.strip()]
+    assert shown[-6:] == [
+        ["transformer"],
+        ["orthogonal", "2", "0.1", "90.0±0.0"],
+        ["idinit", "2", "0.1", "80.0±0.0"],
+        ["textrnn"],
+        ["orthogonal", "2", "0.1", "85.0±0.0"],
+        ["idinit", "2", "0.1", "60.0±0.0"],
+    ]

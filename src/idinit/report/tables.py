@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
 import pandas as pd
@@ -26,13 +27,20 @@ PAIRED_NOTES = (
 
 
 def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
-    """The main table for a terminal, narrow enough for 80 columns: short headers, and no "n = 1" beside the number of runs."""
+    """The main table for a terminal of 80 columns: short headers, each of several models in a row, no "n = 1"."""
     shown = columns(arms, tuned)
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in shown:
         table.add_column(column.short, justify="right" if table.columns else "left")
-    for arm in arms:
-        table.add_row(*(Text(column.text(arm).removesuffix(" (n = 1)").replace(" ± ", "±")) for column in shown))
+    models = {arm.model: [own for own in arms if own.model == arm.model] for arm in arms}
+    for own in models.values():
+        # arms called model-initializer: the model is a row of its own, since long names would push the numbers out
+        model = os.path.commonprefix([arm.label for arm in own]).rpartition("-")[0] if len(models) > 1 else ""
+        if model:
+            table.add_row(Text(model, style="bold"))
+        for arm in own:
+            name, *cells = (column.text(arm).removesuffix(" (n = 1)").replace(" ± ", "±") for column in shown)
+            table.add_row(*map(Text, (name.removeprefix(f"{model}-"), *cells)))
     return table
 
 
