@@ -188,10 +188,10 @@ def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..
     Console(file=text, width=80).print(terminal("texts", arms(archive, scale), tuned=True))
     shown = [line.split()[:4] for line in text.getvalue().splitlines()[-9:] if line.strip()]
     assert shown[-6:] == [
-        ["transformer"],
-        ["orthogonal", "2", "0.1", "90.0±0.0"],
-        ["idinit", "2", "0.1", "80.0±0.0"],
         ["textrnn"],
         ["orthogonal", "2", "0.1", "85.0±0.0"],
         ["idinit", "2", "0.1", "60.0±0.0"],
+        ["transformer"],
+        ["orthogonal", "2", "0.1", "90.0±0.0"],
+        ["idinit", "2", "0.1", "80.0±0.0"],
     ]

@@ -211,6 +211,11 @@ def _joined(rows: list[np.ndarray]) -> np.ndarray:
     return np.sort(np.concatenate(rows)) if rows else np.array([], dtype=int)
 
 
+def by_model(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
+    """Model -> its arms, in their order: initializers are compared within a model."""
+    return {model: [arm for arm in arms if arm.model == model] for model in sorted({arm.model for arm in arms})}
+
+
 def varied(arms: Sequence[Arm]) -> tuple[str, ...]:
     """The keys, but for those of model and initializer, that have several values among the arms."""
     settings = [{key: str(value) for key, value in _settings(arm.recipe).items()} for arm in arms]

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from ..files import write_atomically
-from .arms import Arm
+from .arms import Arm, by_model
 from .statistics import estimate
 from .values import amount, percent, plain
 
@@ -82,7 +82,7 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 
 
 def _draw(title: str, arms: Sequence[Arm]) -> Figure:
-    groups = [[arm for arm in arms if arm.model == model] for model in sorted({arm.model for arm in arms})]
+    groups = by_model(arms).values()
     heights = [max(4.4 if len(groups) == 1 else 2.8, 0.2 * (len(group) + 3)) for group in groups]  # as high as the legend
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     rows = [figure] if len(groups) == 1 else figure.subfigures(len(groups), squeeze=False, height_ratios=heights).flat

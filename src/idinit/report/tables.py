@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .archive import Archive
-from .arms import Arm, Scale, counted
+from .arms import Arm, Scale, by_model, counted
 from .columns import columns
 from .paired import Comparison, compare, success
 from .statistics import estimate
@@ -32,7 +32,7 @@ def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in shown:
         table.add_column(column.short, justify="right" if table.columns else "left")
-    models = {arm.model: [own for own in arms if own.model == arm.model] for arm in arms}
+    models = by_model(arms)
     for own in models.values():
         # arms called model-initializer: the model is a row of its own, since long names would push the numbers out
         model = os.path.commonprefix([arm.label for arm in own]).rpartition("-")[0] if len(models) > 1 else ""

@@ -87,10 +87,8 @@ def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
     if not first:
         return "not run at this scale", f"there are no runs with {CLAIMED}"
     outcome: Outcome = "reproduced" if all(first) else "partly" if any(first) else "not reproduced"
-    return (
-        outcome,
-        f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; first is who is beyond all seeds",
-    )
+    rule = "IDI learns faster where its slowest seed does than the fastest of the other"
+    return outcome, f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
 
 
 def _table(best: pd.DataFrame) -> str:

@@ -41,7 +41,7 @@ WHY = (
     "these channels, nor the columns that read them. The smallest IDIZ breaks the tie, and so do Fixup's scalar biases: a last "
     "weight of zero alone does not make weights dead. With 1x1 convolutions in the shortcuts the new channels are not 0, and "
     "hardly any weight stays where it began. A weight that has moved can still be useless in the end: the column without "
-    "gradient says how many are: without BatchNorm a third with IDIZ; with Fixup and with projections the seeds differ widely."
+    "gradient says how many are: without BatchNorm many, with IDIZ as well; with Fixup and with projections the seeds differ."
 )
 
 

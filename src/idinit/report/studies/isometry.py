@@ -57,14 +57,14 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
         Picture(
             "spectra",
             f"All singular values of the Jacobian of {tables['values']['depth'].iloc[0]} layers with ReLU, in ascending order, "
-            "from 1e-8 to 1e8: lines leave the frame where they are beyond. IDInit is drawn on top: where several methods give "
-            "1 throughout, it covers them.",
+            f"from {LIMITS[0]:g} to {LIMITS[1]:g}: lines leave the frame where they are beyond. IDInit is drawn on top: where "
+            "several methods give 1 throughout, it covers them.",
             partial(_draw_spectra, tables["values"]),
         ),
         Picture(
             "signals",
             f"Root mean square of activations (above) and gradients (below) on the way through {deepest['depth'].max()} layers "
-            "with ReLU, from 1e-8 to 1e8; IDInit on top.",
+            f"with ReLU, from {LIMITS[0]:g} to {LIMITS[1]:g}; IDInit on top.",
             partial(_draw_signals, tables["signals"]),
         ),
         Picture(

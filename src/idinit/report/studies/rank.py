@@ -37,9 +37,8 @@ def rank(tables: Mapping[str, pd.DataFrame]) -> Findings:
             Picture(
                 "rank",
                 f"Above: singular values above {THRESHOLD:g} of the largest, of what training has added to the middle layer; "
-                "mean of the seeds. Below: its singular values after training, one "
-                "seed, from which the rank at any threshold can be read. Dashed: the width of the input. IDInit lies under its "
-                "loose form.",
+                "mean of the seeds. Below: its singular values after training, one seed, from which the rank at any threshold "
+                "can be read. Dashed: the width of the input. IDInit lies under its loose form.",
                 partial(_draw, ranks, tables["spectrum"]),
             ),
         ),
