@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
+from idinit.errors import UsageError
+from idinit.seeds import generator
 from idinit.studies import STUDIES, Row, Setting
 from idinit.studies.deep_networks import LAYERS, Activation, Deep, NetworkName
 from idinit.studies.isometry import summary
@@ -37,7 +39,9 @@ def test_networks_have_the_depth_asked_for_and_keep_the_shape(name: NetworkName,
     x = net.example(torch.Generator().manual_seed(0))
     assert len(net.blocks) * LAYERS[name] == 12
     assert net(x).shape == net.blocks(x).shape == x.shape and x.min() >= 0
-    assert net.example(torch.Generator().manual_seed(0), positive=False).abs().equal(x)
+    both = net.example(torch.Generator().manual_seed(0), "both")
+    assert both.abs().equal(x)
+    assert net.example(torch.Generator().manual_seed(0), "rectified").equal(both.relu())
 
 
 @pytest.mark.parametrize(
@@ -64,6 +68,27 @@ def test_the_identity_by_patches_loses_directions_of_a_plain_convolutional_netwo
     own = table(rows, "spectra").set_index(["network", "start"])
     assert own.loc[("allconv", "idinit"), "near"] < 0.1
     assert own.loc[("mlp", "xavier"), "highest"] < 0.2 and own.loc[("mlp", "orthogonal"), "near"] < 0.5
+
+
+@pytest.mark.parametrize("signs", ["both", "rectified"])
+def test_a_relu_on_the_main_path_loses_what_is_not_positive_once(rows: list[Row], signs: str) -> None:
+    own = table(rows, "inputs").set_index(["signs", "network", "start"])
+    for network, start in (("mlp", "idinit"), ("mlp", "zero"), ("resnet", "idinit"), ("resnet", "fixup")):
+        x = Deep(network, 12, "relu").example(generator(0, "input"), signs)  # type: ignore[arg-type]
+        kept = (x > 0).double().mean().item()
+        near = own.loc[(signs, network, start), "near"]
+        if (signs, network, start) == ("rectified", "resnet", "idinit"):  # IDIZ lifts some of the zeros by eps: a slope again
+            assert near > kept
+        else:
+            assert near == kept, "twelve layers lose no more than one"
+        assert own.loc[("positive", network, start), "near"] == 1
+    assert own.loc[(signs, "residual_mlp", "idinit"), "near"] == 1, "no ReLU follows the sum"
+    assert own.loc[(signs, "pre_norm", "idinit"), "near"] == 1
+
+
+def test_the_smallest_depth_must_be_one_for_all_activations() -> None:
+    with pytest.raises(UsageError, match=r"depths=\[200\]: the smallest must be at most deepest_of_others=100"):
+        list(STUDIES["isometry"].build(HERE, depths=(200,)))
 
 
 def test_what_a_method_cannot_do_is_told(rows: list[Row]) -> None:

@@ -12,6 +12,7 @@ from ..models.resnet import BasicBlock
 
 NetworkName = Literal["mlp", "residual_mlp", "allconv", "resnet", "pre_norm", "post_norm"]
 Activation = Literal["relu", "tanh", "gelu", "silu"]
+Signs = Literal["positive", "both", "rectified"]  # of an input: as pixels are, as drawn, and as a ReLU leaves the latter
 
 WIDTH = 32  # units of a perceptron, or of a token
 CHANNELS, SIDE = 8, 4  # of an image
@@ -44,12 +45,12 @@ class Deep(nn.Module):
         """What the head gets, of the same shape as ``x``."""
         return self.blocks(self.stem(x))
 
-    def example(self, generator: Generator, *, positive: bool = True) -> Tensor:
-        """One input from a standard normal, [1, ...] in float64; its absolute value if ``positive``, as pixels are."""
+    def example(self, generator: Generator, signs: Signs = "positive") -> Tensor:
+        """One input from a standard normal, [1, ...] in float64: its absolute value, itself, or its positive part."""
         images = self.name in ("allconv", "resnet")
         shape = (CHANNELS, SIDE, SIDE) if images else (WIDTH,) if "mlp" in self.name else (TOKENS, WIDTH // 2)
         x = torch.randn(1, *shape, generator=generator, dtype=torch.float64)
-        return x.abs() if positive else x
+        return {"positive": x.abs(), "both": x, "rectified": x.relu()}[signs]
 
 
 def _layer(name: NetworkName) -> nn.Module:

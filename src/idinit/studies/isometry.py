@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Annotated, Any, get_args
@@ -20,12 +20,14 @@ from ..initializers import INITIALIZERS
 from ..parts import Structure, find_structure
 from ..seeds import generator
 from . import STUDIES, Cell, Row, Setting
-from .deep_networks import Activation, Deep, NetworkName
+from .deep_networks import Activation, Deep, NetworkName, Signs
 
 NEAR = (0.5, 2.0)  # singular values in between count as near 1
 SHOWN = 32  # singular values of a network that are kept, evenly spaced, and places at which signals are
 CENTRE = "idinit_channel"  # IDInit with the identity on the centre tap of each kernel
 _CHECKED = ("xavier", "orthogonal", "idinit")
+_SIGNS: tuple[Signs, ...] = get_args(Signs)
+_TAU_SIGNS: tuple[Signs, ...] = ("positive", "both")
 
 
 @STUDIES.register("isometry")
@@ -35,7 +37,7 @@ def isometry(
     networks: tuple[NetworkName, ...] = get_args(NetworkName),
     activations: tuple[Activation, ...] = get_args(Activation),
     starts: tuple[str, ...] = (*(name for name in INITIALIZERS if name != "lsuv"), CENTRE),
-    depths: tuple[Annotated[int, Field(ge=2)], ...] = (2, 10, 32, 100, 316, 1000),
+    depths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (2, 10, 32, 100, 316, 1000),
     deepest_of_others: int = 100,
     taus: tuple[Annotated[float, Field(gt=0)], ...] = (0.8, 0.9, 0.95, *(1 + i / 50 for i in range(-1, 8)), 1.2, 2**0.5, 2.0),
     tau_depth: Annotated[int, Field(ge=2)] = 32,
@@ -45,8 +47,8 @@ def isometry(
 ) -> Iterator[Cell]:
     """The Jacobian of the blocks of a network at one input, exactly and in float64.
 
-    The stem and the head, of one layer each, are initialized with the rest and left out. Inputs of the blocks are positive,
-    as what follows a ReLU is.
+    The stem and the head, of one layer each, are initialized with the rest and left out. Inputs of the blocks are positive;
+    at one depth, inputs of both signs and what a ReLU leaves of them are measured beside it.
 
     Args:
         setting: Where it is computed.
@@ -55,18 +57,24 @@ def isometry(
         starts: Initializers, and ``idinit_channel``. What cannot do a network is told as skipped. LSUV is left out: it
             passes the network once for each of its layers.
         depths: Weight layers that a signal passes in the blocks.
-        deepest_of_others: Depth to which the activations but the first go, and at which all singular values are kept.
+        deepest_of_others: Depth to which the activations but the first go, and at which all singular values are kept and
+            the other inputs are measured.
         taus: Values of IDInit's tau, tried for each activation on a perceptron, with inputs of one sign and of both.
         tau_depth: Its depth.
         widths: Of perceptrons of 10 layers, whose largest singular values are found by Lanczos iteration.
         exact_up_to: Width up to which they are compared with the exact ones.
         seed: Of inputs and initial weights.
+
+    Raises:
+        UsageError: If no depth is shared by all activations.
     """
+    shared = [depth for depth in depths if depth <= deepest_of_others]
+    if not shared:
+        raise UsageError(f"depths={list(depths)}: the smallest must be at most deepest_of_others={deepest_of_others}")
     structures: dict[tuple[str, int], Structure] = {}
     for activation, network in product(activations, networks):
         first = activation == activations[0]
-        shared = [depth for depth in depths if depth <= deepest_of_others]
-        drawn = (shared[-1], depths[-1]) if first else ()
+        drawn = (max(shared), max(depths)) if first else ()
         options = (network, activation, starts, depths if first else shared, drawn, seed, setting, structures)
         yield Cell(f"{network}, {activation}", partial(_spectra, *options))
     yield Cell("tau", partial(_taus, activations, taus, tau_depth, seed, setting))
@@ -85,7 +93,8 @@ def _spectra(
 ) -> Iterator[Row]:
     for depth in depths:
         net = Deep(network, depth, activation).double()
-        example = net.example(generator(seed, "input"))
+        examples = {signs: net.example(generator(seed, "input"), signs) for signs in _SIGNS}
+        example = examples["positive"]
         if (network, depth) not in structures:
             structures[network, depth] = find_structure(net, (example,))
         for start in starts:
@@ -100,23 +109,32 @@ def _spectra(
                 if drawn and depth == depths[0]:
                     yield Row("skipped", {"network": network, "start": start, "reason": str(reason)})
                 continue
-            yield from _measured(net.to(setting.device), example.to(setting.device), place, drawn)
+            placed = {signs: x.to(setting.device) for signs, x in examples.items()}
+            yield from _measured(net.to(setting.device), placed, place, drawn)
             net.cpu()
 
 
-def _measured(net: Deep, example: Tensor, place: dict[str, Any], drawn: Sequence[int]) -> Iterator[Row]:
-    """Singular values in short; at the first of the drawn depths all of them, at the last the sizes of signals."""
-    with sdpa_kernel(SDPBackend.MATH):  # the one kernel that can be differentiated for all outputs at once
-        values = jacobian_singular_values(net.blocks, example).cpu()
+def _measured(net: Deep, examples: Mapping[Signs, Tensor], place: dict[str, Any], drawn: Sequence[int]) -> Iterator[Row]:
+    """Singular values in short; at the first of the drawn depths all of them, and other inputs; at the last signals' sizes."""
+    example = examples["positive"]
+    values = _singular_values(net, example)
     yield Row("spectra", {**place, **summary(values)})
     if drawn and place["depth"] == drawn[0]:
         for index in range(0, len(values), max(1, len(values) // SHOWN)):
             yield Row("values", {**place, "quantile": 1 - (index + 0.5) / len(values), "value": values[index].item()})
+        for signs, other in examples.items():
+            found = values if signs == "positive" else _singular_values(net, other)
+            yield Row("inputs", {**place, "signs": signs, **summary(found)})
     if drawn and place["depth"] == drawn[-1]:
         blocks = [str(index) for index in range(0, len(net.blocks), max(1, len(net.blocks) // SHOWN))]
         for signal in signal_sizes(net.blocks, (example,), blocks):
             sizes = {"activation_size": signal.activation, "gradient_size": signal.gradient}
             yield Row("signals", {**place, "share": (int(signal.module) + 1) / len(net.blocks), **sizes})
+
+
+def _singular_values(net: Deep, example: Tensor) -> Tensor:
+    with sdpa_kernel(SDPBackend.MATH):  # the one kernel that can be differentiated for all outputs at once
+        return jacobian_singular_values(net.blocks, example).cpu()
 
 
 def summary(values: Tensor) -> dict[str, float]:
@@ -137,8 +155,8 @@ def _taus(activations: Sequence[Activation], taus: Sequence[float], depth: int, 
         structure = find_structure(net, (net.example(generator(seed, "input")),))
         for tau in taus:
             initialize_(net, "idinit", parts=structure, tau=tau)
-            for signs in ("positive", "both"):
-                x = net.example(generator(seed, "input"), positive=signs == "positive").to(setting.device)
+            for signs in _TAU_SIGNS:
+                x = net.example(generator(seed, "input"), signs).to(setting.device)
                 values = jacobian_singular_values(net.to(setting.device).blocks, x).cpu()
                 place = {"activation": activation, "signs": signs, "tau": tau, "depth": depth}
                 yield Row("tau", {**place, **summary(values)})

@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from idinit.report.studies import FINDINGS, Finding
+from idinit.report.studies import FINDINGS, Finding, Findings
 
 Learns = dict[tuple[str, str], bool]  # (full or small batches, sgd or momentum) -> whether -I and its like are learned
 
@@ -167,7 +167,7 @@ def test_c1_is_about_networks_of_a_hundred_layers_and_more(idinit: bool, xavier:
     assert f"idinit {110 if idinit else 8}" in found.evidence and f"kaiming {110 if kaiming else 8}" in found.evidence
 
 
-def isometry(near: dict[str, float]) -> Finding:
+def isometry(near: dict[str, float]) -> Findings:
     spectra = pd.DataFrame(
         [
             {"network": n, "activation": "relu", "start": "idinit", "depth": d, "near": share if d == 100 else 1.0}
@@ -179,15 +179,27 @@ def isometry(near: dict[str, float]) -> Finding:
     row = {"activation": "relu", "signs": "positive", "tau": 1.0, "depth": 4, "mean_square": 1.0, "lowest": 1.0, "highest": 1.0}
     lanczos = pd.DataFrame([{"width": 64, "seconds": 0.1, "relative_error": 1e-9}])
     empty = pd.DataFrame([{"depth": 100}])
-    tables = {"spectra": spectra, "tau": pd.DataFrame([row]), "lanczos": lanczos, "values": empty, "signals": empty}
-    (found,) = FINDINGS["isometry"].build(tables).claims
-    return found
+    inputs = pd.DataFrame(
+        [
+            {"network": n, "start": "idinit", "depth": 100, "signs": signs, "near": share * kept}
+            for n, share in near.items()
+            for signs, kept in (("positive", 1.0), ("both", 0.5), ("rectified", 0.625))
+        ]
+    )
+    tables = {"spectra": spectra, "inputs": inputs, "tau": pd.DataFrame([row]), "lanczos": lanczos}
+    return FINDINGS["isometry"].build(tables | {"values": empty, "signals": empty})
 
 
 @pytest.mark.parametrize(
     ("mlp", "resnet", "outcome"), [(1.0, 1.0, "reproduced"), (1.0, 0.4, "partly"), (0.1, 0.4, "not reproduced")]
 )
 def test_c13_asks_for_singular_values_near_one_at_the_greatest_depth(mlp: float, resnet: float, outcome: str) -> None:
-    found = isometry({"mlp": mlp, "resnet": resnet})
+    (found,) = isometry({"mlp": mlp, "resnet": resnet}).claims
     assert found.outcome == outcome
     assert "through 100 layers, ReLU and positive inputs: MLP 0.5 to 2, ResNet 0.5 to 2" in found.evidence
+
+
+def test_c13_tells_what_is_left_of_an_input_that_is_not_positive() -> None:
+    found = isometry({"mlp": 1.0, "resnet": 0.4})
+    assert found.claims[0].evidence.endswith("; of those at an input of both signs, through 100 layers, are near 1: MLP 50 %")
+    assert any("| `idinit` | 100 / 50 / 62 | 40 / 20 / 25 |" in text for text in found.text)

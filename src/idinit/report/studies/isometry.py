@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...studies.deep_networks import Signs
 from ...studies.isometry import CENTRE, NEAR
 from ..claims import Outcome
 from ..figures import line_style
@@ -26,18 +28,22 @@ NETWORKS = {
 }
 DRAWN = ("idinit", CENTRE, "zero", "fixup", "rezero", "default", "xavier", "kaiming", "orthogonal", "delta_orthogonal", "gpt2")
 LIMITS = (1e-8, 1e8)  # of what is drawn
+INPUTS: tuple[Signs, ...] = get_args(Signs)
 ISOMETRY = 0.99  # share of singular values near 1 from which on a network counts as an isometry
 WHY = (
     "How to read it: the mean square of the singular values says whether a network is *critical*, that is whether a small "
     "change of its input keeps its size on average; only if all of them are near 1 is it a *dynamical isometry*, in which no "
     "direction is lost. Orthogonal and Kaiming weights can be critical under ReLU and are no isometry: half of the units are "
-    "off, and other ones at each layer. An identity keeps what is positive as it is, at any depth; of inputs of both signs the "
-    "first ReLU takes what is not positive, and the others take no more (see tau by activation). Residual branches that are "
-    "zero do the same, whatever is inside them, where nothing but ReLU follows the sum: tanh, GELU and SiLU there are no "
-    "identity, and no tau or branch makes up for it. Two more exceptions: the identity laid out by patches reads as many "
-    "channels as there are outputs over taps, here one of eight, so that a plain convolutional network soon carries nothing; "
-    "and a norm after the sum removes two directions of each token, and divides by the deviation of an input that has another "
-    "one than 1, so that no method makes a post-norm Transformer an isometry."
+    "off, and other ones at each layer.\n\n"
+    "An identity keeps what is positive as it is, at any depth. Of an input of both signs the first ReLU takes what is not "
+    "positive, and the others take no more. Residual branches that are zero do the same, whatever is inside them, where a ReLU "
+    "follows the sum; where nothing follows it they lose nothing, at any input. An entry that is exactly 0, as a ReLU leaves "
+    "it, has no slope at the next one, unless an IDIZ whose eps is not 0 lifts it. tanh, GELU and SiLU are no identity, and no "
+    "tau or branch before them makes up for it.\n\n"
+    "Two more exceptions: the identity laid out by patches reads as many channels as there are outputs over taps, here one of "
+    "eight, so that a plain convolutional network soon carries nothing; and a norm after the sum removes two directions of "
+    "each token, and divides by the deviation of an input that has another one than 1, so that no method makes a post-norm "
+    "Transformer an isometry."
 )
 
 
@@ -74,10 +80,10 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
             partial(_draw_tau, tables["tau"]),
         ),
     ]
-    return Findings((Finding("C13", *_verdict(deepest)),), (WHY, *_tables(deepest, tables)), tuple(pictures))
+    return Findings((Finding("C13", *_verdict(deepest, tables["inputs"])),), (WHY, *_tables(deepest, tables)), tuple(pictures))
 
 
-def _verdict(deepest: pd.DataFrame) -> tuple[Outcome, str]:
+def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> tuple[Outcome, str]:
     ours = deepest[deepest["start"] == "idinit"].set_index("network")
     if ours.empty:
         return "not run at this scale", "IDInit was not run"
@@ -88,7 +94,12 @@ def _verdict(deepest: pd.DataFrame) -> tuple[Outcome, str]:
     centre = f" ({_range(others.iloc[0])} with the identity on the centre tap)" if len(others) else ""
     said = [text + centre if text.startswith("AllConv") else text for text in ranges]
     through = f"{deepest['depth'].iloc[0]} layers, ReLU and positive inputs"
-    return outcome, f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}"
+    both = inputs[(inputs["start"] == "idinit") & (inputs["signs"] == "both")].set_index("network")["near"]
+    kept = ", ".join(f"{NETWORKS[network]} {100 * both[network]:.0f} %" for network in NETWORKS if holds.get(network))
+    at_both = (
+        f"; of those at an input of both signs, through {inputs['depth'].iloc[0]} layers, are near 1: {kept}" if kept else ""
+    )
+    return outcome, f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}{at_both}"
 
 
 def _range(row: pd.Series) -> str:
@@ -106,7 +117,24 @@ def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> Sequen
         f"Smallest to largest singular value through {deepest['depth'].iloc[0]} layers with ReLU; “nan” where the Jacobian is "
         f"not finite, “–” where the method cannot do the network.\n\n{grid(['start', *(NETWORKS[n] for n in networks)], rows)}"
     )
-    return spectrum, _taus(tables["tau"]), _lanczos(tables["lanczos"])
+    return spectrum, _inputs(tables["inputs"], networks), _taus(tables["tau"]), _lanczos(tables["lanczos"])
+
+
+def _inputs(inputs: pd.DataFrame, networks: Sequence[str]) -> str:
+    """The share near 1 by kind of input, of the starts that are an isometry of some network at a positive one."""
+    shares = inputs.pivot(index=["start", "network"], columns="signs", values="near")
+    isometries = sorted({str(start) for start, _ in shares.index[shares["positive"] >= ISOMETRY]})
+    rows = []
+    for start in isometries:
+        own = shares.loc[start]
+        cells = [" / ".join(f"{100 * own.loc[n, signs]:.0f}" for signs in INPUTS) if n in own.index else "–" for n in networks]
+        rows.append([f"`{start}`", *cells])
+    through = f"through {inputs['depth'].iloc[0]} layers with ReLU"
+    return (
+        f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all, {through}: at a positive input / at one of "
+        "both signs / at what a ReLU leaves of that one; of the starts that are an isometry of some network at the first.\n\n"
+        f"{grid(['start', *(NETWORKS[n] for n in networks)], rows)}"
+    )
 
 
 def _taus(tau: pd.DataFrame) -> str:
