@@ -32,7 +32,7 @@ def branch(
     tasks: tuple[Task, ...] = get_args(Task),
     starts: tuple[Start, ...] = get_args(Start),
     optimizers: tuple[OptimizerName, ...] = ("adagrad", "sgd", "adam"),
-    rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
     widths: tuple[Annotated[int, Field(ge=1)], ...] = (64, 256),
     examples: Annotated[int, Field(ge=1)] = 1024,
     batch: Annotated[int, Field(ge=1)] = 64,
