@@ -59,6 +59,17 @@ def test_it_is_trained_once_and_kept(tmp_path: Path) -> None:
     assert tokenizer_for(None, tmp_path, 300, never, kept).to_str() == first.to_str() == Tokenizer.from_file(str(kept)).to_str()
 
 
+def test_a_damaged_one_is_trained_again_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = tmp_path / "tokenizer.json"
+    first = tokenizer_for(None, tmp_path, 300, lambda: sentences(50), kept)
+    kept.write_text(kept.read_text()[:100])
+    with caplog.at_level(logging.WARNING):
+        assert tokenizer_for(None, tmp_path, 300, lambda: sentences(50), kept).to_str() == first.to_str()
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{kept} is damaged (") and warning.endswith("): training the tokenizer again")
+    assert Tokenizer.from_file(str(kept)).to_str() == first.to_str()
+
+
 def test_of_two_processes_one_trains_and_both_have_it(tmp_path: Path) -> None:
     program = """
 import sys, time

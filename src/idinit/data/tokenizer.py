@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from ..errors import UsageError
 from . import cache
 from .sources import reason_of, require_internet, require_permission
+
+logger = logging.getLogger(__name__)
 
 VERSION = 2  # of `train_wordpiece`, in the names of what is kept: another version's entries may be others
 _RESERVED = 1000  # special and unused entries with which BERT's vocabularies begin
@@ -52,13 +55,28 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
 
 def _own(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
     """A tokenizer that an earlier call has kept, or a new one; of several processes one trains, if it can be kept."""
-    if not kept.exists():
+    try:
+        return Tokenizer.from_file(str(kept))
+    except Exception:  # not there or damaged: the library raises nothing narrower
         with cache.lock(kept):
-            if not kept.exists():  # not trained by another process while this one waited
-                tokenizer = train()
-                cache.keep(kept, tokenizer.to_str().encode())
-                return tokenizer
-    return Tokenizer.from_file(str(kept))
+            return _kept_by_another(kept) or _trained(kept, train)
+
+
+def _kept_by_another(kept: Path) -> Tokenizer | None:
+    """What another process has trained while this one waited."""
+    if not kept.exists():
+        return None
+    try:
+        return Tokenizer.from_file(str(kept))
+    except Exception as error:
+        logger.warning("%s is damaged (%s): training the tokenizer again", kept, error)
+        return None
+
+
+def _trained(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
+    tokenizer = train()
+    cache.keep(kept, tokenizer.to_str().encode())
+    return tokenizer
 
 
 def _of_hub(name: str) -> str:
