@@ -70,8 +70,8 @@ def test_the_command_line_narrows_a_sweep() -> None:
 
 
 def test_any_initializer_can_join_an_experiment() -> None:
-    experiment = load(["experiment=cifar10-allconv", "init=zero"])
-    assert [run.init["name"] for run in experiment.main_runs({})] == ["zero"] * len(experiment.grid.seeds)
+    experiment = load(["experiment=cifar10-allconv", "init=lsuv"])
+    assert [run.init["name"] for run in experiment.main_runs({})] == ["lsuv"] * len(experiment.grid.seeds)
 
 
 def test_every_arm_gets_the_same_search() -> None:
