@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from rich import box
@@ -57,10 +57,13 @@ def paired(arms: Sequence[Arm], baseline: str) -> str:
     Args:
         arms: One recipe of each arm.
         baseline: Name of the arm to compare with, one of them.
+
+    Returns:
+        The table, and where there are intervals a sentence on which of them leave out 0.
     """
     reference = next(arm for arm in arms if arm.name == baseline)
     head = ["initializer", "pairs", f"difference to {baseline}", "probability of improvement", "runs that train"]
-    rows = []
+    rows, comparisons = [], {}
     for arm in arms:
         found = compare(arm.finals, reference.finals)
         against = ["–", "–", "–"] if arm is reference else _against(found)
@@ -69,7 +72,19 @@ def paired(arms: Sequence[Arm], baseline: str) -> str:
         trains = f"{runs - arm.failures} of {runs} ({100 * low:.0f} to {100 * high:.0f} %)"
         spread = "–" if math.isnan(arm.test.sd) else f"{100 * arm.test.sd:.1f}"
         rows.append([arm.label, *against, trains, spread])
-    return grid([*head, "standard deviation"], rows)
+        if arm is not reference:
+            comparisons[arm.label] = found
+    return grid([*head, "standard deviation"], rows) + _told_apart(comparisons, baseline)
+
+
+def _told_apart(comparisons: Mapping[str, Comparison], baseline: str) -> str:
+    """A sentence on the arms of which the interval leaves out 0; empty where there are no intervals."""
+    if all(math.isnan(found.low) for found in comparisons.values()):
+        return ""
+    above = ", ".join(label for label, found in comparisons.items() if found.low > 0)
+    below = ", ".join(label for label, found in comparisons.items() if found.high < 0)
+    rule = "by an interval that leaves out 0, none of them widened for the number of arms"
+    return f"\n\nTold apart from {baseline} ({rule}): above it {above or 'none'}; below it {below or 'none'}."
 
 
 def _against(found: Comparison) -> list[str]:
