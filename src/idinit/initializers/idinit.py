@@ -57,7 +57,7 @@ def idinit(
     - ``zero_preserving``: without it, each block doubles its input. Nothing costs more.
     - ``head``: zeros ended below in every seed; ``idi`` makes no difference to torch's default.
     - ``tau``: the square root of 2 makes signals grow with depth and was unsteady; 1/2 makes no difference at this depth.
-    - ``eps``, ``loose``, ``stem``: no difference beyond that of the seeds. So eps is the paper's, which keeps the weights that
+    - ``eps``, ``loose``, ``stem``: no difference beyond that of the seeds. So eps is the paper's, which keeps most weights that
       an exact zero loses (``theory-dead``), nothing is random, and the stem has the rule of the others.
 
     Args:
