@@ -185,6 +185,16 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
     assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1)
 
 
+@pytest.mark.parametrize(("count", "bands"), [(8, 8), (9, 0)])
+def test_bands_are_drawn_where_they_can_be_told_apart(
+    count: int, bands: int, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    merge([make_run(f"arm{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in (0, 1)], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    figure = _draw("title\nscale", arms(archive, scales(archive)[0]))
+    assert [len(axes.collections) for axes in figure.axes] == [bands, bands]
+
+
 def test_each_model_has_its_own_axes_where_an_initializer_always_looks_the_same(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:

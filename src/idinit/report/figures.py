@@ -28,6 +28,7 @@ from .values import amount, percent, plain
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">", "p", "h", "d")
+_BANDS = 8  # lines whose bands can be told apart; those of more hide the lines, and the legend has the intervals at the end
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 
 _STYLE: dict[Any, Any] = {
@@ -48,8 +49,8 @@ _STYLE: dict[Any, Any] = {
 def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
     """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
 
-    A line is the mean over completed runs, its band the 95 % t-interval at each point. A run that diverged is a thin
-    line of its own that ends in a cross. Arms of several models have a row of axes for each.
+    A line is the mean over completed runs, its band the 95 % t-interval at each point; more than eight lines have none. A
+    run that diverged is a thin line of its own that ends in a cross. Arms of several models have a row of axes for each.
 
     Args:
         title: Heading of the figure.
@@ -98,9 +99,10 @@ def _draw_model(figure: FigureBase, arms: Sequence[Arm]) -> None:
     names = sorted(arm.name for arm in arms)
     # by name and not by rank: a line keeps its look when the results change their order
     styles = [line_style(names.index(arm.name)) for arm in arms]
+    banded = len(arms) <= _BANDS
     for arm, style in zip(arms, styles, strict=True):
-        _draw_mean(loss, arm, "train", "loss", style)
-        _draw_mean(score, arm, "validation", metric, style)
+        _draw_mean(loss, arm, "train", "loss", style, banded)
+        _draw_mean(score, arm, "validation", metric, style, banded)
     loss.set(xlabel="epoch", ylabel="train loss", ylim=loss_limits(arms))
     score.set(xlabel="epoch", ylabel=f"validation {metric}")
     if metric == "loss":
@@ -142,7 +144,7 @@ def line_style(index: int) -> dict[str, Any]:
     }
 
 
-def _draw_mean(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, Any]) -> None:
+def _draw_mean(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, Any], banded: bool) -> None:
     runs = arm.completed["hash"]
     curves = arm.curves[(arm.curves["split"] == split) & arm.curves["hash"].isin(runs)]
     points = [(float(epoch), estimate(values)) for epoch, values in curves.groupby("epoch")[metric]]
@@ -151,7 +153,7 @@ def _draw_mean(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, A
         return
     epochs, means = [epoch for epoch, _ in points], np.array([e.mean for _, e in points])
     axes.plot(epochs, means, markevery=max(1, len(points) // 6), **style)
-    if len(runs) > 1:
+    if banded and len(runs) > 1:
         half = np.array([e.half_width for _, e in points])
         axes.fill_between(epochs, means - half, means + half, color=style["color"], alpha=0.15, linewidth=0)
 
