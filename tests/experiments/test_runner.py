@@ -66,6 +66,18 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
     assert {p.name: p.read_bytes() for p in results.iterdir()} == before
 
 
+def test_of_equal_accuracies_the_lower_loss_is_picked(tmp_path: Path) -> None:
+    ablation = experiment(tmp_path, "init=both")
+    assert run(ablation) == []
+    results = tmp_path / "results" / "cifar10-resnet20-ablation"
+    rows = pd.read_csv(results / "runs.csv")
+    at_chance = rows["phase"] == "tune"
+    rows.loc[at_chance, "validation_accuracy"] = 0.1
+    rows.loc[at_chance, "validation_loss"] = rows["lr"].map({0.01: 2.303, 0.03: 2.301, 0.1: 2.302})
+    rows.to_csv(results / "runs.csv", index=False)
+    assert pick(ablation, ablation.tuning_runs(), results) == {"both": 0.03}
+
+
 def test_the_search_of_a_language_model_goes_by_its_loss(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train.txt").write_text("the cat sat on the mat and the dog sat by the cat\n" * 150)
