@@ -49,10 +49,15 @@ def test_diverged_runs_are_counted_and_leave_the_mean_alone(
     ]
     (arm,) = arms_of(runs)
     assert len(arm.runs) == 3 and arm.diverged == 2
-    assert (arm.test.mean, arm.test.n, arm.time.mean) == (0.8, 1, 100)
+    assert (arm.test.mean, arm.test.n, arm.time) == (0.8, 1, 100)
     assert str(arm.reached(60)) == "1 (2 of 3)"  # the second got there before it diverged
     assert str(arm.reached(70)) == "> 2 (1 of 3)"
     assert str(arm.reached(90)) == "> 2"
+
+
+def test_the_time_of_a_run_is_the_median(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
+    (arm,) = arms_of([make_run("idinit", [0.1, 0.5], seed=seed, time_s=time) for seed, time in enumerate((90, 2000, 100))])
+    assert arm.time == 100, "one run stood still for half an hour"
 
 
 def test_epochs_are_those_of_the_validation_split(

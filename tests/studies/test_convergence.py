@@ -53,6 +53,20 @@ def test_from_the_identity_a_full_batch_stops_at_zero_where_momentum_and_positiv
     assert errors["positive", 16, "sgd"] < 1e-6
 
 
+def test_eigenvalues_are_kept_of_each_start_for_full_and_small_batches() -> None:
+    options = {"size": 4, "examples": 16, "batches": (16, 8, 4, 2), "optimizers": ("sgd",), "targets": ("minus_identity",)}
+    chosen = options | {"starts": ("identity", "loose", "orthogonal"), "seeds": (0,), "rates": (0.1,), "steps": 1500}
+    rows = [row for cell in STUDIES["convergence"].build(HERE, **chosen) for row in cell.measure()]
+    kept = pd.DataFrame([row.values for row in rows if row.table == "eigenvalues"])
+    assert set(kept["batch"]) == {16, 4}
+    full = kept[kept["batch"] == 16].set_index(["start", "step"])
+    assert (full.loc[("identity", 0), "real"] == 1).all()
+    assert full.loc[("identity", 1500), "real"].abs().max() < 0.05, "held at 0"
+    sizes = full.loc[("orthogonal", 0), ["real", "imaginary"]].pow(2).sum(axis=1)
+    assert sizes.to_numpy() == pytest.approx(1)
+    assert len(full.loc[("loose", 1500)]) == 4
+
+
 def test_the_largest_batch_must_be_all_examples() -> None:
     with pytest.raises(UsageError, match=r"batches=\[8, 4\]: the largest must be all 16 examples"):
         final(batches=(8, 4), targets=("rotation",), steps=2)

@@ -55,15 +55,14 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
 
 def _own(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
     """A tokenizer that an earlier call has kept, or a new one; of several processes one trains, if it can be kept."""
-    try:
+    with contextlib.suppress(Exception):  # not there or damaged: the library raises nothing narrower
         return Tokenizer.from_file(str(kept))
-    except Exception:  # not there or damaged: the library raises nothing narrower
-        with cache.lock(kept):
-            return _kept_by_another(kept) or _trained(kept, train)
+    with cache.lock(kept):
+        return _kept_by_another(kept) or _trained(kept, train)
 
 
 def _kept_by_another(kept: Path) -> Tokenizer | None:
-    """What another process has trained while this one waited."""
+    """What another process has trained while this one waited; None, with a warning where there is a file, if it is no good."""
     if not kept.exists():
         return None
     try:

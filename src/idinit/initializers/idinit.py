@@ -50,15 +50,19 @@ def idinit(
       [out, in / groups * k].
     - The head has torch's default (an option); embeddings, positions, norms and biases have the shared rules.
 
-    No other choice ended above these defaults in ``results/ablation-layout`` (a ResNet without BatchNorm, little training):
+    Of the other choices in ``results/ablation-layout`` (a ResNet without BatchNorm, little training) none ended above these
+    defaults by an interval that leaves out 0:
 
-    - ``layout``: the centre tap ended below patches in every seed, ``spatial`` was less steady. Not so in a network without
-      shortcuts, where patches lose channels at each layer and ``channel`` none (``theory-isometry``).
-    - ``zero_preserving``: without it, each block doubles its input. Nothing costs more.
-    - ``head``: zeros ended below in every seed; ``idi`` makes no difference to torch's default.
-    - ``tau``: the square root of 2 makes signals grow with depth and was unsteady; 1/2 makes no difference at this depth.
-    - ``eps``, ``loose``, ``stem``: no difference beyond that of the seeds. So eps is the paper's, which keeps most weights that
-      an exact zero loses (``theory-dead``), nothing is random, and the stem has the rule of the others.
+    - ``layout``: the centre tap ended below patches in every seed; ``spatial``, the same matrix in another order, is not told
+      apart. In a network without shortcuts patches lose channels at each layer and ``channel`` none (``theory-isometry``).
+    - ``zero_preserving``: without it each block about doubles its input. Nothing costs more.
+    - ``head``: zeros ended below in every seed; ``idi`` is not told apart, and torch's default is what others would have.
+    - ``tau``: neither 1/2 nor the square root of 2 is told apart. Only 1 keeps the size of signals where layers follow each
+      other without shortcuts.
+    - ``eps``: neither 0 nor 1e-2 is told apart. The paper's eps keeps most weights that an exact zero loses (``theory-dead``).
+    - ``loose`` is not told apart, and hardly could be: there its deviations are rounded away. So entries are exact.
+    - ``stem``: ``kaiming`` is not told apart; ``idi`` needs no other method. By patches the first rows of a convolution read
+      the first channels: 16 filters of 3x3 on RGB begin without blue.
 
     Args:
         net: The network.

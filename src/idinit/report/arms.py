@@ -20,6 +20,7 @@ from .archive import Archive
 from .statistics import Estimate, Reached, estimate, first_epoch
 
 BUDGETS = ("paper", "cpu", "smoke")  # the largest first
+BANDS = 8  # lines of a figure whose bands can be told apart; those of more hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
 # What runs of one arm may differ in: they are the same training from another seed, or in another place.
@@ -149,9 +150,9 @@ class Arm:
         return {int(seed): float(value) for seed, value in zip(self.runs["seed"], values, strict=True)}
 
     @property
-    def time(self) -> Estimate:
-        """Seconds of training, over completed runs."""
-        return estimate(self.completed["time_s"])
+    def time(self) -> float:
+        """Seconds of a run, the median over completed ones: now and then a machine stands still; NaN without any."""
+        return float(self.completed["time_s"].median())
 
     def reached(self, percent: float) -> Reached:
         """Epochs to a validation accuracy, over all runs; those that diverged before have not reached it."""

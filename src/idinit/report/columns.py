@@ -15,7 +15,7 @@ _OF_ACCURACIES = (
     "The last epoch is the result; the best epoch is chosen on the test set and stands there for comparison only. "
     "Epochs to a threshold are those to the first validation accuracy that reaches it: the median over all runs, where one "
     "that never does counts as later than the last epoch (Kaplan-Meier); “> 5 (1 of 3)” says that one of three did, “> 5” "
-    "that none did within five epochs. Time is that of one run, evaluations included."
+    "that none did within five epochs. Time is that of one run, evaluations included: the median."
 )
 _OF_LOSSES = (
     "The loss is the mean cross-entropy of the tokens to guess on the validation split, with half of its 95 % t-interval. "
@@ -55,7 +55,7 @@ def columns(arms: Sequence[Arm], tuned: bool) -> list[Column]:
         Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda arm: len(arm.runs)),
         Column(*rate, lambda arm: f"{arm.lr:g}", lambda arm: arm.lr),
         *(_LOSSES if arms and arms[0].guesses_tokens else _ACCURACIES),
-        Column("time", "time", lambda arm: duration(arm.time.mean), lambda arm: arm.time.mean),
+        Column("time", "time", lambda arm: duration(arm.time), lambda arm: arm.time),
     ]
 
 

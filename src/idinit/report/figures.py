@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from ..files import write_atomically
-from .arms import Arm, by_model
+from .arms import BANDS, Arm, by_model
 from .statistics import estimate
 from .values import amount, percent, plain
 
@@ -28,7 +28,6 @@ from .values import amount, percent, plain
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">", "p", "h", "d")
-_BANDS = 8  # lines whose bands can be told apart; those of more hide the lines, and the legend has the intervals at the end
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 
 _STYLE: dict[Any, Any] = {
@@ -49,7 +48,7 @@ _STYLE: dict[Any, Any] = {
 def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
     """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
 
-    A line is the mean over completed runs, its band the 95 % t-interval at each point; more than eight lines have none. A
+    A line is the mean over completed runs, its band the 95 % t-interval at each point; more than `BANDS` lines have none. A
     run that diverged is a thin line of its own that ends in a cross. Arms of several models have a row of axes for each.
 
     Args:
@@ -99,7 +98,7 @@ def _draw_model(figure: FigureBase, arms: Sequence[Arm]) -> None:
     names = sorted(arm.name for arm in arms)
     # by name and not by rank: a line keeps its look when the results change their order
     styles = [line_style(names.index(arm.name)) for arm in arms]
-    banded = len(arms) <= _BANDS
+    banded = len(arms) <= BANDS
     for arm, style in zip(arms, styles, strict=True):
         _draw_mean(loss, arm, "train", "loss", style, banded)
         _draw_mean(score, arm, "validation", metric, style, banded)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..experiments.info import TAGS, ClaimInfo, ExperimentInfo
 from .archive import Archive
-from .arms import Arm, Scale, arms, counted, scales
+from .arms import BANDS, Arm, Scale, arms, counted, scales
 from .claims import Verdict, judge
 from .columns import notes
 from .maps import maps
@@ -114,7 +114,8 @@ def _results(info: ExperimentInfo, section: Section) -> list[str]:
         *(["\n".join(verdicts)] if verdicts else []),
         f"![Train loss and validation {section.metric} of each arm over the epochs; the table has the final values]"
         f"({section.figure}.png)",
-        f"[The figure as SVG]({section.figure}.svg)",
+        f"Lines are means over the runs that completed, bands their 95 % t-intervals (more than {BANDS} lines have none); a "
+        f"cross is where a run diverged. [The figure as SVG]({section.figure}.svg)",
         *(_map_figure(section) if maps(section.arms) else []),
         *more_tables(section.arms, info.baseline, info.name),
         *(["### Learning rates tried", section.tuning] if section.tuning else []),

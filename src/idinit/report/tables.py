@@ -78,13 +78,21 @@ def paired(arms: Sequence[Arm], baseline: str) -> str:
 
 
 def _told_apart(comparisons: Mapping[str, Comparison], baseline: str) -> str:
-    """A sentence on the arms of which the interval leaves out 0; empty where there are no intervals."""
+    """A sentence on the arms of which the interval leaves out 0; empty where there are no intervals.
+
+    Where runs diverged, the interval is one of those that did not: such arms are named and not judged by it.
+    """
     if all(math.isnan(found.low) for found in comparisons.values()):
         return ""
-    above = ", ".join(label for label, found in comparisons.items() if found.low > 0)
-    below = ", ".join(label for label, found in comparisons.items() if found.high < 0)
+    whole = {label: found for label, found in comparisons.items() if found.completed == found.pairs}
+    above = ", ".join(label for label, found in whole.items() if found.low > 0)
+    below = ", ".join(label for label, found in whole.items() if found.high < 0)
+    lost = ", ".join(label for label in comparisons if label not in whole)
     rule = "by an interval that leaves out 0, none of them widened for the number of arms"
-    return f"\n\nTold apart from {baseline} ({rule}): above it {above or 'none'}; below it {below or 'none'}."
+    judged = f"above it {above or 'none'}; below it {below or 'none'}"
+    if lost:
+        judged += f"; not judged, since a run of some seed diverged: {lost}"
+    return f"\n\nTold apart from {baseline} ({rule}): {judged}."
 
 
 def _against(found: Comparison) -> list[str]:

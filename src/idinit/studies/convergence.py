@@ -76,8 +76,9 @@ def convergence(
     if max(batches) != examples:
         raise UsageError(f"batches={list(batches)}: the largest must be all {examples} examples, which a full batch is")
     problem = _problem(size, depth, examples, targets, starts, seeds, setting.device)
+    drawn = {examples, sorted(batches)[-3:][0]}  # batches of which eigenvalues are kept: all examples, and small ones
     for batch, optimizer in product(batches, optimizers):
-        yield Cell(f"batch {batch}, {optimizer}", partial(_measure, problem, batch, optimizer, rates, steps))
+        yield Cell(f"batch {batch}, {optimizer}", partial(_measure, problem, batch, optimizer, rates, steps, batch in drawn))
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,12 @@ def _loss(weights: Weights, moments: Tensor, target: Tensor) -> Tensor:
 
 
 def _measure(
-    problem: _Problem, batch: int, optimizer: Literal["sgd", "momentum"], rates: Sequence[float], steps: int
+    problem: _Problem,
+    batch: int,
+    optimizer: Literal["sgd", "momentum"],
+    rates: Sequence[float],
+    steps: int,
+    with_eigenvalues: bool,
 ) -> Iterator[Row]:
     scale = 1 - MOMENTUM if optimizer == "momentum" else 1.0
     order = in_batches(problem.inputs.shape[1], batch, [generator(seed, "order") for seed in problem.seeds])
@@ -189,14 +195,16 @@ def _measure(
         if DRAWN_RATE in rates:
             drawn = list(rates).index(DRAWN_RATE)
             products = _product({name: w[drawn] for name, w in weights.items()}).cpu()
-            yield from _rows_at(problem, step, errors[drawn], products, cell)
+            yield from _rows_at(problem, step, errors[drawn], products, cell, with_eigenvalues)
     for (i, rate), (j, (target, start, seed)) in product(enumerate(rates), enumerate(problem.labels)):
         place = {"rate": rate, "target": target, "start": start, "seed": seed}
         yield Row("final", {**cell, **place, "error": errors[i, j].item(), "learned_at": learned[i, j].item()})
 
 
-def _rows_at(problem: _Problem, step: int, errors: Tensor, products: Tensor, cell: Mapping[str, Any]) -> Iterator[Row]:
-    """The way of each start to -I: errors over seeds, and for the identity the eigenvalues of the first seed."""
+def _rows_at(
+    problem: _Problem, step: int, errors: Tensor, products: Tensor, cell: Mapping[str, Any], with_eigenvalues: bool
+) -> Iterator[Row]:
+    """The way of each start to -I: errors over seeds, and the eigenvalues of the first seed's product."""
     seeds = len(problem.seeds)
     for i, (target, start, _) in enumerate(problem.labels[::seeds]):
         if target != "minus_identity":
@@ -205,6 +213,6 @@ def _rows_at(problem: _Problem, step: int, errors: Tensor, products: Tensor, cel
         own, first = errors[i * seeds : (i + 1) * seeds], products[i * seeds]
         spread = {"median": own.median().item(), "lowest": own.min().item(), "highest": own.max().item()}
         yield Row("curves", {**place, **spread})
-        if start == "identity" and first.isfinite().all():
+        if with_eigenvalues and first.isfinite().all():
             for value in sorted(torch.linalg.eigvals(first).tolist(), key=lambda v: (v.real, v.imag)):
                 yield Row("eigenvalues", {**place, "real": value.real, "imaginary": value.imag})

@@ -102,7 +102,7 @@ def _table(best: pd.DataFrame) -> str:
                 fastest = own.loc[optimizer]["speed"].min()
                 mine = own.loc[(optimizer, start)]
                 text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g})"
-                cells.append(f"**{text}**" if mine["speed"] == fastest else text)
+                cells.append(f"**{text}**" if f"{mine['speed']:.3g}" == f"{fastest:.3g}" else text)
             rows.append([f"{TASKS[task]}, {width}", NAMES[start], *cells])
     head = ["task, width", "W1", *optimizers]
     heading = "Mean loss over the training (last loss; rate), at the rate where the first is smallest; in bold the fastest."

@@ -25,13 +25,12 @@ NAMES = {
     "momentum": "momentum 0.9",
 }
 HARD = ("minus_identity", "negative")  # the targets that the claim is about
-DRAWN = ("identity", "loose_1e-3", "idinit", "xavier", "orthogonal")
 WHY = (
     "Why: from the identity, and with a symmetric target, the gradient of a full batch is the same symmetric matrix for each "
     "layer, and commutes with it. All layers stay equal and share the target's eigenvectors, so each eigenvalue of the product "
     "is the power of a layer's, and one that must become negative can only shrink to 0, where its gradient vanishes. "
     "Small batches differ in their second moments and tear the layers apart; momentum carries an eigenvalue through 0 by its "
-    "inertia, if the rate is large enough. Starts whose layers differ in size (IDInit's last layer, Xavier) never get there. "
+    "inertia, if the rate is large enough. Layers that differ from the start (IDInit's last one, Xavier's) need neither. "
     "Orthogonal layers are as balanced as identities: while steps are small the sign of their product's determinant stays, and "
     "a full batch without momentum learns −I only where it is the same."
 )
@@ -66,9 +65,9 @@ def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
             ),
             Picture(
                 "eigenvalues",
-                "Real parts of the eigenvalues of the product while it learns −I from the identity at an effective rate of "
-                f"{DRAWN_RATE:g}, one seed: they begin at 1 and must get to −1. Full batches without momentum bring them to 0, "
-                "where the gradient vanishes.",
+                "Real parts of the eigenvalues of the product while it learns −I, by start, at an effective rate of "
+                f"{DRAWN_RATE:g}, one seed: they must get to −1 (the line). Full batches without momentum bring those of the "
+                "identity from 1 to 0, where the gradient vanishes.",
                 partial(_draw_eigenvalues, tables["eigenvalues"]),
             ),
         ),
@@ -128,7 +127,7 @@ def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _draw_learned(final: pd.DataFrame) -> Figure:
-    targets, starts = list(dict.fromkeys(final["target"])), [start for start in DRAWN if start in set(final["start"])]
+    targets, starts = list(dict.fromkeys(final["target"])), list(dict.fromkeys(final["start"]))
     figure = Figure(figsize=(2.6 * len(targets) + 1.4, 1.7 * len(starts) + 0.8), layout="constrained")
     axes = figure.subplots(len(starts), len(targets), squeeze=False, sharex=True, sharey=True)
     for (row, start), (column, target) in ((r, c) for r in enumerate(starts) for c in enumerate(targets)):
@@ -175,16 +174,23 @@ def _draw_curves(curves: pd.DataFrame) -> Figure:
 
 
 def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
-    batches = sorted(set(eigenvalues["batch"]), reverse=True)
-    chosen = [batches[0], batches[min(2, len(batches) - 1)]]
-    panels = [(batch, optimizer) for optimizer in ("sgd", "momentum") for batch in dict.fromkeys(chosen)]
-    figure = Figure(figsize=(2.8 * len(panels), 3.2), layout="constrained")
-    for ax, (batch, optimizer) in zip(np.atleast_1d(figure.subplots(1, len(panels), sharey=True)), panels, strict=True):
-        own = eigenvalues[(eigenvalues["batch"] == batch) & (eigenvalues["optimizer"] == optimizer)]
-        for step, values in own.groupby("step")["real"]:
-            ax.plot([max(int(str(step)), 0.7)] * len(values), values, color="#0072B2", marker="o", markersize=2.5, linestyle="")
+    """A row a start, a column an optimizer with full or small batches."""
+    batches, starts = sorted(set(eigenvalues["batch"]), reverse=True), list(dict.fromkeys(eigenvalues["start"]))
+    columns = [(batch, optimizer) for optimizer in ("sgd", "momentum") for batch in batches]
+    figure = Figure(figsize=(2.4 * len(columns) + 0.6, 1.35 * len(starts) + 0.8), layout="constrained")
+    axes = figure.subplots(len(starts), len(columns), squeeze=False, sharex=True, sharey=True)
+    for (row, start), (column, (batch, optimizer)) in ((r, c) for r in enumerate(starts) for c in enumerate(columns)):
+        ax = axes[row][column]
+        keys = {"batch": batch, "optimizer": optimizer, "start": start}
+        own = eigenvalues[(eigenvalues[list(keys)] == list(keys.values())).all(axis=1)]
+        ax.plot(own["step"].clip(lower=0.7), own["real"], color="#0072B2", marker="o", markersize=2, linestyle="")
         ax.axhline(-1, color="#D55E00", linewidth=1)
-        size = "full batch" if batch == batches[0] else f"batch {batch}"
-        ax.set(title=f"{size}, {NAMES[optimizer]}", xlabel="step", xscale="log", ylim=(-1.6, 1.6))
-    figure.axes[0].set_ylabel("eigenvalues of the product")
+        ax.set(xscale="log", ylim=(-1.6, 1.6))
+        if row == 0:
+            ax.set_title(f"{'full batch' if batch == batches[0] else f'batch {batch}'}, {NAMES[optimizer]}", fontsize=9)
+        if row == len(starts) - 1:
+            ax.set_xlabel("step")
+        if column == len(columns) - 1:
+            ax.annotate(start, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=9)
+    figure.supylabel("eigenvalues of the product", fontsize=9)
     return figure

@@ -38,10 +38,11 @@ HALF, FEW = 0.5, 0.1  # the claim's "over half" and "almost none"
 WHY = (
     "Why: where a stage widens, the shortcut fills the new channels with zeros. A branch that ends in exact zeros adds nothing "
     "to them, the ReLU after the sum sees 0, and its derivative there is 0: no gradient ever reaches the rows that could fill "
-    "these channels, nor the columns that read them. The smallest IDIZ breaks the tie, and so do Fixup's scalar biases: a last "
-    "weight of zero alone does not make weights dead. With 1x1 convolutions in the shortcuts the new channels are not 0, and "
-    "hardly any weight stays where it began. A weight that has moved can still be useless in the end: the column without "
-    "gradient says how many are: without BatchNorm many, with IDIZ as well; with Fixup and with projections the seeds differ."
+    "these channels, nor the columns that read them. The smallest IDIZ breaks the tie. Fixup's scalar biases do as well: a "
+    "last weight of zero alone does not make weights dead; but some of its weights have moved by next to nothing (see the map, "
+    "and the right of the figure). With 1x1 convolutions in the shortcuts the new channels are not 0, and hardly any weight "
+    "stays where it began. A weight that has moved can still be useless in the end: the column without gradient says how many "
+    "are: without BatchNorm many, with IDIZ as well; with Fixup and with projections the seeds differ."
 )
 
 
@@ -58,8 +59,8 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
             Picture(
                 "shares",
                 "Left: weights of residual branches that end bit for bit where they began, and those of which no training "
-                "example feels a change, each seed with a mark of its own. Right: weights that have moved less than a share of "
-                "the typical change (the root mean square over all branches).",
+                "example feels a change; the black marks on these are the seeds. Right: weights that have moved less than a "
+                "share of the typical change (the root mean square over all branches).",
                 partial(_draw_shares, means, final),
             ),
             Picture(
@@ -118,13 +119,13 @@ def _draw_shares(means: pd.DataFrame, final: pd.DataFrame) -> Figure:
     bars.barh(places + 0.2, useless.mean()[starts], 0.38, color="#E69F00", label="without gradient at the end")
     for place, start in zip(places, starts, strict=True):
         values = useless.get_group(start)
-        bars.plot(values, [place + 0.2] * len(values), color="black", marker="|", markersize=5, linewidth=0.8)
+        bars.plot(values, [place + 0.2] * len(values), color="black", marker="|", markersize=7, linestyle="")
     bars.set_yticks(places, [NAMES[start] for start in starts])
     bars.invert_yaxis()
     bars.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     bars.legend(frameon=False, loc="lower right")
     bars.set_xlabel("share of the weights in branches")
-    for index, start in enumerate(start for start in starts if "projection" not in start):
+    for index, start in enumerate(starts):
         lines.plot(range(means.shape[1]), means.loc[start], label=NAMES[start], **line_style(index))
     lines.set_xticks(range(means.shape[1]), [f"{tolerance:g}" for tolerance in means.columns])
     lines.yaxis.set_major_formatter(PercentFormatter(xmax=1))
@@ -150,6 +151,9 @@ def _draw_maps(maps: pd.DataFrame) -> Figure:
         ax.grid(False)
         ax.set(xticks=[], yticks=[])
     low, high = MAP_DECADES
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[0, 1, 5, 9], label="change / typical change")
-    bar.ax.set_yticklabels(["none", f"≤ $10^{{{low}}}$", f"$10^{{{(low + high) / 2:g}}}$", f"$10^{{{high}}}$"])
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="change / typical change")
+    decades = range(low, high, 2)
+    places = [1 + (len(MAP_LEVELS) - 2) * (decade - low) / (high - low) for decade in decades]
+    labels = [f"{'≤ ' if decade == low else ''}$10^{{{decade}}}$" for decade in decades]
+    bar.set_ticks([0, *places, len(MAP_LEVELS) - 1], labels=["none", *labels, f"≥ $10^{{{high}}}$"])
     return figure

@@ -63,14 +63,14 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
         Picture(
             "spectra",
             f"All singular values of the Jacobian of {tables['values']['depth'].iloc[0]} layers with ReLU, in ascending order, "
-            f"from {LIMITS[0]:g} to {LIMITS[1]:g}: lines leave the frame where they are beyond. IDInit is drawn on top: where "
+            f"from {LIMITS[0]:g} to {LIMITS[1]:g}: what is beyond, 0 included, lies on the edge. IDInit is drawn on top: where "
             "several methods give 1 throughout, it covers them.",
             partial(_draw_spectra, tables["values"]),
         ),
         Picture(
             "signals",
             f"Root mean square of activations (above) and gradients (below) on the way through {deepest['depth'].max()} layers "
-            f"with ReLU, from {LIMITS[0]:g} to {LIMITS[1]:g}; IDInit on top.",
+            f"with ReLU, from {LIMITS[0]:g} to {LIMITS[1]:g}, what is beyond on the edge; IDInit on top.",
             partial(_draw_signals, tables["signals"]),
         ),
         Picture(
@@ -210,26 +210,25 @@ def _draw_signals(signals: pd.DataFrame) -> Figure:
 
 
 def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: str) -> Figure:
-    """One panel a network and row, one line a start; rows are column, column along x, and label."""
+    """One panel a network and row, three networks a line, one line a start; rows are column, column along x, and label."""
     networks = [network for network in NETWORKS if network in set(table["network"])]
     starts = [start for start in DRAWN if start in set(table["start"])]
-    per_line = 3 if len(rows) == 1 else len(networks)
-    lines = -(-len(networks) // per_line) * len(rows)
-    width = 3.4 if per_line == 3 else 2.3
-    figure = Figure(figsize=(width * min(per_line, len(networks)) + 1.6, 2.6 * lines + 0.3), layout="constrained")
-    axes = figure.subplots(lines, min(per_line, len(networks)), squeeze=False, sharex=True, sharey=True)
+    across = min(3, len(networks))
+    down = -(-len(networks) // across) * len(rows)
+    figure = Figure(figsize=(3.4 * across + 1.6, 2.4 * down + 0.3), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for row, (column, along, label) in enumerate(rows):
         for place, network in enumerate(networks):
-            ax = axes[row + place // per_line][place % per_line]
+            ax = axes[place // across * len(rows) + row][place % across]
             for index, start in enumerate(DRAWN):
                 line = table[(table["network"] == network) & (table["start"] == start)].sort_values(along)
                 if len(line):
-                    on_top = {"zorder": 3, "linewidth": 2.2} if start == "idinit" else {}
-                    ax.plot(line[along], line[column], markevery=8, label=start, **line_style(index) | on_top)
+                    look = line_style(index) | ({"zorder": 3, "linewidth": 2.2} if start == "idinit" else {})
+                    ax.plot(line[along], line[column].clip(*LIMITS), markevery=8, label=start, clip_on=False, **look)
             ax.set(yscale="log", ylim=LIMITS)
             if row == 0:
                 ax.set_title(NETWORKS[network], fontsize=9)
-            if place % per_line == 0:
+            if place % across == 0:
                 ax.set_ylabel(label)
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
