@@ -183,7 +183,8 @@ def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
         ax = axes[row][column]
         keys = {"batch": batch, "optimizer": optimizer, "start": start}
         own = eigenvalues[(eigenvalues[list(keys)] == list(keys.values())).all(axis=1)]
-        ax.plot(own["step"].clip(lower=0.7), own["real"], color="#0072B2", marker="o", markersize=2, linestyle="")
+        look = {"color": "#0072B2", "marker": "o", "markersize": 2, "linestyle": "", "rasterized": True}  # thousands of points
+        ax.plot(own["step"].clip(lower=0.7), own["real"], **look)
         ax.axhline(-1, color="#D55E00", linewidth=1)
         ax.set(xscale="log", ylim=(-1.6, 1.6))
         if row == 0:

@@ -225,7 +225,7 @@ def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: s
                 if len(line):
                     look = line_style(index) | ({"zorder": 3, "linewidth": 2.2} if start == "idinit" else {})
                     ax.plot(line[along], line[column].clip(*LIMITS), markevery=8, label=start, clip_on=False, **look)
-            ax.set(yscale="log", ylim=LIMITS)
+            ax.set(yscale="log", ylim=LIMITS, yticks=np.geomspace(*LIMITS, 5))
             if row == 0:
                 ax.set_title(NETWORKS[network], fontsize=9)
             if place % across == 0:
