@@ -55,7 +55,7 @@ def idinit(
 
     - ``layout``: the centre tap ended below patches in every seed, but by little; ``spatial``, the same matrix in another
       order, is not told apart. So it is the paper's. In a network without shortcuts patches lose channels at each layer,
-      ``channel`` none (``theory-isometry``).
+      ``channel`` none (``theory-isometry``): take that where it is deep.
     - ``zero_preserving``: without it each block about doubles its input. Nothing costs more.
     - ``head``: zeros ended below in every seed; ``idi`` is not told apart, and torch's default is what others would have.
     - ``tau``: neither 1/2 nor the square root of 2 is told apart. Only 1 keeps the size of signals where layers follow each
