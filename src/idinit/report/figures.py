@@ -108,7 +108,9 @@ def _draw_model(figure: FigureBase, arms: Sequence[Arm]) -> None:
         score.set_ylim(loss_limits(arms))
         _mark_work(score, arms[0])
     else:
-        score.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        low, high = score.get_ylim()
+        score.set_ylim(max(low, 0), min(high, 1))  # the band of few runs may go beyond, an accuracy cannot
+        score.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     for axes in (loss, score):
         axes.set_xlim(0, 1.02 * arms[0].last)  # room for the last marker
     for arm, style in zip(arms, styles, strict=True):
