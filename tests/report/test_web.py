@@ -244,6 +244,20 @@ def test_arms_of_several_models_have_a_table_each(make_run: Callable[..., Path],
     assert re.findall('aria-label="(Against .+?)"', page) == ["Against cnn-default", "Against rnn-default"]
 
 
+def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
+    make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
+) -> None:
+    finals = {"default": (0.5, 0.6, 0.7), "idinit": (0.6, 0.7, 0.81)}
+    merge([make_run(arm, [0.1, final], seed=seed) for arm in finals for seed, final in enumerate(finals[arm])], tmp_path / "r")
+    archive, head = load(tmp_path / "r"), info.model_copy(update={"baseline": "default", "claims": ()})
+    page = report_page([Grid(head, archive, sections(head, archive))], [], [])
+    against = page.split('aria-label="Against default"')[1]
+    table = against.split("</table>")[0]
+    assert [len(re.findall("<t[hd][ >]", row)) for row in table.split("<tr")[1:]] == [6, 6, 6]
+    assert ": above it idinit; below it none.</p>" in against
+    assert "Told apart" not in table
+
+
 def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.9])], tmp_path / "r")
     archive = load(tmp_path / "r")

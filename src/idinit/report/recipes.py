@@ -53,7 +53,8 @@ def against(arms: Sequence[Arm], baseline: str) -> dict[str, str]:
         baseline: The arm that the others are compared with, or the initializer.
 
     Returns:
-        Name of the arm compared with -> the table as Markdown: of accuracies seed by seed, of language models compute.
+        Name of the arm compared with -> the table as Markdown: of accuracies seed by seed, with a sentence below it where there
+        are intervals; of language models compute.
     """
     table = compute_table if arms[0].guesses_tokens else paired
     if any(arm.name == baseline for arm in arms):

@@ -16,7 +16,7 @@ import vl_convert
 
 from ...experiments.info import ExperimentInfo
 from ..archive import Archive
-from ..arms import varied
+from ..arms import BANDS, varied
 from ..claims import Verdict
 from ..columns import notes
 from ..figures import loss_limits
@@ -37,8 +37,8 @@ _LEAD = (
     '<a href="REPRODUCTION.md">REPRODUCTION.md</a> explains them.'
 )
 _CURVE_NOTES = (
-    "A line is the mean over completed runs, its band the 95 % t-interval; a cross is where a run diverged. "
-    "Time is a run's mean share of its whole time, evaluations included."
+    f"A line is the mean over completed runs, its band the 95 % t-interval (more than {BANDS} lines have none); a cross is where "
+    "a run diverged. Time is a run's mean share of its whole time, evaluations included."
 )
 
 
@@ -93,7 +93,7 @@ def report_page(grids: Sequence[Grid], studies: Sequence[Study], judged: Sequenc
         choices.append((study.info.name, f"{study.info.name}: {study.scale}"))
         parts.append(_study(study))
     most = max((len({arm.name for arm in section.arms}) for grid in grids for section in grid.sections), default=0)
-    data = {"scales": scales, "looks": looks(most), "chart": curves_chart()}
+    data = {"scales": scales, "looks": looks(most), "chart": curves_chart(), "bands": BANDS}
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=TITLE,
         lead=_LEAD,
@@ -178,7 +178,7 @@ def _section(key: str, grid: Grid, section: Section) -> str:
             arms_table(section.arms, bool(section.tuning)),
             f'<p class="note">{escape(notes(section.arms))}</p>',
             *([f"<h3>Against {escape(info.baseline)}</h3>"] if versus else []),
-            *(markdown_table(text, f"Against {name}") for name, text in versus.items()),
+            *(block for name, text in versus.items() for block in _against(name, text)),
             *([f'<p class="note">{escape(PAIRED_NOTES)}</p>'] if versus and not losses else []),
             *(["<h3>All recipes</h3>", '<div class="chart maps"></div>'] if grids else []),
             *_tuning(section.tuning),
@@ -215,6 +215,12 @@ def _scale(section: Section) -> dict[str, Any]:
     first = next(iter(found.values()), None)
     chart = None if first is None else {"chart": map_chart(*map(words, first.keys)), "rows": map_of(found.values())}
     return {"arms": curves(section.arms), "loss": loss_limits(section.arms), "map": chart}
+
+
+def _against(baseline: str, text: str) -> list[str]:
+    """A table, and a sentence where there is one, as `idinit.report.recipes.against` makes them."""
+    rows, *sentences = text.split("\n\n")
+    return [markdown_table(rows, f"Against {baseline}"), *(f"<p>{escape(words)}</p>" for words in sentences)]
 
 
 def _tuning(text: str) -> list[str]:

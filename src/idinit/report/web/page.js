@@ -38,6 +38,7 @@ function draw(section, scale, shown) {
   const spec = structuredClone(data.chart);
   const rows = rowsOf(scale, shown);
   const domain = scale.arms.filter((arm) => shown.arms.has(arm.label));
+  if (domain.length > data.bands) spec.layer = spec.layer.filter(({ mark }) => mark.type !== "area");  // they would hide the lines
   const looks = domain.map((arm) => data.looks[arm.look]);
   const narrow = section.clientWidth < 600;
   for (const { encoding } of spec.layer) {
