@@ -37,8 +37,8 @@ _LEAD = (
     '<a href="REPRODUCTION.md">REPRODUCTION.md</a> explains them.'
 )
 _CURVE_NOTES = (
-    f"A line is the mean over completed runs, its band the 95 % t-interval (more than {BANDS} lines have none); a cross is where "
-    "a run diverged. Time is a run's mean share of its whole time, evaluations included."
+    f"A line is the mean over completed runs, its band the 95 % t-interval (more than {BANDS} lines have none); a cross is "
+    "where a run diverged. Time is a run's mean share of its whole time, evaluations included."
 )
 
 
