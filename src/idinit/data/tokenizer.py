@@ -58,7 +58,11 @@ def _own(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
     with contextlib.suppress(Exception):  # not there or damaged: the library raises nothing narrower
         return Tokenizer.from_file(str(kept))
     with cache.lock(kept):
-        return _kept_by_another(kept) or _trained(kept, train)
+        tokenizer = _kept_by_another(kept)
+        if tokenizer is None:
+            tokenizer = train()
+            cache.keep(kept, tokenizer.to_str().encode())
+        return tokenizer
 
 
 def _kept_by_another(kept: Path) -> Tokenizer | None:
@@ -70,12 +74,6 @@ def _kept_by_another(kept: Path) -> Tokenizer | None:
     except Exception as error:
         logger.warning("%s is damaged (%s): training the tokenizer again", kept, error)
         return None
-
-
-def _trained(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
-    tokenizer = train()
-    cache.keep(kept, tokenizer.to_str().encode())
-    return tokenizer
 
 
 def _of_hub(name: str) -> str:

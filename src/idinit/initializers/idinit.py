@@ -57,7 +57,7 @@ def idinit(
       order, is not told apart. So it is the paper's. In a network without shortcuts patches lose channels at each layer,
       ``channel`` none (``theory-isometry``): take that where it is deep.
     - ``zero_preserving``: without it each block about doubles its input. Nothing costs more.
-    - ``head``: zeros ended below in every seed; ``idi`` is not told apart, and torch's default is what others would have.
+    - ``head``: zeros ended below in every seed; ``idi`` is not told apart. So it is torch's, as for most methods.
     - ``tau``: neither 1/2 nor the square root of 2 is told apart. Only 1 keeps the size of signals where layers follow each
       other without shortcuts.
     - ``eps``: neither 0 nor 1e-2 is told apart. The paper's eps keeps most weights that an exact zero loses (``theory-dead``).

@@ -157,7 +157,7 @@ def _taus(activations: Sequence[Activation], taus: Sequence[float], depth: int, 
             initialize_(net, "idinit", parts=structure, tau=tau)
             for signs in _TAU_SIGNS:
                 x = net.example(generator(seed, "input"), signs).to(setting.device)
-                values = jacobian_singular_values(net.to(setting.device).blocks, x).cpu()
+                values = _singular_values(net.to(setting.device), x)
                 place = {"activation": activation, "signs": signs, "tau": tau, "depth": depth}
                 yield Row("tau", {**place, **summary(values)})
             net.cpu()
