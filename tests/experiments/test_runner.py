@@ -51,7 +51,7 @@ def experiment(folder: Path, *arguments: str, name: str = "cifar10-resnet20-abla
 def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ablation = experiment(tmp_path, "init=both,neither", "grid.tune.widen=1")
+    ablation = experiment(tmp_path, "init=both,neither", "+grid.tune.widen=1")
     assert run(ablation) == []
     results = tmp_path / "results" / "cifar10-resnet20-ablation"
     rows = pd.read_csv(results / "runs.csv")
@@ -74,7 +74,7 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
 
 
 def test_of_equal_accuracies_the_lower_loss_is_picked(tmp_path: Path) -> None:
-    whole = ["grid.tune.rungs=[1]", "grid.tune.widen=0"]
+    whole = ["grid.tune.rungs=[1]", "+grid.tune.widen=0"]
     ablation = experiment(tmp_path, "init=both", "grid.tune.factors=[0.1,0.3,1]", *whole)
     assert run(ablation) == []
     results = tmp_path / "results" / "cifar10-resnet20-ablation"
@@ -114,7 +114,7 @@ def test_a_run_in_the_archive_counts_as_done_where_its_folder_is_gone(tmp_path: 
 
 
 def test_a_diverged_run_is_a_result_and_ranks_last_in_the_search(tmp_path: Path) -> None:
-    factors = ["grid.tune.factors=[0.1,1e30,1e31]", "grid.tune.rungs=[1]", "grid.tune.widen=0"]
+    factors = ["grid.tune.factors=[0.1,1e30,1e31]", "grid.tune.rungs=[1]", "+grid.tune.widen=0"]
     ablation = experiment(tmp_path, "init=both", "schedule.warmup=0", *factors)
     assert run(ablation) == []
     rows = pd.read_csv(tmp_path / "results" / "cifar10-resnet20-ablation" / "runs.csv")
