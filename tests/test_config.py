@@ -148,7 +148,7 @@ def test_config_yaml_says_the_same_again() -> None:
     assert check(OmegaConf.create(config.to_yaml())) == config
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_every_experiment_takes_every_optimizer(optimizer: str) -> None:
     for experiment in list_experiments():
         config = run(f"experiment={experiment}", f"optim={optimizer}")
