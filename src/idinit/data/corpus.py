@@ -19,7 +19,6 @@ from .masking import Masking
 from .order import EpochOrder
 from .packing import Packer
 from .place import Place
-from .sources import fingerprint
 from .spec import MaskedTokens
 from .tokenizer import VERSION, first_ordinary, number_of, tokenizer_for
 
@@ -165,7 +164,7 @@ def corpus(
             f"data 'corpus': there are no text files {where / '*.txt'}: set the data root (DATA=... with make, "
             "paths.data=... otherwise) or data.folder to where they are, one document a line, in UTF-8"
         )
-    kept, of_files = cache.folder(place.root), fingerprint(files)
+    kept, of_files = cache.folder(place.root), cache.key(files)
     own = kept / f"tokenizer{VERSION}-{of_files}-{vocabulary}.json"
     words = tokenizer_for(tokenizer, place.root, vocabulary, lambda: split_documents(files)["train"], own)
     of_words = hashlib.sha256(words.to_str().encode()).hexdigest()[:12]
