@@ -19,11 +19,13 @@ def resolve_target(target: str, option: str) -> Callable[..., Any]:
         option: What an error calls it, e.g. ``model.target``.
 
     Raises:
-        UsageError: If there is no such module or name, or it cannot be called. What goes wrong inside the module is raised as it is.
+        UsageError: If there is no such module or name, or it cannot be called. Errors of the module itself pass through.
     """
     module_name, _, name = target.partition(":")
     if not module_name or not name:
-        raise UsageError(f"{option}={target}: say MODULE:NAME, e.g. my_module:Net for Net in my_module.py of the working directory")
+        raise UsageError(
+            f"{option}={target}: say MODULE:NAME, e.g. my_module:Net for Net in my_module.py of the working directory"
+        )
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:

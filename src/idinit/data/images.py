@@ -88,7 +88,12 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
         raise UsageError(f"unknown data set '{name}': {did_you_mean(name, IMAGE_SETS)}")
     image_set = IMAGE_SETS[name]
     source = resolve(name, image_set.places, root)
-    read_as = {"reader": _READER, "side": SIDE, "channels": image_set.channels, "classes": image_set.num_classes}
+    read_as: dict[str, Any] = {
+        "reader": _READER,
+        "side": SIDE,
+        "channels": image_set.channels,
+        "classes": image_set.num_classes,
+    }
     path = (cache_root or cache.folder(root)) / f"{name}-{cache.key(source.files, **read_as)}.safetensors"
     arrays, facts = cache.cached(path, lambda: _build(name, image_set, source.read()))
     return ImageData(

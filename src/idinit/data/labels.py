@@ -29,9 +29,11 @@ def number_labels(
         Split -> classes, int64 [N], and the names of the classes in the order of their numbers.
 
     Raises:
-        UsageError: Naming the row, if a label is missing or not of the training split; or if there are not two classes at least.
+        UsageError: Naming the row, if a label is missing or not of the training split; or if there are fewer than two classes.
     """
-    labels = {split: [_label(value, rows.where(i)) for i, value in enumerate(rows.columns[column])] for split, rows in splits.items()}
+    labels = {
+        split: [_label(value, rows.where(i)) for i, value in enumerate(rows.columns[column])] for split, rows in splits.items()
+    }
     if all(_number(label) is not None for values in labels.values() for label in values):
         labels = {split: [_number(label) for label in values] for split, values in labels.items()}  # type: ignore[misc]
     else:
@@ -57,7 +59,8 @@ def _require_classes(classes: Sequence[Any], count: int, column: str, source: st
         raise UsageError(f"{source}: every label in column '{column}' is '{classes[0]}', and a classifier needs two classes")
     if len(classes) == count > 2:
         raise UsageError(
-            f"{source}: each of the {count} rows has a label of its own in column '{column}': set data.label to the column of classes"
+            f"{source}: each of the {count} rows has a label of its own in column '{column}': "
+            "set data.label to the column of classes"
         )
 
 

@@ -64,9 +64,9 @@ class ImageBatches:
         self._padded = pad(images, padding).to(device)
         self._labels = labels.to(device)
         self._splits = {"train": (self._padded[:, padding : padding + height, padding : padding + width], self._labels)}
-        for split, (images, labels) in splits.items():
-            if split != "train" and len(labels):
-                self._splits[split] = (pad(images, 0).to(device), labels.to(device))
+        for name, (images, labels) in splits.items():
+            if name != "train" and len(labels):
+                self._splits[name] = (pad(images, 0).to(device), labels.to(device))
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -149,8 +149,8 @@ def _register(name: str, image_set: ImageSet) -> None:
     ) -> ImageBatches:
         data = load_images(name, place.root)
         train, held_out = split(data.train_labels, validation, split_seed)
-        whole = data.train_images, data.train_labels
-        splits = {name: (whole[0][rows], whole[1][rows]) for name, rows in {"train": train[:train_limit], "validation": held_out}.items()}
+        rows = {"train": train[:train_limit], "validation": held_out}
+        splits = {name: (data.train_images[chosen], data.train_labels[chosen]) for name, chosen in rows.items()}
         about = ImageFacts(len(data.classes), data.mean, data.std, data.checksum, data.source)
         return ImageBatches(
             {**splits, "test": (data.test_images, data.test_labels)},

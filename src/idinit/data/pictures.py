@@ -59,9 +59,7 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     return resized.crop((left, top, left + size, top + size))
 
 
-def decode_all(
-    contents: Sequence[Path | bytes], names: Callable[[int], str], channels: int, size: int | None
-) -> Tensor:
+def decode_all(contents: Sequence[Path | bytes], names: Callable[[int], str], channels: int, size: int | None) -> Tensor:
     """Decodes pictures on all cores.
 
     Args:

@@ -136,9 +136,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> UsageError:
     """The error of a text file in another encoding."""
-    return UsageError(
-        f"{path}, line {line}: not UTF-8 (byte {error.start + 1}): convert the file, e.g. with iconv -t UTF-8"
-    )
+    return UsageError(f"{path}, line {line}: not UTF-8 (byte {error.start + 1}): convert the file, e.g. with iconv -t UTF-8")
 
 
 def _json_lines(path: Path) -> Rows:

@@ -55,14 +55,12 @@ def split(labels: Tensor, validation: int, seed: int) -> tuple[Tensor, Tensor]:
     return order[validation:], order[:validation]
 
 
-#: Examples to hold out of the training split: a number, or a share of it; 0 for none; None for the split that the data bring, and
-#: where they bring none for a tenth.
+#: Examples to hold out of the training split: a number, or a share of it; 0 for none; None for a tenth, or for none where the
+#: data bring the split.
 HeldOut = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None
 
 
-def hold_out(
-    labels: Tensor, brought: Collection[str], validation: HeldOut, test: HeldOut, seed: int
-) -> dict[str, Tensor]:
+def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test: HeldOut, seed: int) -> dict[str, Tensor]:
     """Splits data of which not all splits are there, stratified by class.
 
     Args:
@@ -73,7 +71,7 @@ def hold_out(
         seed: Seed of the split, not of the run.
 
     Returns:
-        Split -> indices into the training split, int64: ``train``, and ``validation`` and ``test`` where they are held out of it.
+        Split -> indices into the training split, int64: ``train`` and what is held out of it.
 
     Raises:
         UsageError: If nothing would be left to train on.
@@ -87,8 +85,6 @@ def hold_out(
         if count:
             held[name], order = order[:count], order[count:]
     if not len(order):
-        raise UsageError(
-            f"nothing is left to train on: of {len(labels)} examples {', '.join(f'data.{n}={len(r)}' for n, r in held.items())} "
-            "are held out: ask for fewer"
-        )
+        asked_for = ", ".join(f"data.{name}={len(rows)}" for name, rows in held.items())
+        raise UsageError(f"{asked_for} leave nothing of the {len(labels)} training examples: ask for fewer")
     return {"train": order, **held}

@@ -85,7 +85,9 @@ class TextBatches:
         self.steps_per_epoch = self._order.steps_per_epoch
         flat = {f"{name}_{i}": part for name, parts in self._splits.items() for i, part in enumerate(parts)}
         self.checksum = cache.checksum({**flat, "pretrained": pretrained})
-        self.facts: dict[str, Any] = {"words_with_vectors": round(len(pretrained) / len(vocabulary), 3)} if len(pretrained) else {}
+        self.facts: dict[str, Any] = (
+            {"words_with_vectors": round(len(pretrained) / len(vocabulary), 3)} if len(pretrained) else {}
+        )
 
     @property
     def splits(self) -> Mapping[str, int]:

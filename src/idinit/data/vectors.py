@@ -50,9 +50,8 @@ def load_vectors(name: str, root: Path, words: Sequence[str]) -> tuple[Tensor, T
         else:
             found[row] = vector
     if repeated:
-        logger.warning(
-            "data.vectors=%s: the first vector counts of words that have several: %s", name, ", ".join(sorted(set(repeated))[:10])
-        )
+        some = ", ".join(sorted(set(repeated))[:10])
+        logger.warning("data.vectors=%s: of words with several vectors the first counts: %s", name, some)
     if not found:
         raise UsageError(f"data.vectors={name}: none of the {len(words)} words is in it; it is of another language or format")
     return torch.tensor(list(found)), torch.from_numpy(np.stack(list(found.values())))
@@ -109,7 +108,7 @@ def _binary(file: BinaryIO, path: Path, rows: dict[bytes, int]) -> Iterator[tupl
     first = file.readline()
     if first.startswith(_FASTTEXT):
         raise UsageError(
-            f"{path} is a model of fastText, which makes vectors from parts of words: take the .vec file that is published beside it"
+            f"{path} is a model of fastText, which makes vectors of parts of words: take the .vec file published with it"
         )
     count, width = map(int, first.split())
     for number in range(count):

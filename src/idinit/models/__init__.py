@@ -1,9 +1,9 @@
 """Networks by name, one small file each.
 
 To add one, add a file here with a function registered in `MODELS`. It takes the spec of the data; its keyword-only
-parameters are its options. Facts given when registering: ``takes``, the class of spec it is made for, or a union of several, and
-``foreign`` where what it builds is the user's choice, and so to be tried before it is trained. A network whose
-weights are partly pretrained names these parameters in an attribute ``pretrained``: they are not initialized again.
+parameters are its options. Facts given when registering: ``takes``, the class of spec it is made for, or a union of several;
+and ``foreign``, if what it builds is the user's choice and must be tried before it is trained. A network whose weights are
+partly pretrained names these parameters in an attribute ``pretrained``: they are not initialized again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from ..errors import UsageError
 from ..registry import Registry
 
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
-
 
 
 def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> nn.Module:

@@ -89,7 +89,9 @@ def _answer_again(config: RunConfig, folder: RunFolder, status: Status) -> None:
     else:
         if then != data.checksum:
             raise other_data(config, then, data, "finished")
-    accuracies = [f"{_SHORT.get(s, s)} {100 * row['accuracy']:.1f} %" for s, row in status["final"].items() if row.get("accuracy")]
+    accuracies = [
+        f"{_SHORT.get(s, s)} {100 * row['accuracy']:.1f} %" for s, row in status["final"].items() if row.get("accuracy")
+    ]
     outcome = ", ".join(accuracies) or status.get("reason") or ""
     console.print(f"{config.name} is {status['state']} ({outcome}) and not trained again: {folder.path}", soft_wrap=True)
 

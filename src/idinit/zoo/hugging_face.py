@@ -71,7 +71,7 @@ def classifier(
     """Builds a classifier of transformers with random weights.
 
     Args:
-        name: A model type (``bert``), or a configuration: a local folder, or a network of the hub (``google/vit-base-patch16-224``).
+        name: A model type (``bert``), or where a configuration is: a folder, or OWNER/NAME of the hub.
         kind: What it classifies.
         num_classes: Number of classes.
         options: Values of the configuration that are other than usual; those of sizes that it does not have are left out.
@@ -80,7 +80,10 @@ def classifier(
     Raises:
         UsageError: If there is no such network, or it classifies nothing of this kind.
     """
-    auto = {"images": transformers.AutoModelForImageClassification, "texts": transformers.AutoModelForSequenceClassification}
+    auto: dict[str, Any] = {
+        "images": transformers.AutoModelForImageClassification,
+        "texts": transformers.AutoModelForSequenceClassification,
+    }
     try:
         if name in transformers.CONFIG_MAPPING:
             config = transformers.AutoConfig.for_model(name)
@@ -89,8 +92,8 @@ def classifier(
     except (OSError, ValueError) as error:
         known = nearest(name, transformers.CONFIG_MAPPING.keys())
         raise UsageError(
-            f"transformers has no model type '{name}' and can read no configuration of this name: {known} It takes a model type, "
-            "a folder or OWNER/NAME of the hub"
+            f"transformers has no model type '{name}', and no configuration of this name can be read: {known} "
+            "Say a model type, a folder or OWNER/NAME of the hub"
         ) from error
     if type(config) not in auto[kind]._model_mapping:
         raise UsageError(f"transformers' '{name}' has no classifier of {kind}: take another")
@@ -101,7 +104,9 @@ def classifier(
         return cast(nn.Module, auto[kind].from_config(config))
     except Exception as error:  # configurations and networks check themselves, each in its own way
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"transformers' '{name}' cannot be built for such {kind} ({reason}): say more of it in model.options") from error
+        raise UsageError(
+            f"transformers' '{name}' cannot be built for such {kind} ({reason}): say more of it in model.options"
+        ) from error
 
 
 def _has_positions(config: Any) -> bool:

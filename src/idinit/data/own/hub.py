@@ -1,4 +1,4 @@
-"""Any data set of the Hugging Face hub, or a local folder of tables, as `datasets` reads them: pictures or texts with a class."""
+"""Any data set of the Hugging Face hub, or a local folder of tables, as `datasets` reads them."""
 
 from __future__ import annotations
 
@@ -66,9 +66,11 @@ def hub(
     source = f"{title} ({config})" if config else title
     if text or not (image or pictures):
         text_of = text_column(train, text, label_of)
-        options = {"length": length, "min_count": min_count, "vectors": vectors, "width": width}
+        options: dict[str, Any] = {"length": length, "min_count": min_count, "vectors": vectors, "width": width}
         return own_texts(found, text_of, label_of, source, place, names=names, **common, **options)
-    image_of = train.column(image, "data.image") if image else train.only_column("data.image", pictures.__contains__, ("image",))
+    image_of = (
+        train.column(image, "data.image") if image else train.only_column("data.image", pictures.__contains__, ("image",))
+    )
 
     def build() -> cache.Content:
         labels, classes = number_labels(found, label_of, names)
@@ -92,9 +94,10 @@ def _load(path: str, config: str | None) -> dict[str, Any]:
     try:
         loaded = load_from_hub(str(where) if where.exists() else path, name=config)
     except Exception as error:  # of many libraries: the network, the builder, the files
-        cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and isinstance(error.__cause__, Exception) else error
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error  # the first is often general
         raise UsageError(
-            f"data.path={path} cannot be loaded ({reason_of(cause)}): give OWNER/NAME of the hub, or a folder with parquet, CSV or JSON files"
+            f"data.path={path} cannot be loaded ({reason_of(cause)}): give OWNER/NAME of the hub, or a folder with parquet, CSV "
+            "or JSON files"
         ) from error
     names = split_names(list(loaded))
     if "train" not in names:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from ...errors import UsageError
+from ...errors import UsageError, did_you_mean
 from .. import cache
 from ..augment import Augmentation
 from ..batches import DATASETS
 from ..images import ImageFacts, channel_statistics
 from ..loader import ImageBatches
+from ..pictures import decode_all
 from ..place import Place
 from ..spec import Images
 from ..splits import HeldOut, hold_out
-from ..pictures import decode_all
 
 SPLITS = {
     "train": ("train", "training"),
@@ -86,9 +86,11 @@ def _folders(place: Path) -> tuple[str, ...]:
 def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
     names = _folders(place)
     if not names:
-        raise UsageError(f"{place} has no folders of classes: its pictures have no labels; put them into folders, or move it away")
+        raise UsageError(f"{place} has no folders of classes, so its pictures have no labels: make them, or move it away")
     if unknown := sorted(set(names) - set(classes)):
-        raise UsageError(f"{place / unknown[0]}: the training split has no class '{unknown[0]}', only {', '.join(classes[:20])}")
+        raise UsageError(
+            f"{place / unknown[0]}: the training split has no class '{unknown[0]}': {did_you_mean(unknown[0], classes[:20])}"
+        )
     numbers = {name: classes.index(name) for name in names}
     found = [
         (Path(path), label)
@@ -97,7 +99,8 @@ def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
     ]
     if empty := set(numbers.values()) - {label for _, label in found}:
         raise UsageError(
-            f"{place / classes[min(empty)]} holds no pictures (files ending in {', '.join(IMG_EXTENSIONS)}): fill it or delete it"
+            f"{place / classes[min(empty)]} holds no pictures (files ending in {', '.join(IMG_EXTENSIONS)}): "
+            "fill it or delete it"
         )
     paths, labels = zip(*found, strict=True)
     return PictureFiles(paths, torch.tensor(labels))
@@ -134,11 +137,11 @@ def own_images(
     )
 
 
-def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, object]:
+def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
     """What the cache keeps beside decoded images."""
     mean, std = channel_statistics(arrays["train_images"])
     if not all(std):
-        raise UsageError(f"{source}: all pictures are of one and the same colour in a channel: nothing can be learned from them")
+        raise UsageError(f"{source}: a channel has the same value in all pixels of all training pictures: use others")
     return {"classes": list(classes), "mean": mean, "std": std, "source": source}
 
 
@@ -147,9 +150,7 @@ def from_cache(content: cache.Content) -> tuple[dict[str, tuple[Tensor, Tensor]]
     arrays, facts = content
     splits = {split: (arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SPLITS if f"{split}_images" in arrays}
     classes = len(facts["classes"])
-    return splits, ImageFacts(
-        classes, facts["mean"], facts["std"], facts["checksum"], facts["source"], {"classes": classes}
-    )
+    return splits, ImageFacts(classes, facts["mean"], facts["std"], facts["checksum"], facts["source"], {"classes": classes})
 
 
 @DATASETS.register("image_folder", gives=Images, classes=None)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ...seeds import derive
+from ...targets import resolve_target
 from .. import cache
 from ..batches import DATASETS, Batches
 from ..images import ImageFacts
@@ -24,7 +25,6 @@ from ..place import Place
 from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut, hold_out
-from ...targets import resolve_target
 from .image_folder import SPLITS, facts_of, own_images
 from .tensors import TensorBatches
 
@@ -54,7 +54,9 @@ def python(
     made = resolve_target(target, "data.target")(**options)
     named = made if isinstance(made, Mapping) else {"train": made}
     if "train" not in named or set(named) - set(SPLITS):
-        raise UsageError(f"data.target={target}: it returned the splits {', '.join(map(str, named))}: train, and validation and test if any")
+        raise UsageError(
+            f"data.target={target} returned the splits {', '.join(map(str, named))}: return train, validation, test"
+        )
     read = {split: _read(dataset, f"{target}, {split}", split_seed) for split, dataset in named.items()}
     labels, classes = number_labels({split: rows for split, (_, rows) in read.items()}, "label")
     inputs = {split: values for split, (values, _) in read.items()}
@@ -72,7 +74,7 @@ def python(
         about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
         return own_images(found, about, place, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
     if crop or flip or cutout or mixup:
-        raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8); these inputs are taken as they are")
+        raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
     about = ImageFacts(len(classes), (), (), checksum, target, facts)
     rows = hold_out(labels["train"], found, validation, test, split_seed)
     rows["train"] = rows["train"][:train_limit]
@@ -128,6 +130,6 @@ def _tensor(value: Any, where: str) -> Tensor:
     if tensor.dim() == 1 and not tensor.is_floating_point() and bool((tensor >= 0).all()):
         return tensor.long()
     raise UsageError(
-        f"{where}: the input is {tensor.dtype} of shape {tuple(tensor.shape)}: give a PIL image, uint8 [C, H, W], finite floats, "
-        "or numbers of words from 0 [T]"
+        f"{where}: the input is {tensor.dtype} of shape {tuple(tensor.shape)}: give a PIL image, uint8 [C, H, W], finite "
+        "floats, or numbers of words from 0 [T]"
     )

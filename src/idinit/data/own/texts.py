@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from pydantic import Field
 
 from ...errors import UsageError
@@ -55,7 +54,9 @@ def own_texts(
     for split, rows in found.items():
         tokens = [_tokens(value, rows.where(index)) for index, value in enumerate(rows.columns[text])]
         if longer := sum(len(words) > length for words in tokens):
-            logger.warning("%s: %d of %d texts have more than data.length=%d words and are cut", rows.source, longer, len(rows), length)
+            logger.warning(
+                "%s: %d of %d texts have more than data.length=%d words and are cut", rows.source, longer, len(rows), length
+            )
         whole[split] = [(" ".join(words[:length]), int(cls)) for words, cls in zip(tokens, labels[split], strict=True)]
     chosen = hold_out(labels["train"], found, validation, test, split_seed)
     chosen["train"] = chosen["train"][:train_limit]
