@@ -67,6 +67,7 @@ class Arm:
         runs: Their rows of ``runs.csv``.
         curves: Their rows of ``curves.csv``.
         last: The last epoch of the budget.
+        classes: Number of classes; None where the answer is one of a vocabulary.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Arm:
     runs: pd.DataFrame
     curves: pd.DataFrame
     last: float
+    classes: int | None
 
     @property
     def lr(self) -> float:
@@ -111,8 +113,7 @@ class Arm:
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
-        classes = DATASETS[self._dataset].facts["classes"]
-        return 1 / classes if classes else 0.0
+        return 1 / self.classes if self.classes else 0.0
 
     @property
     def failures(self) -> int:
@@ -208,9 +209,16 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     runs=group,
                     curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
                     last=scale.epochs,
+                    classes=_classes(group.iloc[0], archive),
                 )
             )
     return sorted(found, key=_rank)
+
+
+def _classes(run: pd.Series, archive: Archive) -> int | None:
+    """Number of classes of the data of a run: what the registry says of the data set, or the run's environment of one's own."""
+    known: int | None = DATASETS[json.loads(run["config"])["data"]["name"]].facts["classes"]
+    return known or archive.environments.get(run["environment"], {}).get("classes")
 
 
 def _joined(rows: list[np.ndarray]) -> np.ndarray:
