@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from idinit.errors import UsageError
 
 from .config import check_choices, literal_paths, usage_error
-from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, Preempted
+from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, LostProcess, Preempted
 
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -45,6 +45,8 @@ def clear_end() -> Iterator[None]:
         _end(str(error), EXIT_USAGE)
     except HydraException as error:
         _end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
+    except LostProcess as error:
+        _end(str(error), EXIT_FAILURE)
     except Preempted as stop:
         _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
     except KeyboardInterrupt:

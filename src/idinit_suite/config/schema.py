@@ -61,7 +61,7 @@ class TrainConfig(_Strict):
     clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
     evaluate_every: Annotated[float, Field(gt=0)]  # epochs
     log_every: PositiveInt  # steps
-    precision: Literal["float32", "bf16"]  # of forward passes; weights are in float32
+    precision: Literal["float32", "tf32", "bf16", "fp16"]  # of forward passes; weights are in float32
     compile: bool  # by torch.compile, which fuses operations and so rounds differently
     accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
     sync_batchnorm: bool = True  # BatchNorm over the batch of all processes, instead of each one's share
@@ -78,6 +78,10 @@ class ImplConfig(_Strict):
     channels_last: bool
     threads: PositiveInt | None
     checkpoint_every: PositiveInt  # steps
+    check_every: PositiveInt = 16  # steps after which the host waits for the device, to see whether the loss is finite
+    cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
+    deterministic: bool = False  # CUDA: the same bits in every process, at some cost
+    checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
 
     def torch_device(self) -> torch.device:
         """The device meant; ``auto`` is CUDA where there is one."""

@@ -21,8 +21,9 @@ from ..archive.variants import BUDGETS
 from ..config import RunConfig
 from ..data import DATASETS, Batches, Place
 from ..studies.config import load as load_study
-from ..training.build import autocast, build
+from ..training.build import build
 from ..training.objective import Classification
+from ..training.precision import autocast
 from ..training.progress import console, duration
 from .grid import Experiment, list_experiments, load
 from .tuning import Plan, plan_runs, read_scores

@@ -83,10 +83,10 @@ def break_off(run: RunConfig, step: int, monkeypatch: pytest.MonkeyPatch) -> Non
     """Trains a run up to a step."""
     update = loop.Training.update
 
-    def broken(training: loop.Training) -> tuple[bool, bool]:
+    def broken(training: loop.Training) -> None:
         if training.step == step:
             raise Broken
-        return update(training)
+        update(training)
 
     with monkeypatch.context() as patch, pytest.raises(Broken):
         patch.setattr(loop.Training, "update", broken)
