@@ -14,6 +14,7 @@ from .arms import BANDS, Arm, Scale, arms, counted, scales
 from .claims import Verdict, judge
 from .columns import notes
 from .maps import maps
+from .outcomes import SILENT
 from .recipes import main_table, more_tables
 from .tables import grid, tuning
 
@@ -169,7 +170,7 @@ def _not_run(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]
         fewer = [f"{arm.label} {len(arm.runs)}" for arm in section.arms if len(arm.runs) < most]
         if fewer:
             lines.append(f"{section.scale}: fewer than {counted(most, 'run')} of {', '.join(fewer)}.")
-        lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome == "not run at this scale"]
+        lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome in SILENT]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
     lines += [f"{arm}: tuning runs only." for arm in sorted(set(archive.runs["arm"]) - main)]
     if missing := [arm for arm in info.arms if arm not in set(archive.runs["arm"])]:

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...registry import Registry
-from ..claims import Outcome
+from ..outcomes import Outcome
 
 
 @dataclass(frozen=True)

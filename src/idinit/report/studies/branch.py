@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ...studies.branch import INPUTS
-from ..claims import Outcome
 from ..figures import line_style
+from ..outcomes import Outcome
 from ..tables import grid
 from . import FINDINGS, Finding, Findings, Picture
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ...studies.dead import MAP_DECADES, MAP_LEVELS
-from ..claims import Outcome
 from ..figures import line_style
+from ..outcomes import Outcome
 from ..tables import grid
 from . import FINDINGS, Finding, Findings, Picture
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from ...studies.deep_networks import Signs
 from ...studies.isometry import CENTRE, NEAR
-from ..claims import Outcome
 from ..figures import line_style
+from ..outcomes import Outcome
 from ..tables import grid
 from . import FINDINGS, Finding, Findings, Picture
 
