@@ -13,7 +13,7 @@ from idinit.report.measured import Curve, Measured
 from idinit.report.outcomes import SILENT
 from idinit.report.significance import ALPHA
 
-DRAWS = 300
+DRAWS = 200
 EPOCHS = np.arange(17.0)
 RECIPES = [(rate, decay) for rate in (0.03, 0.1, 0.3) for decay in (0.0, 5e-4, 5e-3)]
 OF_A_NETWORK = ("idinit", "xavier", "kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "rezero_bn", "zero", "default")

@@ -212,9 +212,10 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
 
 def labelled(archive: Archive) -> pd.DataFrame:
     """The runs, with the checksum in the name of their data where data of one name differ: such runs are never averaged."""
-    keys = archive.runs["environment"].map(lambda key: archive.environments.get(str(key), {}).get("data_checksum"))
-    several = keys.fillna("unknown").groupby(archive.runs["data"]).transform("nunique") > 1
-    names = archive.runs["data"].where(~several, archive.runs["data"] + ", checksum " + keys.fillna("unknown").astype("string"))
+    checksums = {key: str(content.get("data_checksum") or "unknown")[:8] for key, content in archive.environments.items()}
+    own = archive.runs["environment"].map(checksums).astype("string")
+    several = own.groupby(archive.runs["data"]).transform("nunique") > 1
+    names = archive.runs["data"].where(~several, archive.runs["data"] + ", checksum " + own)
     return archive.runs.assign(data=names)
 
 

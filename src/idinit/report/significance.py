@@ -1,8 +1,7 @@
 """Tests of the differences that claims name: paired by seed, one-sided, corrected where any of several would do.
 
-A claim that names several differences holds if each of them is significant at ``ALPHA``: that all of them are, by chance
-alone, is no more likely than that one given one is (an intersection-union test), so this needs no correction. That *some*
-of them are does: those are found by Holm's method.
+That *some* of several differences are there is found by Holm's method. That *all* of them are needs no correction beyond that,
+each at ``ALPHA``: by chance alone all are no more often found than a given one (an intersection-union test).
 """
 
 from __future__ import annotations
