@@ -27,7 +27,7 @@ def main() -> None:
     chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])
     contests = []
     for model in ([],) if chosen else MODELS:
-        config = check(compose([*model, "impl.compile=true", *sys.argv[1:]]))
+        config = check(compose([*model, "train.compile=true", *sys.argv[1:]]))
         contests.append(bench(config))
         show(contests[-1])
         if not chosen:

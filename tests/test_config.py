@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 from idinit.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
 from idinit.data import DATASETS, Sentences
 from idinit.errors import UsageError
+from idinit.experiments.grid import list_experiments
 from idinit.models import MODELS
+from idinit.training.optim import OPTIMIZERS
 
 
 def run(*overrides: str) -> RunConfig:
@@ -72,7 +74,7 @@ def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) ->
         (["model.depth=57"], "the depth of a CIFAR ResNet is 6n + 2"),
         (["seed=-1"], "'seed=-1': input should be greater than or equal to 0"),
         (["train.epochs=0"], "'train.epochs=0': input should be greater than 0"),
-        (["impl.precision=fp8"], "'impl.precision=fp8': input should be 'float32' or 'bf16'"),
+        (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32' or 'bf16'"),
         (["+extra=1"], "unknown key 'extra'"),
         (["budget=huge"], "'budget=huge': input should be 'smoke', 'cpu' or 'paper'"),
         (["experiment=demo", "budget=huge"], "unknown budget 'huge': Valid: cpu, paper, smoke"),
@@ -103,9 +105,18 @@ def test_only_paths_are_quoted_and_only_once() -> None:
 
 def test_the_hash_names_what_changes_the_outcome_and_nothing_else() -> None:
     base = run()
-    same = ["impl.compile=true", "wandb.mode=offline", "paths.data=elsewhere", "arm=label", "impl.threads=1"]
+    same = ["impl.channels_last=false", "wandb.mode=offline", "paths.data=elsewhere", "arm=label", "impl.threads=1"]
     assert {run(override).hash for override in same} == {base.hash}
-    other = ["seed=1", "optim.lr=0.2", "init.tau=2", "init=xavier", "model=resnet32", "train.epochs=2", "data.flip=false"]
+    other = [
+        "seed=1",
+        "optim.lr=0.2",
+        "init.tau=2",
+        "init=xavier",
+        "model=resnet32",
+        "train.epochs=2",
+        "data.flip=false",
+        "train.precision=float32",
+    ]
     hashes = {run(override).hash for override in other}
     assert len(hashes) == len(other) and base.hash not in hashes
 
@@ -135,3 +146,21 @@ def test_the_folder_is_named_by_experiment_initializer_seed_and_hash() -> None:
 def test_config_yaml_says_the_same_again() -> None:
     config = run("experiment=cifar10-resnet20", "init=idinit")
     assert check(OmegaConf.create(config.to_yaml())) == config
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_every_experiment_takes_every_optimizer(optimizer: str) -> None:
+    for experiment in list_experiments():
+        config = run(f"experiment={experiment}", f"optim={optimizer}")
+        assert config.optim.keys() == {"name", *OPTIMIZERS[optimizer].options.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "lr", "milestones", "gamma"), [("fixup", 0.1, (0.5, 0.75), 0.1), ("pan", 0.02, (0.3, 0.6, 0.8), 0.2)]
+)
+def test_a_recipe_is_that_of_its_source(recipe: str, lr: float, milestones: tuple[float, ...], gamma: float) -> None:
+    config = run("experiment=cifar10-resnet56", f"recipe={recipe}")
+    optim = {"name": "sgd", "lr": lr, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4, "decay": "all"}
+    assert config.optim == optim
+    assert config.schedule == {"name": "step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
+    assert config.data["batch_size"] == 128 and config.model["shortcut"] == "pad"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,23 +53,28 @@ class _Strict(BaseModel):
 
 
 class TrainConfig(_Strict):
-    """How long, and with which loss."""
+    """How a network is trained, all that changes the trained weights beyond the order of floating-point sums."""
 
     epochs: Annotated[float, Field(gt=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
     evaluate_every: Annotated[float, Field(gt=0)]  # epochs
     log_every: PositiveInt  # steps
+    precision: Literal["float32", "bf16"]  # of forward passes; weights are in float32
+    compile: bool  # by torch.compile, which fuses operations and so rounds differently
     accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
+    sync_batchnorm: bool = True  # BatchNorm over the batch of all processes, instead of each one's share
 
 
 class ImplConfig(_Strict):
-    """Knobs that change speed but not the outcome."""
+    """Knobs that change speed but not the outcome.
+
+    The trained bits depend on the device and the number of threads as they do on the model of the processor: these
+    settle the order in which a sum's terms are added, and nothing else.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bf16"]
     channels_last: bool
-    compile: bool
     threads: PositiveInt | None
     checkpoint_every: PositiveInt  # steps
 
@@ -108,6 +114,7 @@ class RunConfig(_Strict):
     optim: dict[str, Any]
     schedule: dict[str, Any]
     train: TrainConfig
+    processes: PositiveInt = 1  # that train the run together, where their number changes the outcome; else 1
     impl: ImplConfig
     wandb: WandbConfig
     paths: PathsConfig
@@ -115,7 +122,7 @@ class RunConfig(_Strict):
     @property
     def hash(self) -> str:
         """Eight hexadecimal digits that name the run: of all that changes its outcome."""
-        return _hash_of(self.model_dump(mode="json", exclude=_NOT_HASHED))
+        return hash_of(self.model_dump(mode="json"))
 
     @property
     def name(self) -> str:
@@ -161,6 +168,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
     settings |= _checked_groups(settings)
+    settings["processes"] = _processes(settings)
     optim = dict(settings["optim"])
     OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
     model, data = (GROUPS[group][settings[group]["name"]] for group in ("model", "data"))
@@ -176,6 +184,18 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
     run.require_whole_parts()
     return run
+
+
+def _processes(settings: Mapping[str, Any]) -> int:
+    """The number of processes that torchrun started, where the outcome depends on it, else 1.
+
+    It does if BatchNorm sees each process's share of a batch alone, and if each process draws a mask for its share (dropout,
+    stochastic depth). Gradients are averaged, which leaves the outcome alone.
+    """
+    draws_masks = any(value for option, value in settings["model"].items() if option.startswith("drop"))
+    train = settings.get("train")
+    local_batchnorm = isinstance(train, Mapping) and train.get("sync_batchnorm") is False
+    return int(os.environ.get("WORLD_SIZE", "1")) if draws_masks or local_batchnorm else 1
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -197,13 +217,24 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any] | None:
 def hash_of_stored(config: Mapping[str, Any]) -> str | None:
     """The hash that a run of long ago has today; None where no run of today can be the same. See `completed`."""
     settings = completed(config)
-    if settings is None:
-        return None
-    return _hash_of({key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED})
+    return None if settings is None else hash_of(settings)
 
 
-def _hash_of(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+def hash_of(settings: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of all that changes the outcome of a run.
+
+    Args:
+        settings: A checked configuration as plain values; other keys than those of `RunConfig` are passed over.
+    """
+    content = {key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED}
+    return hashlib.sha256(json.dumps(_without_nulls(content), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _without_nulls(value: Any) -> Any:
+    """Settings that say something: an option that is new and off by default (null) renames no run."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _checked_groups(settings: Mapping[str, Any]) -> dict[str, Any]:

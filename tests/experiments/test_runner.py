@@ -29,7 +29,7 @@ TINY = [
     "data.batch_size=16",
     "data.validation=200",
     "impl.threads=1",
-    "impl.compile=false",
+    "train.compile=false",
 ]
 
 
@@ -82,7 +82,7 @@ def test_the_search_of_a_language_model_goes_by_its_loss(tmp_path: Path) -> None
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train.txt").write_text("the cat sat on the mat and the dog sat by the cat\n" * 150)
     tiny = ["model.width=16", "model.depth=1", "model.heads=2", "model.hidden=32", "model.positions=8", "data.length=8"]
-    small = ["data.vocabulary=100", "data.batch_size=16", "impl.threads=1", "impl.precision=float32", "wandb.mode=disabled"]
+    small = ["data.vocabulary=100", "data.batch_size=16", "impl.threads=1", "train.precision=float32", "wandb.mode=disabled"]
     places = [f"paths.data={tmp_path}", *(f"paths.{place}={tmp_path}/{place}" for place in ("runs", "results"))]
     pretraining = load(["experiment=bert-mini", "budget=smoke", "init=default", *tiny, *small, *places])
     assert run(pretraining) == []

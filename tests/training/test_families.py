@@ -26,7 +26,7 @@ TEXT = [
     "data.batch_size=20",
     "data.width=8",
     "train.epochs=4",
-    "impl.precision=float32",
+    "train.precision=float32",
 ]
 BERT = ["model=bert", "model.width=16", "model.depth=1", "model.heads=2", "model.hidden=32", "model.positions=16"]
 TOKENS = ["data.length=16", "data.vocabulary=200", "data.batch_size=8", "train.epochs=2", "optim=adamw", "schedule=linear"]

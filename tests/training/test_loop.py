@@ -203,7 +203,7 @@ def test_clipping_bounds_the_update(tmp_path: Path) -> None:
 
 
 def test_a_batch_passed_in_parts_takes_the_same_step(tmp_path: Path) -> None:
-    whole, parts = (config(tmp_path / n, f"train.accumulate={n}", "impl.precision=float32") for n in ("1", "4"))
+    whole, parts = (config(tmp_path / n, f"train.accumulate={n}", "train.precision=float32") for n in ("1", "4"))
     for run in (whole, parts):
         train(run)
     (one, rows_one), (two, rows_two) = outcome(whole), outcome(parts)
@@ -232,9 +232,9 @@ def train_in_two_processes(run: RunConfig, *overrides: str) -> None:
 
 
 def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> None:
-    single, double = config(tmp_path / "one", "impl.precision=float32"), config(tmp_path / "two", "impl.precision=float32")
+    single, double = config(tmp_path / "one", "train.precision=float32"), config(tmp_path / "two", "train.precision=float32")
     train(single)
-    train_in_two_processes(double, "impl.precision=float32")
+    train_in_two_processes(double, "train.precision=float32")
     (one, rows_one), (two, rows_two) = outcome(single), outcome(double)
     for name, weight in one["model"].items():
         assert torch.allclose(weight, two["model"][name], rtol=1e-3, atol=1e-5), name
@@ -243,10 +243,20 @@ def test_two_processes_see_the_same_data_and_agree_with_one(tmp_path: Path) -> N
     assert json.loads((double.folder / "env.json").read_text())["processes"] == 2
 
 
+def test_batchnorm_is_over_the_batch_of_all_processes(tmp_path: Path) -> None:
+    overrides = ["init=default", "model.norm=batch", "optim.lr=0.001", "train.precision=float32", "train.epochs=1"]
+    single, double = config(tmp_path / "one", *overrides), config(tmp_path / "two", *overrides)
+    train(single)
+    train_in_two_processes(double, *overrides)
+    (one, _), (two, _) = outcome(single), outcome(double)
+    for name, value in one["model"].items():
+        assert torch.allclose(value, two["model"][name], rtol=1e-3, atol=1e-5), name
+
+
 def test_two_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> None:
     # 17 images make two batches for one process and one for the other; BatchNorm's statistics are of each one's share.
-    overrides = ["model.norm=batch", "data.validation=17", "impl.precision=float32"]
-    run = config(tmp_path, *overrides)
+    overrides = ["model.norm=batch", "train.sync_batchnorm=false", "data.validation=17", "train.precision=float32"]
+    run = config(tmp_path, *overrides).model_copy(update={"processes": 2})
     train_in_two_processes(run, *overrides)
     state, rows = outcome(run)
     data = DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
@@ -263,8 +273,8 @@ def test_two_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> Non
 def test_compiled_runs_share_one_network_and_match_eager(tmp_path: Path) -> None:
     compiled = CompiledNetworks()
     for seed in (0, 1):
-        eager = config(tmp_path / "eager", f"seed={seed}", "impl.precision=float32")
-        fast = config(tmp_path / "fast", f"seed={seed}", "impl.precision=float32", "impl.compile=true")
+        eager = config(tmp_path / "eager", f"seed={seed}", "train.precision=float32")
+        fast = config(tmp_path / "fast", f"seed={seed}", "train.precision=float32", "train.compile=true")
         train(eager)
         train(fast, compiled)
         losses = [[row["loss"] for row in outcome(run)[1]] for run in (eager, fast)]

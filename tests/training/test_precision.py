@@ -12,7 +12,7 @@ from idinit.training.build import autocast
 
 def attended(precision: str) -> tuple[Tensor, Tensor]:
     """Attention under a run's precision, and the same in float64 by its definition; both with a gradient to come."""
-    config = check(compose(["model=mlp", "data=digits", f"impl.precision={precision}", "impl.device=cpu"]))
+    config = check(compose(["model=mlp", "data=digits", f"train.precision={precision}", "impl.device=cpu"]))
     query, key, value = torch.randn(3, 2, 4, 16, 8, generator=torch.Generator().manual_seed(0)).requires_grad_().unbind()
     with autocast(config, torch.device("cpu")):
         output = F.scaled_dot_product_attention(query, key, value)

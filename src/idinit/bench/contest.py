@@ -97,7 +97,7 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
                     speeds[name].append(steps * amount / seconds)
     depth = config.options("model").get("depth", "")
     name = f"{config.model['name']} {depth}" if config.experiment == "adhoc" else config.experiment
-    how = f"{config.impl.precision}{', compiled' if config.impl.compile else ''}"
+    how = f"{config.train.precision}{', compiled' if config.train.compile else ''}"
     title = f"{name}, batch {ours.data.batch_size}, {how}"
     return Contest(title, "tokens" if tokens else "examples", describe(team.device) | {"data": ours.data.source}, speeds)
 

@@ -26,6 +26,7 @@ MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten cla
 
 # What runs of one arm may differ in: they are the same training from another seed, or in another place.
 _NOT_RECIPE = ("experiment", "arm", "phase", "seed", "budget", "impl")
+_SAME = ("train.compile",)  # another order of floating-point sums, like another processor
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,8 @@ def _recipe(config: str) -> str:
     """All that a run's config says of its training, as sorted JSON; options newer than the run have their defaults."""
     stored = json.loads(config)
     kept = {key: value for key, value in (completed(stored) or stored).items() if key not in _NOT_RECIPE}
-    return json.dumps(_flat(kept), sort_keys=True)
+    recipe = {key: value for key, value in _flat(kept).items() if key not in _SAME}
+    return json.dumps(recipe, sort_keys=True)
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -39,7 +39,7 @@ def autocast(config: RunConfig, device: torch.device) -> Iterator[None]:
 
     Where a backward pass will follow, attention in bfloat16 on the CPU is `PlainAttention`.
     """
-    bf16 = config.impl.precision == "bf16"
+    bf16 = config.train.precision == "bf16"
     plain = bf16 and device.type == "cpu" and torch.is_grad_enabled()
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16), PlainAttention() if plain else nullcontext():
         yield

@@ -33,7 +33,7 @@ class Workers:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with its gradients averaged over the processes; BatchNorm sees only each process's share of a batch."""
+        """The model with its gradients averaged over the processes."""
         return DistributedDataParallel(model) if self.world > 1 else model
 
     def no_exchange(self, model: nn.Module) -> AbstractContextManager[None]:

@@ -33,6 +33,7 @@ from .progress import RunProgress
 from .run_folder import FINISHED, RunFolder
 from .schedule import SCHEDULES
 from .signals import stop_signals
+from .sync_batchnorm import convert_sync_batchnorm
 from .task import Classification
 from .wandb_mirror import mirrored
 
@@ -124,8 +125,10 @@ class Training:
         model, _ = build(config, self.data)
         layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
         self.flops = count_flops(model, self.data.example_inputs())
+        if team.world > 1 and config.train.sync_batchnorm:
+            model = convert_sync_batchnorm(model, team.device)
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
-        self.network, self.forward = compiled.adopt(model, config.model) if config.impl.compile else (model, model)
+        self.network, self.forward = compiled.adopt(model, config.model) if config.train.compile else (model, model)
         self.averaged = team.wrap(self.forward)
         self.optimizer: Optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self.meter = _Meter()
@@ -172,7 +175,7 @@ class Training:
                 if self.step % config.impl.checkpoint_every == 0 or self.step == self.steps:
                     self._save()
                 self.bar.step(self.step)
-            if not all(math.isfinite(self.last_rows[split]["loss"] or math.nan) for split in self.splits):
+            if not all(math.isfinite(_loss_of(self.last_rows[split])) for split in self.splits):
                 return self._finish("diverged", "loss is not finite after the last step")
             return self._finish("done")
 
@@ -255,15 +258,12 @@ class Training:
             self.folder.append(row)
 
     def _environment(self) -> dict[str, Any]:
-        impl = self.config.impl
         return {
             **describe(self.team.device),
             "data_source": self.data.source,
             "data_checksum": self.data.checksum,
             **self.data.facts,
             "processes": self.team.world,
-            "precision": impl.precision,
-            "compile": impl.compile,
         }
 
     def _save(self) -> None:
@@ -330,3 +330,8 @@ class Training:
         if self.team.main:
             self.folder.write_status(status)
         return status
+
+
+def _loss_of(row: dict[str, Any]) -> float:
+    """The loss of a row of metrics, of which the file keeps null for one that is not finite."""
+    return math.nan if row["loss"] is None else row["loss"]
