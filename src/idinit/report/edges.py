@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 MARKS = {"highest": " ↑", "lowest": " ↓"}
 LEGEND = "↑ or ↓: the highest or the lowest of the learning rates searched for this variant; a better one may lie beyond."
 
 
-def edge(searched: Sequence[float], picked: float) -> str:
+def edge(searched: Iterable[float], picked: float) -> str:
     """Where a learning rate stands among those searched.
 
     Args:

@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..files import write_atomically
 from .archive import load
 from .arms import arms, scales
+from .edges import LEGEND
 from .tables import markdown, tuning
 
 _BLOCK = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n)(?P<body>.*?)(<!-- end of results -->)", re.DOTALL)
@@ -36,6 +37,7 @@ def with_results(text: str, results: Path) -> str:
         scale = scales(archive)[0]
         rows = arms(archive, scale)
         table = markdown(rows, bool(tuning(archive, scale, rows)))
+        table += f"\n\n{LEGEND}" if any(arm.edge for arm in rows) else ""
         return f"{block[1]}\n{scale}\n\n{table}\n\n{block[4]}"
 
     return _BLOCK.sub(fill, text)

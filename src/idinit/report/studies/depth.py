@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ..edges import LEGEND, MARKS, edge
 from ..figures import line_style
 from ..outcomes import Outcome
 from ..tables import grid
@@ -48,7 +49,8 @@ def _best(losses: pd.DataFrame) -> pd.DataFrame:
         loss=("loss", "mean"), learned=("learned", "mean"), runs=("loss", "size")
     )
     ranked = means.sort_values(["learned", "loss"], ascending=[False, True], kind="stable")
-    return ranked.groupby(["depth", "start"], as_index=False).first()
+    best = ranked.groupby(["depth", "start"], as_index=False).first()
+    return best.assign(edge=[edge(losses["rate"], rate) for rate in best["rate"]])
 
 
 def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
@@ -77,12 +79,13 @@ def _table(best: pd.DataFrame) -> str:
         own = best[best["start"] == start].set_index("depth").to_dict("index")
         cells = []
         for layers in depths:
-            loss = own[layers]["loss"]
+            loss, mark = own[layers]["loss"], MARKS.get(own[layers]["edge"], "")
             text = "diverged" if math.isinf(loss) else f"{loss:.2f}" if loss < 100 else f"{loss:.0e}"
-            cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %; {own[layers]['rate']:g})")
+            cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %; {own[layers]['rate']:g}{mark})")
         rows.append([f"`{start}`", *cells])
     head = ["start", *(f"{layers} layers" for layers in depths)]
-    return f"Training loss at the end (runs that learned; rate), each at its best rate.\n\n{grid(head, rows)}"
+    legend = f" {LEGEND}" if any(best["edge"]) else ""
+    return f"Training loss at the end (runs that learned; rate), each at its best rate.{legend}\n\n{grid(head, rows)}"
 
 
 def _draw(best: pd.DataFrame) -> Figure:
