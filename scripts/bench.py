@@ -8,9 +8,9 @@ that with ``initialization``.
 import sys
 from pathlib import Path
 
-from idinit.bench import bench, show, write_initialization, write_page
-from idinit.command import run_command
-from idinit.config import check, compose
+from idinit_suite.benchmarks import bench, show, write_initialization, write_page
+from idinit_suite.cli import run_command
+from idinit_suite.config import check, compose
 
 MODELS = (
     ["experiment=bert-mini", "budget=paper"],

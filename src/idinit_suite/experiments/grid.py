@@ -1,0 +1,253 @@
+"""A grid of runs: what an experiment's file and the command line ask for, as one configuration a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise, product
+from typing import Annotated, Any, Literal
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from idinit.errors import UsageError, did_you_mean
+from idinit.initializers import INITIALIZERS
+from idinit.registry import explain
+
+from ..config import CONFIG_DIR, PathsConfig, RunConfig, check, compose, resolve, usage_error
+from ..config.experiment import ExperimentInfo
+
+
+class Tuning(BaseModel):
+    """The search each variant gets, the same for all: short runs, compared on the validation split.
+
+    See `idinit_suite.experiments.tuning` for how it proceeds.
+
+    Attributes:
+        key: What is searched, e.g. ``optim.lr``.
+        factors: The grid, ascending: multiples of the value that the variant's own recipe has.
+        epochs: Length of a search run.
+        rungs: Shares of that length at which values are compared, ascending and ending with 1. The better half of the
+            values goes on from each to the next.
+        widen: Most values that are added beyond the grid on each side.
+        seed: Seed of the search runs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    factors: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=3)]
+    epochs: Annotated[float, Field(gt=0)]
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
+    widen: Annotated[int, Field(ge=0)] = 3
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("factors", "rungs")
+    @classmethod
+    def _ascending(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(left >= right for left, right in pairwise(values)):
+            raise ValueError("give each once, the smallest first")
+        return values
+
+    @field_validator("rungs")
+    @classmethod
+    def _whole_at_last(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if rungs[-1] != 1:
+            raise ValueError("the last rung is 1, a whole search run")
+        return rungs
+
+
+class Grid(BaseModel):
+    """The runs of an experiment: every arm with every seed, at every point of its sweep.
+
+    Attributes:
+        arms: Label of a row of the table -> the overrides that make it.
+        seeds: Seeds of the main runs.
+        tune: The search before them, if any.
+        sweep: Keys of which the experiment maps several values, each with each: key -> values.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arms: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    tune: Tuning | None = None
+    sweep: dict[str, Annotated[tuple[float | str, ...], Field(min_length=1)]] = {}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant at one point of the sweep: what a search is made for, and trained with each seed.
+
+    Attributes:
+        variant: Label of the row of the table.
+        point: The overrides of that point; none where nothing is swept.
+    """
+
+    variant: str
+    point: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.variant, *self.point])
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as asked for on the command line.
+
+    Attributes:
+        info: What its page says of it.
+        grid: Its arms, seeds and search, as narrowed by ``init=`` and ``seed=``.
+        overrides: The other overrides; they hold for every run.
+        sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
+            key -> values.
+        paths: Where its data, runs and results are.
+        launcher: What ``launcher`` says; see `idinit_suite.experiments.launcher`.
+    """
+
+    info: ExperimentInfo
+    grid: Grid
+    paths: PathsConfig
+    overrides: tuple[str, ...]
+    sweep: Mapping[str, tuple[str, ...]]
+    launcher: Mapping[str, Any]
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there is a search: not where the command line sets or sweeps what it would find."""
+        said = {*self.sweep, *(text.lstrip("+").partition("=")[0] for text in self.overrides)}
+        return self.grid.tune is not None and self.grid.tune.key not in said
+
+    def cells(self) -> list[Cell]:
+        """Every variant at every point of the sweep."""
+        points = [
+            tuple(f"{key}={value}" for key, value in zip(self.sweep, values, strict=True))
+            for values in product(*self.sweep.values())
+        ]
+        return [Cell(variant, point) for variant in self.grid.arms for point in points]
+
+    def recipe_value(self, cell: Cell) -> float:
+        """What the recipe of a cell says of the search's key, e.g. its learning rate."""
+        assert self.grid.tune is not None
+        value = OmegaConf.select(compose(self._overrides(cell)), self.grid.tune.key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"grid.tune.key={self.grid.tune.key} is no number of the recipe, so it cannot be searched")
+        return float(value)
+
+    def search_run(self, cell: Cell, value: float, share: float) -> RunConfig:
+        """A run of a cell's search.
+
+        Args:
+            cell: What it is for.
+            value: What it tries.
+            share: Its length, as a share of a whole search run's.
+
+        Raises:
+            UsageError: If there is no validation split to compare it on.
+        """
+        tune = self.grid.tune
+        assert tune is not None
+        changes = {"seed": tune.seed, "train.epochs": tune.epochs * share, "phase": "tune", tune.key: value}
+        run = _checked(self._overrides(cell), tuple(changes.items()))
+        if run.data.get("validation") == 0:
+            raise UsageError(f"data.validation=0 leaves nothing to pick {tune.key} by: hold images out, or set {tune.key}")
+        return run
+
+    def main_runs(self, picked: Mapping[Cell, float], cells: Sequence[Cell] | None = None) -> list[RunConfig]:
+        """Main runs, seed by seed across variants.
+
+        Args:
+            picked: Value of the search's key by cell; those without one keep the recipe's.
+            cells: Those whose runs are meant; None for all.
+        """
+        tune = self.grid.tune
+        found = {cell: {tune.key: value} for cell, value in picked.items()} if tune is not None else {}
+        return [
+            _checked(self._overrides(cell), tuple({**found.get(cell, {}), "seed": seed}.items()))
+            for seed in self.grid.seeds
+            for cell in (self.cells() if cells is None else cells)
+        ]
+
+    def _overrides(self, cell: Cell) -> tuple[str, ...]:
+        own = self.grid.arms[cell.variant]
+        return (f"experiment={self.info.name}", *own, f"arm={cell.variant}", *cell.point, *self.overrides)
+
+
+@lru_cache(maxsize=4096)  # a sweep asks again and again which runs it has
+def _checked(overrides: tuple[str, ...], changes: tuple[tuple[str, Any], ...]) -> RunConfig:
+    config = compose(overrides)
+    for key, value in changes:
+        OmegaConf.update(config, key, value)
+    return check(config)
+
+
+def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
+    """Names of the files in ``configs/experiment`` that are grids of runs, or studies (``idinit_suite.studies``)."""
+    files = (CONFIG_DIR / "experiment").glob("*.yaml")
+    return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))
+
+
+def load(arguments: Sequence[str]) -> Experiment:
+    """Reads an experiment and what the command line changes of it.
+
+    Args:
+        arguments: Hydra overrides: ``experiment=NAME``, and any of ``init=a,b`` (arms, or any initializer), ``seed=0,1`` or
+            ``seed=range(3)``, ``budget=cpu``, and others, which hold for every run or are swept when they have several values.
+
+    Raises:
+        UsageError: Naming what is unknown or out of range.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+    except HydraException as error:
+        raise usage_error(error, arguments) from None
+    name, arms, seeds = None, None, None
+    plain: list[str] = []
+    sweep: dict[str, tuple[str, ...]] = {}
+    for override, text in zip(parsed, arguments, strict=True):
+        key = override.key_or_group
+        values = tuple(override.sweep_string_iterator()) if override.is_sweep_override() else None
+        if key == "experiment" and values is None:
+            name = str(override.value())
+        elif key == "init":
+            arms = values or (str(override.value()),)
+        elif key == "seed":
+            seeds = values or (str(override.value()),)
+        elif values is not None:
+            sweep[key] = values
+        else:
+            plain.append(text)
+    if name is None:
+        raise UsageError(
+            f"which experiment? Say one, experiment=NAME. Valid: {', '.join([*list_experiments(), *list_experiments('study')])}"
+        )
+    settings = resolve(compose([f"experiment={name}", *plain]))
+    grid = settings.get("grid") or {}
+    planned = dict(grid.get("arms") or {})
+    grid["arms"] = _choose_arms(planned, arms)
+    if seeds is not None:
+        grid["seeds"] = seeds
+    try:
+        info = ExperimentInfo(**settings["experiment"], arms=tuple(planned))
+        checked = Grid(**grid)
+        said = {override.key_or_group for override in parsed}
+        mapped = {key: tuple(map(str, values)) for key, values in checked.sweep.items() if key not in said}
+        paths = PathsConfig(**settings["paths"])
+        return Experiment(info, checked, paths, tuple(plain), {**mapped, **sweep}, settings["launcher"])
+    except ValidationError as error:
+        raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
+
+
+def _choose_arms(arms: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """The arms asked for; a name that is no arm may be any initializer."""
+    if names is None:
+        return arms
+    chosen = {}
+    for name in names:
+        if name not in arms and name not in set(INITIALIZERS):
+            raise UsageError(f"unknown initializer '{name}': {did_you_mean(name, {*arms, *INITIALIZERS})}")
+        chosen[name] = arms.get(name, [f"init={name}"])
+    return chosen

@@ -1,0 +1,218 @@
+"""Where the runs of a sweep take place: in this process, in several on this machine, or in an array of Slurm's.
+
+Each process is a sweep like any other. They share the runs by the locks on the run folders, so nothing is handed out.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import submitit
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from idinit.errors import UsageError
+from idinit.registry import explain
+
+from ..cli import run_command
+from ..errors import EXIT_PREEMPTED, EXIT_USAGE, Preempted
+from ..report.update import update_results
+from ..training.preemption import stop_signals
+from ..training.progress import console
+from . import processes
+from .concurrency import choose_jobs
+from .grid import Experiment, load
+from .runner import missing_runs, run, run_folders, unfinished
+
+_WORKER = "from idinit_suite.experiments.launcher import work; work()"
+_WARNING_S = 120  # before a job's time is over; enough for a checkpoint
+_GRACE_S = 3600  # longer than a cluster's time between asking a job to stop and ending it
+_POLL_S = 5.0
+
+
+def _checked_jobs(jobs: object) -> object:
+    if jobs == "auto" or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs >= 1):
+        return jobs
+    raise ValueError("say a whole number from 1 on, or auto")
+
+
+class LauncherConfig(BaseModel):
+    """Where runs take place.
+
+    Attributes:
+        name: One of the three.
+        jobs: Processes at once; ``auto`` for what is fastest here, see `idinit_suite.experiments.concurrency`.
+        hours: Slurm: longest time of a job.
+        partition: Slurm: where, or None for its default.
+        gpus: Slurm: of each job.
+        cores: Slurm: of each job.
+        memory_gb: Slurm: of each job, or None for its default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["serial", "local", "slurm"]
+    jobs: Annotated[int | Literal["auto"], BeforeValidator(_checked_jobs)] = 1
+    hours: Annotated[float, Field(gt=0)] = 24
+    partition: str | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+    cores: PositiveInt = 1
+    memory_gb: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _measured_here(self) -> LauncherConfig:
+        if self.jobs == "auto" and self.name == "slurm":
+            raise ValueError("jobs=auto is measured on this machine, for launcher=local: give a number")
+        return self
+
+
+def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
+    """Runs an experiment where its launcher says; see `idinit_suite.experiments.runner.run`.
+
+    Args:
+        arguments: The Hydra overrides of the sweep.
+        force: Run again what is finished.
+
+    Returns:
+        One line for each run that is not finished.
+
+    Raises:
+        UsageError: If what was asked cannot be done. Where that is so of some variants only, the others were trained.
+        Preempted: If SIGTERM or SIGINT came; the same command goes on.
+    """
+    experiment = load(arguments)
+    launcher = read_config(experiment.launcher)
+    jobs = _jobs(launcher, experiment, force)
+    if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
+        return run(experiment, force=force)
+    words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
+    serial = [*words, "launcher=serial"]
+    refused = False
+    with stop_signals() as stop:
+        if launcher.name == "local":
+            refused = _on_this_machine(jobs, experiment, serial, force, stop)
+        else:
+            _on_slurm(launcher, jobs, experiment, serial, force, stop)
+    console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
+    if refused:
+        raise UsageError(f"{experiment.info.name} cannot be run wholly as asked: the lines above say what and why")
+    return unfinished(experiment)
+
+
+def read_config(settings: Mapping[str, Any]) -> LauncherConfig:
+    """Checks what ``launcher`` says.
+
+    Raises:
+        UsageError: Naming what is unknown or out of range.
+    """
+    try:
+        return LauncherConfig(**settings)
+    except ValidationError as error:
+        raise UsageError(explain(error, "launcher", LauncherConfig.model_fields)) from None
+
+
+def _jobs(launcher: LauncherConfig, experiment: Experiment, force: bool) -> int:
+    if launcher.jobs != "auto":
+        return launcher.jobs
+    missing = missing_runs(experiment, force=force)
+    return choose_jobs(missing) if missing else 1
+
+
+def work() -> None:
+    """The main function of one process of several."""
+
+    def sweep() -> None:
+        force = "force=true" in sys.argv[1:]
+        failures = run(load([word for word in sys.argv[1:] if word != "force=true"]), force=force, quiet=True)
+        if failures:
+            sys.exit("\n".join(failures))
+
+    run_command(sweep)
+
+
+def _on_this_machine(jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event) -> bool:
+    """Trains in several processes; returns whether one of them could not do all that was asked."""
+    words = [*arguments, *(["force=true"] if force else [])]
+    workers, relays = [], []
+    for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
+        worker = processes.start(_WORKER, words, cores, gpu, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        workers.append(worker)
+        relays.append(threading.Thread(target=_relay, args=(worker, number + 1), daemon=True))
+    for relay in relays:
+        relay.start()
+    while any(worker.poll() is None for worker in workers):
+        if stop.wait(0.2):
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait()
+    for relay in relays:
+        relay.join()
+    if stop.is_set() or any(worker.returncode == EXIT_PREEMPTED for worker in workers):
+        raise Preempted(f"{experiment.info.name} is not finished")
+    return any(worker.returncode == EXIT_USAGE for worker in workers)
+
+
+def _relay(process: subprocess.Popen[str], number: int) -> None:
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            console.print(f"{number}| {line.rstrip()}", markup=False, soft_wrap=True)
+
+
+class SlurmWorker:
+    """One task of the array.
+
+    Attributes:
+        arguments: The Hydra overrides of the sweep.
+        force: Run again what is finished.
+    """
+
+    def __init__(self, arguments: Sequence[str], force: bool) -> None:
+        self.arguments = list(arguments)
+        self.force = force
+
+    def __call__(self, number: int) -> list[str]:
+        """Takes part in the sweep; returns the runs that failed."""
+        try:
+            return run(load(self.arguments), force=self.force, quiet=True)
+        except Preempted as stop:
+            print(f"stopped: {stop}", flush=True)
+            time.sleep(_GRACE_S)  # Slurm queues again what it has to end itself; a job that leaves early counts as done
+            sys.exit(EXIT_PREEMPTED)
+
+    def checkpoint(self, number: int) -> submitit.helpers.DelayedSubmission:
+        """What submitit queues when the job's time is nearly over: the same; the runs go on from their checkpoints."""
+        return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, force=False), number)
+
+
+def _on_slurm(
+    launcher: LauncherConfig, jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event
+) -> None:
+    folder = experiment.paths.runs / experiment.info.name / ".slurm"
+    try:
+        executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=1000)
+    except RuntimeError as error:
+        raise UsageError(f"launcher=slurm: {error}; choose launcher=local, or run this where sbatch is") from None
+    optional = {"partition": launcher.partition, "mem": launcher.memory_gb and f"{launcher.memory_gb}GB"}
+    executor.update_parameters(
+        job_name=experiment.info.name,
+        time=max(1, round(60 * launcher.hours)),
+        cpus_per_task=launcher.cores,
+        signal_delay_s=_WARNING_S,
+        array_parallelism=jobs,
+        additional_parameters={"requeue": True},
+        **({"gpus_per_node": launcher.gpus} if launcher.gpus else {}),
+        **{key: value for key, value in optional.items() if value is not None},
+    )
+    submitted = executor.map_array(SlurmWorker([*arguments, "wandb.mode=disabled"], force), list(range(jobs)))
+    array = submitted[0].job_id.split("_")[0]
+    console.print(f"{experiment.info.name}: Slurm's array {array}, {jobs} jobs; their output is in {folder}", markup=False)
+    while subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True, check=False).stdout.strip():
+        if stop.wait(_POLL_S):
+            raise Preempted(f"the jobs go on without this command; `scancel {array}` ends them")

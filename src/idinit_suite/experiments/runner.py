@@ -1,0 +1,231 @@
+"""Runs what is missing of an experiment, and brings its results up to date."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from idinit.errors import UsageError
+
+from ..archive.runs import archived, merge
+from ..archive.variants import counted
+from ..config import RunConfig
+from ..errors import Preempted, RunLocked
+from ..report.update import update_results
+from ..training.compile_cache import CompiledNetworks
+from ..training.preemption import stop_signals
+from ..training.progress import SweepProgress, console
+from ..training.run_folder import FINISHED, RunFolder
+from ..training.trainer import train
+from .cost import Costs, announce
+from .forecast import record
+from .grid import Cell, Experiment
+from .tuning import Plan, plan_runs, read_scores
+
+log = logging.getLogger(__name__)
+
+
+POLL_S = 2.0  # how often a sweep that has nothing else to do looks whether a run of another one has ended
+
+
+def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> list[str]:
+    """Runs an experiment: its search, then its main runs seed by seed across variants; what is finished is skipped.
+
+    Several processes may do so at the same time: a run that another one trains is passed over and looked at again later,
+    until it has ended.
+
+    Args:
+        experiment: What to run.
+        force: Run again what was finished before this call.
+        quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
+
+    Returns:
+        One line for each run that failed, and each variant that waits for one.
+
+    Raises:
+        UsageError: If what was asked cannot be done. Where that is so of some variants only, the others were trained.
+        Preempted: If SIGTERM or SIGINT came; the same command goes on.
+    """
+    with stop_signals() as stop:
+        return _Sweep(experiment, force, quiet, stop).run()
+
+
+def run_folders(experiment: Experiment) -> list[Path]:
+    """The folders that are there of the runs of an experiment."""
+    return [config.folder for config in _plan(experiment).runs if config.folder.exists()]
+
+
+def missing_runs(experiment: Experiment, *, force: bool = False) -> list[RunConfig]:
+    """The runs of an experiment that are known to be needed and are not in its archive, or all that are known."""
+    done = set() if force else archived(_results(experiment))
+    return [config for config in _plan(experiment).runs if config.hash not in done]
+
+
+def unfinished(experiment: Experiment) -> list[str]:
+    """A line for each run of an experiment that is missing, and each variant that waits for one."""
+    waiting = _plan(experiment).waiting
+    return [*(config.name for config in missing_runs(experiment)), *map(_waits, waiting)]
+
+
+def _results(experiment: Experiment) -> Path:
+    return experiment.paths.results / experiment.info.name
+
+
+def _plan(experiment: Experiment) -> Plan:
+    return plan_runs(experiment, read_scores(_results(experiment)))
+
+
+def _waits(cell: Cell) -> str:
+    return f"{cell}: not trained, as its search is not finished"
+
+
+class _Sweep:
+    """One call of `run`."""
+
+    def __init__(self, experiment: Experiment, force: bool, quiet: bool, stop: threading.Event) -> None:
+        self.experiment = experiment
+        self.quiet = quiet
+        self.results = _results(experiment)
+        self.stop = stop
+        self.started = time.time()
+        self.forced = force
+        self.ended: set[str] = set()  # hashes of the runs that this call has finished or found finished since it began
+        self.failed: dict[str, str] = {}  # hash of a run -> what went wrong
+        self.refused: dict[str, str] = {}  # label of a variant -> why it cannot be trained as asked
+        self.compiled = CompiledNetworks()
+        self.costs = Costs()
+        self.progress = SweepProgress(experiment.info.name)
+
+    def run(self) -> list[str]:
+        plan = self._plan()
+        missing = self._missing(plan)
+        announce(self.experiment, plan, missing, self.costs)
+        if not missing:
+            self._show()
+            return []
+        record(self.experiment, missing, self.costs.total(missing), archived(self.results))
+        try:
+            with self.progress.shown():
+                while self._train_next():
+                    pass
+        finally:
+            self._show()
+        return self._failures()
+
+    def _show(self) -> None:
+        if not self.quiet:
+            console.print(update_results(self.experiment.info, run_folders(self.experiment), self.results))
+
+    def _plan(self) -> Plan:
+        scores = read_scores(self.results)
+        return plan_runs(self.experiment, {run: scores[run] for run in self._done(scores.keys())})
+
+    def _done(self, archived_runs: Set[str]) -> Set[str]:
+        """What counts as done; with ``force`` only what was run again."""
+        return archived_runs & self.ended if self.forced else archived_runs
+
+    def _missing(self, plan: Plan) -> list[RunConfig]:
+        done = self._done(archived(self.results))
+        return [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
+
+    def _train_next(self) -> bool:
+        """Trains the first missing run that no other process trains, or waits a moment; returns False if none is missing."""
+        plan = self._plan()
+        missing = self._missing(plan)
+        later = {config.hash for config in plan.later}
+        todo = [c for c in missing if c.hash not in later | self.failed.keys() and c.arm not in self.refused]
+        for config in todo:
+            if self.stop.is_set():
+                raise Preempted(f"{counted(len(missing), 'run')} of {self.experiment.info.name} to go")
+            try:
+                self._train(config, missing, len(plan.runs) + len(plan.later))
+                return True
+            except RunLocked:
+                continue
+        if todo:
+            self.stop.wait(POLL_S)
+        return bool(todo)
+
+    def _train(self, config: RunConfig, missing: Sequence[RunConfig], expected: int) -> None:
+        """Trains a run, or merges what another process has made of it."""
+        with RunFolder(config.folder) as folder:  # whoever else is at it has priority
+            if self.forced and not _finished_since(folder, self.started):
+                empty_held(folder)
+            before = folder.status() or {}
+        if before.get("state") not in FINISHED:
+            count = f"{expected - len(missing) + 1}/{expected}"
+            self.progress.begin(self._describe(config), count, self.costs.total(missing))
+        begun = time.monotonic()
+        try:
+            train(config, self.compiled)
+            merge([config.folder], self.results)
+            self.ended.add(config.hash)
+        except (RunLocked, OSError):
+            raise  # the next run would meet the state of the disk too
+        except UsageError as error:
+            self.refused[config.arm] = str(error)
+        except Exception as error:
+            log.exception("run %s failed", config.name)
+            self.failed[config.hash] = f"{config.name}: {type(error).__name__}: {error}"
+        whole = not before.get("step") and (RunFolder(config.folder).status() or {}).get("state") == "done"
+        self.progress.end(self.costs.of(config), time.monotonic() - begun if whole else None)
+
+    def _failures(self) -> list[str]:
+        """A line for each run that failed, and each variant that waits for one.
+
+        Raises:
+            UsageError: If a variant cannot be trained as asked.
+        """
+        waiting = [cell for cell in self._plan().waiting if cell.variant not in self.refused]
+        failures = [*self.failed.values(), *map(_waits, waiting)]
+        if not self.refused:
+            return failures
+        reasons = set(self.refused.values())
+        if self.refused.keys() == self.experiment.grid.arms.keys() and len(reasons) == 1:
+            raise UsageError(*reasons)
+        lines = [f"{variant} was not trained: {reason}" for variant, reason in self.refused.items()]
+        raise UsageError("; ".join([*lines, *failures]))
+
+    def _describe(self, config: RunConfig) -> str:
+        keys = dict.fromkeys(["optim.lr", *self.experiment.sweep])
+        settings = [f"{key.rpartition('.')[2]} {_option(config, key)}" for key in keys]
+        return ", ".join([config.arm, *(["search"] if config.phase == "tune" else []), *settings, f"seed {config.seed}"])
+
+
+def _option(config: RunConfig, key: str) -> str:
+    value: Any = config.model_dump()
+    for name in key.split("."):
+        value = value[name]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _finished_since(folder: RunFolder, moment: float) -> bool:
+    """Whether a run was finished after a moment, by another sweep that was asked to run it again."""
+    status = folder.path / "status.json"
+    return (folder.status() or {}).get("state") in FINISHED and status.stat().st_mtime > moment
+
+
+def _begun(config: RunConfig) -> bool:
+    """Whether a run that is archived was begun again here (``force=true``) and not finished."""
+    status = RunFolder(config.folder).status()
+    return status is not None and status["state"] not in FINISHED
+
+
+def empty(folder: Path) -> None:
+    """Deletes what an earlier run has left, unless another process is training it."""
+    with RunFolder(folder) as held:
+        empty_held(held)
+
+
+def empty_held(folder: RunFolder) -> None:
+    """Deletes what an earlier run has left in a folder that is held, but for the lock."""
+    for path in folder.path.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not path.name.startswith("."):
+            path.unlink()
