@@ -13,6 +13,7 @@ from torch import Generator, nn
 
 from .dry_run import Inputs
 from .errors import UsageError
+from .graph import capture
 from .initializers import INITIALIZERS
 from .network import Network
 from .parts import Part, Structure, find_structure
@@ -215,6 +216,14 @@ def _lacks_sum_norm(net: Network) -> str:
     return ""
 
 
+def _lacks_sines(net: Network) -> str:
+    if problem := _lacks_inputs(net):
+        return problem
+    if any(node.op == "sin" and node.inputs[0].op != "constant" for node in capture(net.model, net.example_inputs or ()).nodes):
+        return ""
+    return "is for networks whose activation is a sine, and this one computes none: use init=kaiming"
+
+
 def _lacks_inputs(net: Network) -> str:
     return "measures what flows through the network: give example_inputs=(x,)" if net.example_inputs is None else ""
 
@@ -227,4 +236,5 @@ NEEDS: dict[str, Callable[[Network], str]] = {
     "end_norm": _lacks_end_norm,
     "sum_norm": _lacks_sum_norm,
     "inputs": _lacks_inputs,
+    "sine": _lacks_sines,
 }

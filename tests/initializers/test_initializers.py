@@ -13,7 +13,7 @@ from idinit.initialize import NEEDS, initialize_, list_initializers
 from idinit.initializers import INITIALIZERS
 from idinit.scalars import named_scalars
 
-DETERMINISTIC = {"zero"}
+DETERMINISTIC = {"zero", "sinusoidal"}
 MEASURED = {"admin", "lsuv"}  # on data
 
 
@@ -167,9 +167,16 @@ def test_facts(method):
             (n, "transformer-plain", rf"'{n}' weighs the two sides.*'layers.0.attention.proj.weight'.*post-norm")
             for n in ("deepnorm", "admin")
         ),
-        *((n, "residual-mlp", rf"'{n}' is for attention.*use a transformer") for n in ("conditioned", "mimetic", "t_fixup")),
+        *(
+            (n, "residual-mlp", rf"'{n}' is for attention.*use a transformer")
+            for n in ("conditioned", "mimetic", "small_init", "t_fixup")
+        ),
         ("t_fixup", "transformer", r"'t_fixup' replaces normalization.*'layers.0.norm1.weight'"),
-        *((n, "mlp", rf"'{n}' acts on residual branches.*none") for n in ("fixup", "rezero", "skipinit", "zero_gamma")),
+        ("siren", "mlp", r"'siren' is for networks whose activation is a sine, and this one computes none"),
+        *(
+            (n, "mlp", rf"'{n}' acts on residual branches.*none")
+            for n in ("depth_scaled", "fixup", "rezero", "skipinit", "zero_gamma")
+        ),
     ],
 )
 def test_a_network_that_a_method_cannot_do_is_refused_unchanged(name, kind, line, build):
