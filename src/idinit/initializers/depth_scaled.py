@@ -33,5 +33,6 @@ def depth_scaled(net: Network, *, std: Annotated[float, Field(gt=0)] | Literal["
     depths = branch_depths(net.structure)
     for weight in net.weights():
         size = weight.shape[1:].numel() ** -0.5 if std == "fan_in" else std
-        is_end = weight.part == "branch_end" and weight.branch is not None
-        fill_normal(net, weight, size * depths[weight.branch] ** -0.5 if is_end else size)
+        if weight.branch and weight.part == "branch_end":
+            size *= depths[weight.branch] ** -0.5
+        fill_normal(net, weight, size)

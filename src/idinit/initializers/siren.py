@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..network import Network
+from ..network import Network, Weight
 from ..structure import owner_of
 from . import INITIALIZERS
 
@@ -26,9 +26,11 @@ def siren(net: Network, *, omega: Annotated[float, Field(gt=0)] = 30.0) -> None:
     fan_in = {}
     for weight in net.weights():
         inputs = fan_in[owner_of(weight.name)] = weight.shape[1:].numel()
-        bound = 1 / inputs if weight.part == "stem" else math.sqrt(6 / inputs) / omega
-        net.fill(weight, f"U(+-{bound:.4g})", lambda w, bound=bound: w.uniform_(-bound, bound, generator=net.generator))
+        _fill(net, weight, 1 / inputs if weight.part == "stem" else math.sqrt(6 / inputs) / omega)
     for name in net.names("bias"):
         if owner_of(name) in fan_in:
-            bound = fan_in[owner_of(name)] ** -0.5
-            net.fill(name, f"U(+-{bound:.4g})", lambda b, bound=bound: b.uniform_(-bound, bound, generator=net.generator))
+            _fill(net, name, fan_in[owner_of(name)] ** -0.5)
+
+
+def _fill(net: Network, weight: Weight | str, bound: float) -> None:
+    net.fill(weight, f"U(+-{bound:.4g})", lambda w: w.uniform_(-bound, bound, generator=net.generator))
