@@ -202,3 +202,27 @@ def test_a_method_that_measures_needs_inputs(build):
     with pytest.raises(UsageError, match=r"'lsuv' measures what flows through the network: give example_inputs=\(x,\)"):
         initialize_(case.model, "lsuv", parts=case.structure)
     assert _same(before, _state(case.model))
+
+
+def test_whatever_fails_and_when_the_network_is_as_it_was(method, case, monkeypatch):
+    """Here all is filled, and scalars are replaced, when the failure comes; those of an earlier call stay."""
+    initialize_(case.model, "rezero" if case.structure.branches else "kaiming", (case.x,), parts=case.structure)
+    modules, before, output = list(case.model.modules()), _state(case.model), case.model.eval()(case.x)
+
+    def fail(net):
+        assert not _same(before, _state(case.model)) or method in ("rezero", "kaiming")
+        raise MemoryError
+
+    monkeypatch.setattr("idinit.initialize.fill_rest", fail)
+    with pytest.raises(MemoryError):
+        initialize_(case.model, method, (case.x,), parts=case.structure, seed=3)
+    assert _same(before, _state(case.model)) and list(case.model.modules()) == modules
+    assert torch.equal(case.model(case.x), output)
+
+
+def test_complex_weights_are_refused_unless_they_are_kept(method):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4, dtype=torch.cfloat), torch.nn.Linear(4, 2, dtype=torch.cfloat))
+    before, x = _state(model), torch.rand(3, 4).to(torch.cfloat)
+    with pytest.raises(UsageError, match=r"'0.weight' is complex.*keep=\('0.weight',\)"):
+        initialize_(model, method, (x,))
+    assert _same(before, _state(model))

@@ -158,10 +158,13 @@ def zero_gamma(ref):
 
 
 def fixup(ref, stem="default"):
-    """He (fan-out) x L^(-1/(2m-2)); last weight and classifier 0; scalar biases 0, one scale of 1 a branch."""
+    """He (fan-out) x L^(-1/(2m-2)); last weight and classifier 0; scalar biases 0, one scale of 1 a branch.
+
+    The m of attention is 4: queries, keys, values, output.
+    """
     count = len(ref.branches)
     inner = {name: len(branch.weights) for branch in ref.branches for name in branch.weights[:-1]}
-    inner |= {f"{name}:{part}": inner[name] for name in ref.packed for part in ("query", "key", "value")}
+    inner |= {f"{name}:{part}": 4 for name in ref.packed for part in ("query", "key", "value")}
     for name in ref.body():
         if ref.parts[name] == "branch_end":
             ref.constant(name, 0)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-import torch
 from torch import nn
 
-from ..dry_run import Inputs
+from ..dry_run import Inputs, own_randomness
 from ..errors import UsageError, did_you_mean
 
 Build = Callable[[str, Sequence[int] | None], tuple[nn.Module, Inputs]]
@@ -42,8 +41,7 @@ def load(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inpu
     else:
         raise UsageError(f"'{name}' does not say where the network is from: {did_you_mean(name, _FORMS)}")
     build: Build = import_module(f".{module}", __name__).build
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with own_randomness(()):
         return build(rest if module != "python_file" else name, shape)
 
 
