@@ -10,16 +10,16 @@ from typing import Any
 
 from torch import Generator, nn
 
-from .dry_run import Inputs, unchanged_on_failure
 from .errors import UsageError
-from .graph import capture
+from .graph.capture import capture
+from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
+from .initializers._default_rules import fill_rest
 from .network import Network
+from .network.report import Report
+from .network.scalars import detach_scalars
 from .parts import Part, Structure, find_structure
-from .reporting import Report
-from .scalars import detach_scalars
-from .shared_rules import fill_rest
-from .structure import matching
+from .parts.structure import matching
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from ..analysis.evaluate import evaluate
-from ..analysis.flow import Flow
-from ..analysis.node import Node
-from ..analysis.reading import Reading
-from ..dry_run import call_arguments
-from ..graph import capture
+from ..graph.capture import capture
+from ..graph.dataflow import Flow
+from ..graph.evaluate import evaluate
+from ..graph.node import Node
+from ..graph.probe import call_arguments
 from ..network import Network
-from ..shared_rules import fill_rest
-from ..transformer import decoder_branches
+from ..parts.classify import Reading
 from . import INITIALIZERS
+from ._default_rules import fill_rest
+from ._layers import decoder_branches
 from .xavier import fill_xavier
 
 
@@ -66,7 +66,7 @@ def admin(net: Network) -> None:
         is_decoders = not of_decoder.isdisjoint(ends)
         omega = streams[is_decoders]
         omegas.update(dict.fromkeys(ends, omega))
-        total = sum(added[index] for index, _ in branches[node.index])
+        total = torch.stack([added[index] for index, _ in branches[node.index]]).sum(0)
         streams[is_decoders] = (omega**2 * variances[skips[node.index]] + total.double().var().item()) ** 0.5
         return value + total * (1 / omega - 1)
 

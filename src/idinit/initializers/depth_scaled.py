@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..network import Network
-from ..transformer import branch_depths
 from . import INITIALIZERS
+from ._layers import branch_depths
 from .gpt2 import fill_normal
 
 

@@ -8,12 +8,12 @@ from torch import nn
 
 from ..errors import UsageError
 from ..network import Network
+from ..network.scalars import Kind
 from ..parts import Branch
-from ..scalars import Kind
-from ..shared_rules import open_branches
-from ..structure import owner_of
-from ..transformer import attends
+from ..parts.structure import owner_of
 from . import INITIALIZERS
+from ._default_rules import open_branches
+from ._layers import attends
 from .kaiming import BODY, fill_kaiming
 
 LR_SCALE = 0.1

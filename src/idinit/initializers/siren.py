@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..network import Network, Weight
-from ..structure import owner_of
+from ..parts.structure import owner_of
 from . import INITIALIZERS
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from ..network import Network, Weight
-from ..shared_rules import fill_table
-from ..transformer import count_layers
 from . import INITIALIZERS
+from ._default_rules import fill_table
+from ._layers import count_layers
 from .gpt2 import fill_normal
 
 

@@ -11,11 +11,11 @@ from importlib import import_module
 
 from torch import nn
 
-from ..dry_run import Inputs, own_randomness
 from ..errors import UsageError, did_you_mean
+from ..graph.probe import Inputs, own_randomness
 
 Build = Callable[[str, Sequence[int] | None], tuple[nn.Module, Inputs]]
-_SOURCES = {"timm": "timm_models", "torchvision": "torchvision_models", "hf": "hugging_face"}
+_SOURCES = {"timm": "timm_models", "torchvision": "torchvision_models", "hf": "transformers_models"}
 BATCH = 2
 
 
