@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import completed
-from ..data import DATASETS
+from ..data import DATASETS, predicts_tokens
 from ..statistics.estimates import Estimate, Reached, estimate, first_epoch
 from .runs import Archive
 
@@ -111,7 +111,7 @@ class Arm:
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
-        classes = DATASETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].facts["classes"]
+        classes = DATASETS[self._dataset].facts["classes"]
         return 1 / classes if classes else 0.0
 
     @property
@@ -122,7 +122,11 @@ class Arm:
     @property
     def guesses_tokens(self) -> bool:
         """Whether it is a language model, of which the loss is told and not the accuracy."""
-        return self.chance == 0
+        return predicts_tokens(self._dataset)
+
+    @property
+    def _dataset(self) -> str:
+        return str(json.loads(self.runs["config"].iloc[0])["data"]["name"])
 
     @property
     def loss(self) -> Estimate:
