@@ -195,8 +195,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     optim = dict(settings["optim"])
     OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
     model, data = (GROUPS[group][entry_name(settings[group])] for group in ("model", "data"))
-    if not _fits(data, model):
-        fitting = ", ".join(name for name in DATASETS if _fits(DATASETS[name], model))
+    if not is_compatible(data, model):
+        fitting = ", ".join(name for name in DATASETS if is_compatible(DATASETS[name], model))
         raise UsageError(f"model '{model.name}' cannot take data '{data.name}': data that fits it: {fitting}")
     length, positions = settings["data"].get("length"), settings["model"].get("positions")
     if length and positions and length > positions:  # models say so too, but data are read before one is built
@@ -272,7 +272,7 @@ def _checked_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
     return groups
 
 
-def _fits(data: Entry[Any], model: Entry[Any]) -> bool:
+def is_compatible(data: Entry[Any], model: Entry[Any]) -> bool:
     """Whether a model may take some data; of data of one's own this is known when they are read."""
     given, taken = (get_args(kinds) or (kinds,) for kinds in (data.facts["gives"], model.facts["takes"]))
     return not set(given).isdisjoint(taken)
