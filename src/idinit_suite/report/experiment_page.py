@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from ..archive.forecasts import Forecast
 from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
 from ..archive.variants import BANDS, Arm, Scale, arms, counted, scales
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from .columns import notes
+from .formatting import duration
 from .outcomes import SILENT
 from .recipes import main_table, more_tables
 from .tables import grid, tuning
@@ -63,13 +65,14 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
     return found
 
 
-def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) -> str:
+def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section], forecasts: Sequence[Forecast] = ()) -> str:
     """The page as Markdown.
 
     Args:
         info: What the config says of the experiment.
         archive: Its runs.
         sections: Its results.
+        forecasts: What its runs were forecast to take.
     """
     parts = [
         f"# {info.title}",
@@ -77,6 +80,7 @@ def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) ->
         f"`configs/experiment/{info.name}.yaml`; edits are overwritten.",
         f"```\n{info.command}\n```",
         f"Cost: {info.cost}",
+        *(_forecast(forecast, archive.runs) for forecast in forecasts),
         *claims_table(info),
         *(part for section in sections for part in _results(info, section)),
         *deviations(info),
@@ -84,6 +88,15 @@ def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) ->
         *_not_run(info, archive, sections),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _forecast(forecast: Forecast, runs: pd.DataFrame) -> str:
+    count, seconds = forecast.took(runs)
+    variants, epochs = counted(len(forecast.variants), "variant"), f"{forecast.epochs:g} epoch{'s' * (forecast.epochs != 1)}"
+    return (
+        f"Forecast for {counted(forecast.runs, 'run')} of the {forecast.budget} budget ({variants}, {epochs}), one after the "
+        f"other: {duration(forecast.seconds)}. The {counted(count, 'run')} since took {duration(seconds)}."
+    )
 
 
 def against_paper(claim: ClaimInfo, verdict: Verdict) -> str:
