@@ -78,8 +78,9 @@ def reproduction(judged: Sequence[Judged]) -> str:
         "[report.html](report.html).",
         grid(head, rows, left=len(head)),
         "## Verdicts",
-        "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ by "
-        "its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that finds a part of a claim, alone, does not make a verdict.",
+        "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ "
+        "by its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that "
+        "finds a part of a claim, alone, does not make a verdict.",
         "\n".join(f"- *{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()),
     ]
     return "\n\n".join(parts) + "\n"
