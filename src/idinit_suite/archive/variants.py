@@ -69,6 +69,7 @@ class Arm:
         curves: Their rows of ``curves.csv``.
         last: The last epoch of the budget.
         edge: ``highest`` or ``lowest`` where the learning rate is that of all that were searched; else empty.
+        classes: Number of classes; None where the answer is one of a vocabulary.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Arm:
     runs: pd.DataFrame
     curves: pd.DataFrame
     last: float
+    classes: int | None
     edge: str = ""
 
     @property
@@ -114,8 +116,7 @@ class Arm:
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
-        classes = DATASETS[self._dataset].facts["classes"]
-        return 1 / classes if classes else 0.0
+        return 1 / self.classes if self.classes else 0.0
 
     @property
     def failures(self) -> int:
@@ -210,6 +211,7 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
                     last=scale.epochs,
                     edge=edge(searched.get((str(name), _searched_with(recipe)), ()), float(recipe["optim.lr"])),
+                    classes=_classes(group.iloc[0], archive),
                 )
             )
     return sorted(found, key=_rank)
@@ -236,6 +238,12 @@ def _searched_with(recipe: dict[str, Any]) -> str:
     """What search runs share with the runs that they pick a learning rate for: all but that and the length."""
     kept = {key: value for key, value in recipe.items() if key != "optim.lr" and key.split(".")[0] not in ("train", "schedule")}
     return json.dumps(kept, sort_keys=True)
+
+
+def _classes(run: pd.Series, archive: Archive) -> int | None:
+    """Number of classes of the data of a run: what the registry says of the data set, or the run's environment of one's own."""
+    known: int | None = DATASETS[json.loads(run["config"])["data"]["name"]].facts["classes"]
+    return known or archive.environments.get(run["environment"], {}).get("classes")
 
 
 def _joined(rows: list[np.ndarray]) -> np.ndarray:
