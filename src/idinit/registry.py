@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from .errors import UsageError, did_you_mean
+from .options import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,14 +35,23 @@ class Entry(Generic[F]):
     build: F
     summary: str
     facts: Mapping[str, Any]
-    options: type[BaseModel]
+    options: type[Options]
 
 
 class Registry(Generic[F]):
     """A mapping from names to functions that checks options and suggests the nearest name."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, largest: int | None = None) -> None:
+        """Begins without entries.
+
+        Args:
+            kind: What errors call an entry.
+            largest: Whole number that an option may have; None for any of 64 bits.
+        """
         self.kind = kind
+        self._base: type[Options] = (
+            type("Bounded", (Options,), {"largest": largest, "__module__": __name__}) if largest else Options
+        )
         self._entries: dict[str, Entry[F]] = {}
 
     def register(self, name: str, **facts: Any) -> Callable[[F], F]:
@@ -55,7 +65,7 @@ class Registry(Generic[F]):
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice")
             summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
-            self._entries[name] = Entry(name, build, summary, facts, _options_of(build))
+            self._entries[name] = Entry(name, build, summary, facts, _options_of(build, self._base))
             return build
 
         return add
@@ -90,14 +100,14 @@ class Registry(Generic[F]):
         return {key: getattr(checked, key) for key in model.model_fields}
 
 
-def _options_of(build: Callable[..., Any]) -> type[BaseModel]:
+def _options_of(build: Callable[..., Any], base: type[Options]) -> type[Options]:
     hints = get_type_hints(build, include_extras=True)
     fields: dict[str, Any] = {
         p.name: (hints[p.name], ... if p.default is p.empty else p.default)
         for p in inspect.signature(build).parameters.values()
         if p.kind is p.KEYWORD_ONLY
     }
-    return create_model(f"{build.__name__}_options", __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(f"{build.__name__}_options", __base__=base, **fields)
 
 
 def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:

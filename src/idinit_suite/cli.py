@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from idinit.errors import UsageError
 
@@ -43,7 +45,7 @@ def clear_end() -> Iterator[None]:
         yield
     except UsageError as error:
         _end(str(error), EXIT_USAGE)
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         _end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
     except LostProcess as error:
         _end(str(error), EXIT_FAILURE)

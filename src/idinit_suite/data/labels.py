@@ -40,7 +40,8 @@ def number_labels(
     else:
         labels = {split: [str(label) for label in values] for split, values in labels.items()}
     classes: list[Any] = list(range(len(names))) or sorted(set(labels["train"]))
-    _require_classes(classes, len(labels["train"]), column, splits["train"].source)
+    if not names:
+        _require_classes(classes, len(labels["train"]), column, splits["train"].source)
     numbers = {label: number for number, label in enumerate(classes)}
     for split, values in labels.items():
         for index, label in enumerate(values):

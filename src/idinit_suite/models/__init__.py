@@ -21,7 +21,7 @@ from idinit.registry import Registry
 
 from ..data.spec import MaskedTokens, Spec
 
-MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+MODELS: Registry[Callable[..., nn.Module]] = Registry("model", largest=65_536)  # beyond, no network fits into memory
 
 
 def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> nn.Module:

@@ -17,6 +17,8 @@ import torch
 
 from ..atomic import write_atomically
 
+MOST_STEPS = 999_999_999  # nine digits
+
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
 

@@ -116,6 +116,10 @@ class Training:
         self.evaluate = Evaluator(config, team, data, [split for split in data.splits if split not in unseen])
         self.per_epoch = data.steps_per_epoch
         self.steps = max(1, round(config.train.epochs * self.per_epoch))
+        if self.steps > checkpoint.MOST_STEPS:
+            raise UsageError(
+                f"train.epochs={config.train.epochs:g} are {self.steps:,} steps: at most {checkpoint.MOST_STEPS:,}"
+            )
         self.step = 0  # finished steps
         self.last_rows: dict[str, dict[str, Any]] = {}
         self.status = StatusWriter(

@@ -52,7 +52,9 @@ def python(
     are), or int64 [T] (numbers of words; 0 is padding). Each Dataset is read once, in order, with random states that
     ``split_seed`` sets, and kept in memory: what it augments at random would stay the same in every epoch.
     """
-    made = resolve_target(target, "data.target")(**options)
+    make = resolve_target(target, "data.target")
+    with _fixed_random_state(derive(split_seed, "python")):
+        made = make(**options)
     named = made if isinstance(made, Mapping) else {"train": made}
     if "train" not in named or set(named) - set(SPLITS):
         raise UsageError(
