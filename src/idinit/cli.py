@@ -15,6 +15,7 @@ import yaml
 from matplotlib.backend_bases import FigureCanvasBase
 from torch.utils._pytree import tree_leaves
 
+from .diagnostics.examine import examine
 from .diagnostics.plot import draw_signals
 from .diagnostics.signal import measure_signal
 from .errors import UsageError, did_you_mean
@@ -23,8 +24,9 @@ from .initializers import INITIALIZERS
 from .zoo import load
 
 _PROGRAM = "python -m idinit"
-_INSPECT = """Initializes a network and shows what was done: a table of its parameters, and a picture of its signals.
+_INSPECT = """Shows how a network is initialized, and what is wrong with that; or initializes it first and shows what was done.
 
+python -m idinit inspect timm:resnet50
 python -m idinit inspect timm:resnet50 --init idinit --options tau=0.5
 python -m idinit inspect hf:bert --save bert.svg
 python -m idinit inspect nets.py:make_net --input 3x32x32
@@ -86,27 +88,46 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="timm:NAME, torchvision:NAME, hf:MODEL_TYPE (a small configuration of it), or FILE.py:FACTORY (a function that "
         "returns a network, or a network and its example inputs)",
     )
-    parser.add_argument("--init", default="idinit", metavar="NAME", help=f"initializer: {', '.join(INITIALIZERS)}")
+    parser.add_argument(
+        "--init", metavar="NAME", help=f"initializer: {', '.join(INITIALIZERS)}; the network is looked at as it is if not given"
+    )
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the initializer")
     parser.add_argument(
         "--input", type=_shape, metavar="3x224x224", help="shape of one input; the network's usual one if not given"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the initializer; 0 if not given")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="where the picture goes; NETWORK-INIT.png if not given")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="where a picture of its signals goes; with --init NETWORK-INIT.png if not given",
+    )
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    options = INITIALIZERS.check(arguments.init, dict(map(_option, arguments.options)))
-    picture = arguments.save or Path(f"{re.sub(r'[^A-Za-z0-9_.]+', '-', arguments.network)}-{arguments.init}.png")
-    _check_picture(picture)
+    picture, options = arguments.save, dict(map(_option, arguments.options))
+    if arguments.init is None and options:
+        raise UsageError("--options are those of an initializer: say which, with --init NAME")
+    if arguments.init is not None:
+        options = INITIALIZERS.check(arguments.init, options)
+        picture = picture or Path(f"{re.sub(r'[^A-Za-z0-9_.]+', '-', arguments.network)}-{arguments.init}.png")
+    if picture is not None:
+        _check_picture(picture)
     model, inputs = load(arguments.network, arguments.input)
-    report = initialize_(model, arguments.init, inputs, seed=arguments.seed, **options)
+    if arguments.init is None:
+        shown = str(examine(model, inputs))
+    else:
+        shown = str(initialize_(model, arguments.init, inputs, seed=arguments.seed, **options))
     weights = sum(parameter.numel() for parameter in model.parameters())
     shapes = ", ".join("x".join(map(str, leaf.shape)) for leaf in tree_leaves(inputs) if hasattr(leaf, "shape"))
-    draw_signals(measure_signal(model, inputs), f"{arguments.network}, {arguments.init}").savefig(picture, dpi=160)
+    if picture is not None:
+        draw_signals(measure_signal(model, inputs), f"{arguments.network}, {arguments.init or 'as it is'}").savefig(
+            picture, dpi=160
+        )
     print(f"{arguments.network}: {type(model).__name__}, {weights:,} weights, inputs {shapes}\n")
-    print(report)
-    print(f"\nPicture: {picture}")
+    print(shown)
+    if picture is not None:
+        print(f"\nPicture: {picture}")
 
 
 def _check_picture(path: Path) -> None:
