@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,6 @@ class InitializerInfo:
         name: What `initialize_` calls it.
         summary: What it does, in a line.
         paper: Where it is from.
-        claims: Rows of the paper's claims table in which it takes part.
         options: Its options.
         needs: What the network must be like; keys of `NEEDS`.
     """
@@ -47,7 +47,6 @@ class InitializerInfo:
     name: str
     summary: str
     paper: str
-    claims: tuple[str, ...]
     options: tuple[Option, ...]
     needs: tuple[str, ...]
 
@@ -58,7 +57,7 @@ def initialize_(
     example_inputs: Inputs | None = None,
     *,
     parts: Structure | Mapping[str, Part] | None = None,
-    keep: Sequence[str] = (),
+    keep: str | Sequence[str] = (),
     generator: Generator | None = None,
     seed: int | None = None,
     **options: Any,
@@ -82,7 +81,7 @@ def initialize_(
             positional ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``, which leaves its bias a bias; or a `Structure`, which is then taken as it is.
-        keep: Shell patterns of the names of parameters that keep their values, such as pretrained word vectors.
+        keep: Shell pattern, or several, of the names of parameters that keep their values, such as pretrained word vectors.
         generator: CPU generator of all randomness.
         seed: Seed of a fresh generator, where none is given; 0 by default. The same seed gives the same bytes.
         **options: Options of the method.
@@ -145,17 +144,22 @@ def _keep_from_hugging_face(model: nn.Module) -> None:
             module._is_hf_initialized = True  # type: ignore[assignment]  # the flag they look at
 
 
-def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
+def _kept(model: nn.Module, patterns: str | Sequence[str]) -> dict[str, str]:
     """The parameters that nothing may change, and why."""
     frozen = {name: "frozen, it takes no gradient" for name, p in model.named_parameters() if not p.requires_grad}
     names = [name for name, _ in model.named_parameters()]
+    patterns = [patterns] if isinstance(patterns, str) else patterns
     return frozen | {name: "kept, as asked" for pattern in patterns for name in matching(pattern, names, "keep")}
 
 
-def list_initializers() -> tuple[InitializerInfo, ...]:
-    """What there is to choose from, by name."""
+def list_initializers(filter: str | None = None) -> tuple[InitializerInfo, ...]:
+    """Lists the initializers by name.
+
+    Args:
+        filter: A shell pattern of names, such as ``*fixup*``; None for all.
+    """
     infos = []
-    for name in INITIALIZERS:
+    for name in INITIALIZERS if filter is None else fnmatch.filter(INITIALIZERS, filter):
         entry = INITIALIZERS[name]
         options = tuple(
             Option(key, formatannotation(field.annotation), field.default) for key, field in entry.options.model_fields.items()
@@ -176,7 +180,7 @@ def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure
 def _lacks_branches(net: Network) -> str:
     if net.branches:
         return ""
-    return "acts on residual branches, and the network has none: use a network with shortcuts, or init=kaiming"
+    return "acts on residual branches, and the network has none: use a network with shortcuts, or 'kaiming'"
 
 
 def _lacks_attention(net: Network) -> str:
@@ -184,7 +188,7 @@ def _lacks_attention(net: Network) -> str:
         return ""
     return (
         "is for attention with one weight each for queries, keys, values and output, and the network has none: "
-        "use a transformer, or init=idinit"
+        "use a transformer, or 'idinit'"
     )
 
 
@@ -192,7 +196,7 @@ def _has_norm(net: Network) -> str:
     norm = next((name for name, part in net.structure.parts.items() if part == "norm"), None)
     if norm is None:
         return ""
-    return f"replaces normalization, and the network has it ('{norm}'): use a network without (model.norm=none), or init=rezero"
+    return f"replaces normalization, and the network has it ('{norm}'): use a network without normalization, or 'rezero'"
 
 
 def _lacks_end_norm(net: Network) -> str:
@@ -200,7 +204,7 @@ def _lacks_end_norm(net: Network) -> str:
         if f"{branch.end_norm}.weight" not in net.structure.parts:
             return (
                 "starts the last normalization of each residual branch at zero, and none follows the branch_end "
-                f"'{branch.end}': use a network with norms (model.norm=batch)"
+                f"'{branch.end}': use a network with normalization there, or 'skipinit'"
             )
     return ""
 
@@ -210,7 +214,7 @@ def _lacks_sum_norm(net: Network) -> str:
         if branch.sum_norm is None:
             return (
                 "weighs the two sides of each residual sum before a normalization, and none follows the sum after the "
-                f"branch_end '{branch.end}': use a transformer with the norm after the sum (post-norm), or init=idinit"
+                f"branch_end '{branch.end}': use a transformer with the norm after the sum (post-norm), or 'idinit'"
             )
     return ""
 

@@ -1,11 +1,12 @@
-"""Registries: the names a config may use, and what may be said after each name.
+"""Registries of functions by name, with checked options.
 
-A registered function's keyword-only parameters are its options; their annotations are checked when a config or a caller
-sets them. Adding an entry is writing one function.
+A registered function's keyword-only parameters are its options; their annotations are checked when a caller sets them.
+Adding an entry is writing one function.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,18 +24,21 @@ class Entry(Generic[F]):
     """One registered function.
 
     Attributes:
-        name: What a config calls it.
+        name: Name by which it is chosen.
         build: The function.
         summary: First line of its docstring.
         facts: What else was said of it when it was registered (paper, claims, needs).
-        options: A pydantic model of its keyword-only parameters, with their defaults.
     """
 
     name: str
     build: F
     summary: str
     facts: Mapping[str, Any]
-    options: type[BaseModel]
+
+    @functools.cached_property
+    def options(self) -> type[BaseModel]:
+        """A pydantic model of the function's keyword-only parameters, with their defaults."""
+        return _options_of(self.build)
 
 
 class Registry(Generic[F]):
@@ -55,7 +59,7 @@ class Registry(Generic[F]):
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice")
             summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
-            self._entries[name] = Entry(name, build, summary, facts, _options_of(build))
+            self._entries[name] = Entry(name, build, summary, facts)
             return build
 
         return add

@@ -36,7 +36,7 @@ def count_layers(structure: Structure) -> Layers:
     if encoder < 1 and structure.heads:
         raise UsageError(
             f"of {len(structure.heads)} attentions {decoder} are to another sequence: these are not the layers of an encoder "
-            "and a decoder, whose depth the method scales with; use init=idinit"
+            "and a decoder, whose depth the method scales with; use 'idinit'"
         )
     if not decoder:
         return Layers(encoder, 0, frozenset())

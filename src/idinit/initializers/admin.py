@@ -21,7 +21,7 @@ from ._layers import count_layers
 from .xavier import fill_xavier
 
 
-@INITIALIZERS.register("admin", paper="Liu et al. 2020, arXiv 2004.08249", claims=(), needs=("branches", "sum_norm", "inputs"))
+@INITIALIZERS.register("admin", paper="Liu et al. 2020, arXiv 2004.08249", needs=("branches", "sum_norm", "inputs"))
 def admin(net: Network) -> None:
     """Admin: norm(omega x + f(x)), where omega grows with the variance of the branches before, measured on example inputs.
 

@@ -13,7 +13,7 @@ from ..network import Network
 from . import INITIALIZERS
 
 
-@INITIALIZERS.register("default", paper="none: what the network's modules do when they are made", claims=("C8", "C9"), needs=())
+@INITIALIZERS.register("default", paper="none: what the network's modules do when they are made", needs=())
 def default(net: Network) -> None:
     """The network's own: what ``init_weights`` of its model (timm, Hugging Face) or ``reset_parameters`` of each module gives.
 

@@ -13,7 +13,7 @@ from ..network import Network
 from . import INITIALIZERS
 
 
-@INITIALIZERS.register("delta_orthogonal", paper="Xiao et al. 2018, arXiv 1806.05393", claims=(), needs=())
+@INITIALIZERS.register("delta_orthogonal", paper="Xiao et al. 2018, arXiv 1806.05393", needs=())
 def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0) -> None:
     """Delta-orthogonal: a random orthogonal matrix on the centre tap of each kernel, zeros around it.
 
@@ -32,7 +32,7 @@ def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0)
         if set(kernel) - {1} and inputs > out:
             raise UsageError(
                 f"initializer 'delta_orthogonal': '{weight.name}' ({weight.part}) has {inputs} inputs and {out} "
-                "outputs, it needs inputs <= outputs; use init=orthogonal, or convolutions that do not narrow"
+                "outputs, it needs inputs <= outputs; use 'orthogonal', or convolutions that do not narrow"
             )
     scale = f", gain {gain:.4g}" if gain != 1 else ""
     for weight in weights:

@@ -20,7 +20,6 @@ LR_SCALE = 0.1
 @INITIALIZERS.register(
     "fixup",
     paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321",
-    claims=("C2", "C3", "C12"),
     needs=("branches", "no_norm"),
 )
 def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:

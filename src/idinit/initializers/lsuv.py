@@ -19,7 +19,7 @@ from . import INITIALIZERS
 from ._default_rules import fill_rest
 
 
-@INITIALIZERS.register("lsuv", paper="Mishkin & Matas 2016, arXiv 1511.06422", claims=(), needs=("inputs",))
+@INITIALIZERS.register("lsuv", paper="Mishkin & Matas 2016, arXiv 1511.06422", needs=("inputs",))
 def lsuv(net: Network) -> None:
     """LSUV: orthonormal weights, each divided by the standard deviation of what it makes of the example inputs.
 

@@ -13,7 +13,7 @@ from . import INITIALIZERS
 from .kaiming import BODY
 
 
-@INITIALIZERS.register("orthogonal", paper="Saxe et al. 2014, arXiv 1312.6120", claims=(), needs=())
+@INITIALIZERS.register("orthogonal", paper="Saxe et al. 2014, arXiv 1312.6120", needs=())
 def orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = math.sqrt(2)) -> None:
     """Orthogonal: random weights whose matrix [out, in * positions] has all singular values equal to the gain.
 

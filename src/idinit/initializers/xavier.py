@@ -13,7 +13,7 @@ from . import INITIALIZERS
 Distribution = Literal["normal", "uniform"]
 
 
-@INITIALIZERS.register("xavier", paper="Glorot & Bengio 2010, AISTATS", claims=("C1",), needs=())
+@INITIALIZERS.register("xavier", paper="Glorot & Bengio 2010, AISTATS", needs=())
 def xavier(
     net: Network,
     *,

@@ -10,7 +10,7 @@ from . import INITIALIZERS
 from ._default_rules import open_branches
 
 
-@INITIALIZERS.register("zero", paper="Zhao et al. 2022, arXiv 2110.12661", claims=("C2", "C11", "C14"), needs=())
+@INITIALIZERS.register("zero", paper="Zhao et al. 2022, arXiv 2110.12661", needs=())
 def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None:
     """ZerO: partial identities, Hadamard matrices where a layer widens, zeros at the end of residual branches.
 

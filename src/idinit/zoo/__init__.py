@@ -12,7 +12,7 @@ from importlib import import_module
 import torch
 from torch import nn
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError, did_you_mean, needs_extra
 from ..graph.probe import Inputs
 
 Build = Callable[[str, Sequence[int] | None], tuple[nn.Module, Inputs]]
@@ -32,7 +32,7 @@ def load(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inpu
         The network, and a batch of two random inputs.
 
     Raises:
-        UsageError: If there is no such network, or it cannot be built for this shape.
+        UsageError: If there is no such network, it cannot be built for this shape, or its library is not installed.
     """
     source, _, rest = name.partition(":")
     if source.endswith(".py"):
@@ -41,7 +41,8 @@ def load(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inpu
         module = _SOURCES[source]
     else:
         raise UsageError(f"'{name}' does not say where the network is from: {did_you_mean(name, _FORMS)}")
-    build: Build = import_module(f".{module}", __name__).build
+    with needs_extra("zoo", f"'{name}'"):
+        build: Build = import_module(f".{module}", __name__).build
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build(rest if module != "python_file" else name, shape)

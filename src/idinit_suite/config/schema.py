@@ -38,7 +38,7 @@ from ..models import MODELS
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
 
-CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
+CONFIG_DIR = Path(__file__).parents[1] / "configs"  # in the repository a link to configs/ at its root
 GROUPS: dict[str, Registry[Any]] = {
     "model": MODELS,
     "data": DATASETS,
