@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from packages import declared, needed
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from packages import declared, needed
 
 ROOT = Path(__file__).parents[1]
 OF_THE_LIBRARY = ("diagnostics", "plot", "tables", "zoo")

@@ -13,6 +13,7 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
+
 from packages import needed
 
 ROOT = Path(__file__).parents[1]

@@ -151,9 +151,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "pattern", nargs="?", metavar="PATTERN", help="shell pattern of names, e.g. '*fixup*'; all if not given"
-    )
+    parser.add_argument("pattern", nargs="?", metavar="PATTERN", help="shell pattern of names, e.g. '*fixup*'; all if none")
 
 
 def _list(arguments: argparse.Namespace) -> None:

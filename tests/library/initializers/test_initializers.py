@@ -171,7 +171,7 @@ def test_facts(method):
         (
             "zero_gamma",
             "resnet",
-            r"'zero_gamma' starts.*branch_end 'stage1.0.branch.conv2.weight'.*use a network with normalization there, or 'skipinit'",
+            r"'zero_gamma' starts.*branch_end 'stage1.0.branch.conv2.weight'.*or 'skipinit'",
         ),
         *(
             (n, "transformer-plain", rf"'{n}' weighs the two sides.*'layers.0.attention.proj.weight'.*post-norm")
