@@ -11,7 +11,7 @@ from ..network import Network
 from ..network.scalars import Kind
 from ..parts import Branch
 from ..parts.structure import owner_of
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 from ._layers import attends
 from .kaiming import BODY, fill_kaiming
@@ -19,11 +19,7 @@ from .kaiming import BODY, fill_kaiming
 LR_SCALE = 0.1
 
 
-@INITIALIZERS.register(
-    "fixup",
-    paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321",
-    needs=("branches", "no_norm"),
-)
+@INITIALIZERS.register("fixup", Method(paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321", needs=("branches", "no_norm")))
 def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
 

@@ -10,14 +10,14 @@ from torch import nn
 from ..init import Layout, identity_, zero_preserving_
 from ..network import Network, Weight
 from ..parts.structure import MAPS
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import neutralize, open_branches
 from .kaiming import fill_kaiming
 
 COEFFICIENTS = ("query", "key", "gate")
 
 
-@INITIALIZERS.register("idinit", paper="Pan et al. 2025, arXiv 2503.04626", needs=())
+@INITIALIZERS.register("idinit", Method(paper="Pan et al. 2025, arXiv 2503.04626"))
 def idinit(
     net: Network,
     *,

@@ -11,12 +11,12 @@ from torch import Generator, Tensor
 from ..errors import UsageError
 from ..network import Network, Weight
 from ..parts.heads import Heads
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 Share = Annotated[float, Field(ge=0)]
 
 
-@INITIALIZERS.register("mimetic", paper="Trockman & Kolter 2023, arXiv 2305.09828", needs=("attention",))
+@INITIALIZERS.register("mimetic", Method(paper="Trockman & Kolter 2023, arXiv 2305.09828", needs=("attention",)))
 def mimetic(
     net: Network,
     *,

@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from idinit.errors import UsageError
-from idinit.initialize import NEEDS, initialize_, list_initializers
+from idinit.initialize import initialize_, list_initializers
 from idinit.initializers import INITIALIZERS
+from idinit.network.requirements import REQUIREMENTS
 from idinit.network.scalars import named_scalars
 
 DETERMINISTIC = {"zero", "sinusoidal"}
@@ -154,9 +155,9 @@ def test_initializers_are_listed_by_a_pattern(pattern, names):
 def test_facts(method):
     entry = INITIALIZERS[method]
     info = {info.name: info for info in list_initializers()}[method]
-    assert (info.summary, info.paper, info.needs) == (entry.summary, entry.facts["paper"], entry.facts["needs"])
+    assert (info.summary, info.paper, info.needs) == (entry.summary, entry.info.paper, entry.info.needs)
     assert info.paper and info.summary.endswith(".")
-    assert set(info.needs) <= set(NEEDS)
+    assert set(info.needs) <= set(REQUIREMENTS)
     assert {option.name: option.default for option in info.options} == INITIALIZERS.check(method, {})
 
 
