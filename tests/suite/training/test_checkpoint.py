@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from idinit_suite.optim.optimizers import OPTIMIZERS
 from idinit_suite.training import checkpoint
 
 
