@@ -25,6 +25,15 @@ from .studies.results import update_results as update_study
 from .training.progress import console
 
 
+def selection(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The experiments whose results are meant, and where things lie; see `update_everything`."""
+    selected, places = select(overrides)
+    for text in places:
+        if not text.startswith("paths."):
+            raise UsageError(f"'{text}' changes no run that was made: a report takes experiment=NAME and paths.runs=... only")
+    return selected, places
+
+
 def update_everything(overrides: Sequence[str]) -> Path:
     """Makes results/ again from the run folders and the archives.
 
@@ -39,12 +48,7 @@ def update_everything(overrides: Sequence[str]) -> Path:
         UsageError: If a run folder or an archive is damaged, or an override would change what an experiment is.
         OSError: If the results cannot be written.
     """
-    selected, overrides = select(overrides)
-    for text in overrides:
-        if not text.startswith("paths."):
-            raise UsageError(
-                f"'{text}': a report is made of what was run; say experiment=NAME, or where things are (paths.runs=...)"
-            )
+    selected, overrides = selection(overrides)
     grids: list[Grid] = []
     studies: list[Study] = []
     judged: list[Judged] = []

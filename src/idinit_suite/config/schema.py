@@ -238,6 +238,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
     run.require_whole_parts()
+    if run.impl.cuda_graphs and not run.train.compile:
+        raise UsageError("impl.cuda_graphs=true records a compiled network: say train.compile=true too")
     return run
 
 

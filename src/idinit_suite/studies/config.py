@@ -101,6 +101,8 @@ def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     """
     overrides, options = _read(arguments)
     settings = resolve(compose(overrides))
+    if not isinstance(settings.get("study"), Mapping) or not isinstance(settings.get("budgets"), Mapping):
+        raise UsageError(f"experiment '{settings['experiment']['name']}' is no study: name one experiment, and once")
     budget = settings["budget"]
     if budget not in settings["budgets"]:
         raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, settings['budgets'])}")

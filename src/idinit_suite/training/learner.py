@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,12 @@ from ..optim.optimizers import OPTIMIZERS, set_rate
 from ..optim.schedules import SCHEDULES
 from ..seeds import derive
 from .build import build
+from .checkpoint_activations import checkpoint_activations
 from .compile_cache import CompiledNetworks
 from .distributed import Workers
 from .flops import count_flops
 from .objective import Classification
-from .precision import autocast, gradient_scaler
+from .precision import autocast, gradient_scaler, plain_attention
 from .step_sums import StepSums
 from .sync_batchnorm import convert_sync_batchnorm
 
@@ -58,7 +60,13 @@ class Learner:
         if team.world > 1 and config.train.sync_batchnorm:
             model = convert_sync_batchnorm(model, team.device)
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
-        self.network, self.forward = compiled.adopt(model, config.model) if config.train.compile else (model, model)
+        impl = config.impl
+        if impl.checkpoint_activations:
+            checkpoint_activations(model, partial(plain_attention, config, team.device))
+        options = {**config.model, "checkpoint_activations": impl.checkpoint_activations}
+        self.network, self.forward = (
+            compiled.adopt(model, options, cuda_graphs=impl.cuda_graphs) if config.train.compile else (model, model)
+        )
         self._averaged = team.wrap(self.forward)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self._scaler = gradient_scaler(config, team.device)
