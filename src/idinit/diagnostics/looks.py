@@ -95,7 +95,8 @@ def _rule(w: Tensor, peak: float) -> str:
         return "zeros"
     if w.numel() > 1 and bool((w == w.flatten()[0]).all()):
         return "constant"
-    centre = w[(slice(None), slice(None), slice(None), *(k // 2 for k in w.shape[3:]))]
+    taps = w.flatten(3) if w.ndim > 3 else w.unsqueeze(3)
+    centre = taps[..., taps.shape[3] // 2]  # of kernels of odd size
     is_centred = w.ndim > 3 and centre.numel() < w.numel() and int((w != 0).sum()) == int((centre != 0).sum())
     matrix = centre if is_centred else w.flatten(2)
     return _structured(matrix, is_centred, peak) or _distribution(w.flatten())

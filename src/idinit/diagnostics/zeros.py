@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..graph.capture import capture
 from ..graph.dataflow import Flow
+from ..graph.node import Graph
 from ..graph.probe import Inputs, call_arguments, gradients
 from ..parts.classify import Reading
 from .blocked import Zeros
@@ -75,7 +76,7 @@ class ZeroCheck:
         return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
+def check_zeros(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 
     A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
@@ -86,6 +87,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
         model: Any module, initialized.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments. With other inputs, other
             units may be active: take more than one example.
+        graph: What `capture` recorded of them, where it has been called already.
 
     Returns:
         The zero factors, in the order of the forward pass.
@@ -93,7 +95,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
     Raises:
         UsageError: If the model does not run on the inputs.
     """
-    graph = capture(model, example_inputs)
+    graph = graph or capture(model, example_inputs)
     flow, inputs = Flow(graph), tree_leaves(call_arguments(model, example_inputs))
     parts = Reading(flow, {name: parameter.numel() for name, parameter in model.named_parameters()}).parts
     values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
