@@ -111,7 +111,7 @@ def depth_factors(series: Sequence[Series], branches: int) -> dict[int, float]:
         if one.part in _BODY and one.exponent == 0:
             sizes = sorted(_size(m, by_spread) / base for m in one.matrices if m.looks.std > 0)
             middle = sizes[len(sizes) // 2]
-            found |= {index: factor for factor in possible if abs(math.log(middle / factor)) < 0.06}
+            found |= ((index, factor) for factor in possible if abs(math.log(middle / factor)) < 0.06)
     return found
 
 

@@ -19,6 +19,8 @@ from idinit.graph.probe import Inputs, gradients
 from idinit.initialize import initialize_
 from idinit.network.record import LEFT_ALONE
 
+from .families import TRUE_FINDINGS
+
 # A branch's output is at most this share of its input; the second number holds where a normalization follows its last
 # weight, whose epsilon is all that keeps it from scaling the branch up to full size.
 LIMIT, LIMIT_BEFORE_NORM = 1e-4, 1e-2
@@ -98,9 +100,10 @@ def _gradients(model: nn.Module, inputs: Inputs, problems: list[str]) -> dict[st
 
 
 def _alarms(model: nn.Module, inputs: Inputs, _problems: list[str]) -> dict[str, Any]:
-    """What the doctor finds wrong with the network as its library makes it, which is taken to be well."""
+    """What the doctor finds wrong with the network as its library makes it, and how much of that is a false alarm."""
     findings = examine(model, inputs).findings
-    return {"alarms": len(findings), "findings": "; ".join(map(str, findings))}
+    alarms = sum(finding.kind not in TRUE_FINDINGS for finding in findings)
+    return {"alarms": alarms, "findings": "; ".join(f"{finding.kind}: {finding}" for finding in findings)}
 
 
 def _receptive(model: nn.Module, inputs: Inputs, names: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from ..atomic import write_atomically
 from ..report.experiment_page import against_paper, claims_table, deviations
 from ..report.tables import grid
 from .check import LIMIT, LIMIT_BEFORE_NORM
-from .families import REASONS
+from .families import REASONS, TRUE_FINDINGS
 from .runner import Row, read_rows
 from .verdict import GOALS, INFO, LIBRARIES, count, judge
 
@@ -36,8 +36,8 @@ Each is checked in a process of its own; a network is **ok** where all of this h
 
 A branch that was not found is not measured: the number of branches is there for comparison with the network's publication.
 
-A copy of each, as its library builds it, is examined by `idinit.examine`, which should find nothing wrong: what it finds is
-taken to be a **false alarm**.
+A copy of each, as its library builds it, is examined by `idinit.examine`. What it finds wrong is taken to be a **false
+alarm**, unless the reason is known.
 """
 
 
@@ -96,7 +96,9 @@ def _alarms(rows: list[Row]) -> list[str]:
     table = [[f"{row['source']}:{row['family']}", row["model"], _cell(row["findings"])] for row in rows if row["findings"]]
     if not table:
         return []
-    return ["## False alarms", grid(["family", "network", "what the doctor says of it as it is built"], table, left=3)]
+    known = [f"- {kind}: {why}." for kind, why in TRUE_FINDINGS.items() if any(kind in row[2] for row in table)]
+    lines = grid(["family", "network", "what the doctor says of it as it is built"], table, left=3)
+    return ["## Findings of the doctor", *(["No false alarms:\n\n" + "\n".join(known)] if known else []), lines]
 
 
 def _unknown(rows: list[Row]) -> list[str]:

@@ -49,7 +49,9 @@ def test_a_false_alarm_is_counted_and_shown(tmp_path: Path) -> None:
     for layer in list(model)[:2]:
         nn.init.zeros_(layer.weight)
     row = check(model, (X,))
-    assert row["alarms"] == 1 and row["findings"].startswith("Zeros in a row keep each other at zero: '0.weight', '1.weight'.")
+    assert row["alarms"] == 1 and row["findings"].startswith(
+        "zeros: Zeros in a row keep each other at zero: '0.weight', '1.weight'."
+    )
     line = f'timm,a,a,timm,ok,6,1,6,,0,0,0,0,0,0,1,1,,1,"{row["findings"]}"\n'
     (tmp_path / "coverage.csv").write_text(ROWS.replace("problems\n", "problems,alarms,findings\n", 1) + line)
     update_page(tmp_path)
