@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from idinit import examine, initialize_
+from idinit import examine, initialize_, list_initializers
 from idinit.cli import main
 from idinit.errors import UsageError
 from idinit.zoo import load
@@ -70,15 +70,25 @@ def test_a_network_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["inspect", "timm:test_resnet", "--save", "none/a.png"], "there is no folder 'none' for the picture"),
         (
             ["inspect", "timm:test_resnet", "--inpt", "3"],
-            "unrecognized arguments: --inpt 3; see python -m idinit inspect --help",
+            "unrecognized arguments: --inpt 3; see idinit inspect --help",
         ),
-        (["inspect"], "the following arguments are required: network; see python -m idinit inspect --help"),
+        (["list", "fixpu"], "no initializer matches 'fixpu': did you mean 'fixup'"),
+        (["inspect"], "the following arguments are required: network; see idinit inspect --help"),
     ],
 )
 def test_mistakes(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         main(words)
     assert not list(Path().iterdir())
+
+
+def test_list_shows_what_the_library_has(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list"])
+    everything = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in everything[2:]] == [info.name for info in list_initializers()]
+    main(["list", "kaiming"])
+    one = capsys.readouterr().out
+    assert everything[0].split() == one.splitlines()[0].split() and "mode" in one and "fan_out" in one
 
 
 def test_a_mistake_is_one_line_and_exit_code_2() -> None:
