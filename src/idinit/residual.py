@@ -13,7 +13,6 @@ from .analysis.evaluate import evaluate
 from .analysis.flow import Flow
 from .analysis.node import Node
 from .analysis.reading import Reading
-from .analysis.sums import entrances
 from .dry_run import Inputs, call_arguments, tensors_in
 from .graph import capture
 from .signal import root_mean_square
@@ -53,7 +52,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
     graph = capture(model, example_inputs)
     reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
     sides = [side for side in reading.sides if side.shortcut and (own := reading.own(side)) and own[-1] in side.ends]
-    inputs = [entrances(reading.flow, side) or side.others for side in sides]
+    inputs = [side.entrances or side.others for side in sides]
     measured = {node.index for side, entering in zip(sides, inputs, strict=True) for node in (side.operand, *entering)}
     sizes: dict[int, float] = {}
 

@@ -40,7 +40,7 @@ class Reading:
         attentions = list(find_attention(flow))
         self._inside = {index for attention in attentions for index in attention.inside}
         products = {index for attention in attentions for index in attention.products}
-        regions = [*find_sides(flow, sizes, self._inside), *find_gates(flow, products)]
+        regions = [*find_sides(flow, self._inside, products), *find_gates(flow, products)]
         of_loops = {region.sum.index for region in regions if self._loops & {use.parameter for use in region.uses}}
         regions = [region for region in regions if region.sum.index not in of_loops]
         self.sides = sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index)
@@ -147,7 +147,7 @@ class Reading:
 
     def _part_on_main_path(self, use: Use) -> str:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
-        if not any(flow.ancestors[other.node.index] & bit for other in flow.maps if other.node is not use.node):
+        if not flow.followed & bit:
             return "head"
         if ancestors & self._joins or self._on_paths & bit:
             return "trunk"
