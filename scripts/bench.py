@@ -8,9 +8,9 @@ that with ``initialization``.
 import sys
 from pathlib import Path
 
-from idinit.bench import bench, show, write_initialization, write_page
-from idinit.command import run_command
-from idinit.config import check, compose
+from idinit_suite.benchmarks import bench, show, write_initialization, write_page
+from idinit_suite.cli import run_command
+from idinit_suite.config import check, compose
 
 MODELS = (
     ["experiment=bert-mini", "budget=paper"],
@@ -27,7 +27,7 @@ def main() -> None:
     chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])
     contests = []
     for model in ([],) if chosen else MODELS:
-        config = check(compose([*model, "impl.compile=true", *sys.argv[1:]]))
+        config = check(compose([*model, "train.compile=true", *sys.argv[1:]]))
         contests.append(bench(config))
         show(contests[-1])
         if not chosen:

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from idinit.command import run_command
-from idinit.coverage.page import update_page
-from idinit.coverage.runner import run
+from idinit_suite.cli import run_command
+from idinit_suite.coverage.page import update_page
+from idinit_suite.coverage.runner import run
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "coverage"
 

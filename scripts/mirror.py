@@ -2,8 +2,8 @@
 
 import sys
 
-from idinit.command import run_command
-from idinit.report.wandb_reports import mirror_all
+from idinit_suite.cli import run_command
+from idinit_suite.report.wandb_report import mirror_all
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 import sys
 
-from idinit.command import run_command
-from idinit.experiments.cost import plan
+from idinit_suite.cli import run_command
+from idinit_suite.experiments.cost import plan
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from idinit.command import run_command
-from idinit.report.everything import update_everything
-from idinit.report.readme import update_page
+from idinit_suite.build_all import update_everything
+from idinit_suite.cli import run_command
+from idinit_suite.report.readme import update_page
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,11 +6,11 @@ Runs what is missing, then prints the table and writes results/. ``force=true`` 
 
 import sys
 
-from idinit.command import run_command
-from idinit.experiments.launcher import launch
-from idinit.studies.config import asks_for_a_study
-from idinit.studies.config import load as load_study
-from idinit.studies.run import run as run_study
+from idinit_suite.cli import run_command
+from idinit_suite.experiments.launcher import launch
+from idinit_suite.studies.config import asks_for_a_study
+from idinit_suite.studies.config import load as load_study
+from idinit_suite.studies.runner import run as run_study
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ on several processes.
 import hydra
 from omegaconf import DictConfig
 
-from idinit.command import clear_end, run_command
-from idinit.config import check, register_choices
-from idinit.training.loop import train
+from idinit_suite.cli import clear_end, run_command
+from idinit_suite.config import check, register_choices
+from idinit_suite.training.trainer import train
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")

@@ -2,8 +2,8 @@
 
 import sys
 
-from idinit.command import run_command
-from idinit.report.wandb_reports import build_report
+from idinit_suite.cli import run_command
+from idinit_suite.report.wandb_report import build_report
 
 
 def main() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .command import clear_end
-from .commands import main
+from .cli import run
 
 if __name__ == "__main__":
-    with clear_end():
-        main()
+    run()

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from .dry_run import Inputs
 from .errors import UsageError
+from .graph.probe import Inputs
 from .initializers import INITIALIZERS
+from .initializers._default_rules import fill_rest
 from .network import Network
+from .network.report import Report
+from .network.scalars import detach_scalars
 from .parts import Part, Structure, find_structure
-from .reporting import Report
-from .scalars import detach_scalars
-from .shared_rules import fill_rest
-from .structure import matching
+from .parts.structure import matching
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ sets them. Adding an entry is writing one function.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from .errors import UsageError, did_you_mean, explain
+from .errors import UsageError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,3 +98,27 @@ def _options_of(build: Callable[..., Any]) -> type[BaseModel]:
         if p.kind is p.KEYWORD_ONLY
     }
     return create_model(f"{build.__name__}_options", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
+    """Turns pydantic's report into one line in the words of the config.
+
+    Args:
+        error: What pydantic raised.
+        where: The config group, e.g. ``optim``; empty for the top level.
+        keys: The valid keys of that group, named when one is unknown.
+
+    Returns:
+        One line; several problems are separated by semicolons.
+    """
+    problems = []
+    for item in error.errors(include_url=False):
+        path = ".".join(str(p) for p in ([where] if where else []) + [*item["loc"]])
+        if item["type"] == "extra_forbidden":
+            problems.append(f"unknown key '{path}': {did_you_mean(item['loc'][-1], keys)}")
+        elif item["type"] == "missing":
+            problems.append(f"'{path}' is missing")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"'{path}={item['input']}': {message[0].lower()}{message[1:]}")
+    return "; ".join(problems)

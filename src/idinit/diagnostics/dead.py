@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..dry_run import left_as_it_was
 from ..errors import UsageError, did_you_mean
+from ..graph.probe import left_as_it_was
 
 
 def unmoved(before: Tensor, after: Tensor, tolerance: float = 0.0) -> Tensor:

@@ -1,7 +1,7 @@
 """Signal propagation at the modules of one's choice: sizes of activations forward, and of gradients back.
 
-`idinit.signal.measure_signal` finds the places itself, layers and residual sums, and is what ``report.plot()`` draws; here the
-caller chooses the modules, the mode and what is propagated back.
+`idinit.diagnostics.signal.measure_signal` finds the places itself, layers and residual sums, and is what
+``report.plot()`` draws; here the caller chooses the modules, the mode and what is propagated back.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..dry_run import left_as_it_was
 from ..errors import UsageError, did_you_mean
-from ..signal import root_mean_square
+from ..graph.probe import left_as_it_was
+from .signal import root_mean_square
 
 
 @dataclass(frozen=True)

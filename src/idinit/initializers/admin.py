@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from ..analysis.evaluate import evaluate
-from ..analysis.flow import Flow
-from ..analysis.node import Node
-from ..analysis.reading import Reading
-from ..dry_run import call_arguments
-from ..graph import capture
+from ..graph.capture import capture
+from ..graph.dataflow import Flow
+from ..graph.evaluate import evaluate
+from ..graph.node import Node
+from ..graph.probe import call_arguments
 from ..network import Network
-from ..shared_rules import fill_rest
-from ..transformer import count_layers
+from ..parts.classify import Reading
 from . import INITIALIZERS
+from ._default_rules import fill_rest
+from ._layers import count_layers
 from .xavier import fill_xavier
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..network import Network
-from ..transformer import count_layers
 from . import INITIALIZERS
+from ._layers import count_layers
 from .t_fixup import SCALED
 from .xavier import fill_xavier
 

@@ -7,11 +7,11 @@ from typing import Literal
 from torch import nn
 
 from ..network import Network
+from ..network.scalars import Kind
 from ..parts import Branch
-from ..scalars import Kind
-from ..shared_rules import open_branches
-from ..structure import owner_of
+from ..parts.structure import owner_of
 from . import INITIALIZERS
+from ._default_rules import open_branches
 from .kaiming import BODY, fill_kaiming
 
 LR_SCALE = 0.1

@@ -9,9 +9,9 @@ from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
 from ..network import Network, Weight
-from ..shared_rules import neutralize, open_branches
-from ..structure import MAPS
+from ..parts.structure import MAPS
 from . import INITIALIZERS
+from ._default_rules import neutralize, open_branches
 from .kaiming import fill_kaiming
 
 CLAIMS = tuple(f"C{i}" for i in range(1, 16))

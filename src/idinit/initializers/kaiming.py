@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from ..network import Network, Weight
-from ..structure import MAPS
+from ..parts.structure import MAPS
 from . import INITIALIZERS
 
 Mode = Literal["fan_in", "fan_out"]

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from ..analysis.evaluate import evaluate
-from ..analysis.flow import Flow, Use
-from ..analysis.node import Node
-from ..analysis.operators import REARRANGEMENTS, RECURRENT
-from ..dry_run import call_arguments
-from ..graph import capture
+from ..graph.capture import capture
+from ..graph.dataflow import Flow, Use
+from ..graph.evaluate import evaluate
+from ..graph.node import Node
+from ..graph.operators import REARRANGEMENTS, RECURRENT
+from ..graph.probe import call_arguments
 from ..network import Network
-from ..shared_rules import fill_rest
 from . import INITIALIZERS
+from ._default_rules import fill_rest
 
 
 @INITIALIZERS.register("lsuv", paper="Mishkin & Matas 2016, arXiv 1511.06422", claims=(), needs=("inputs",))

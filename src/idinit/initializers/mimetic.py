@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from ..analysis.heads import Heads
 from ..errors import UsageError
 from ..network import Network, Weight
+from ..parts.heads import Heads
 from . import INITIALIZERS
 
 Share = Annotated[float, Field(ge=0)]

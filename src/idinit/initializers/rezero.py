@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..network import Network
-from ..shared_rules import open_branches
 from . import INITIALIZERS
+from ._default_rules import open_branches
 from .kaiming import BODY, default_head, fill_kaiming
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 from torch import nn
 
 from ..network import Network
-from ..shared_rules import open_branches
 from . import INITIALIZERS
+from ._default_rules import open_branches
 from .kaiming import BODY, fill_kaiming
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..network import Network
-from ..shared_rules import fill_table
-from ..transformer import count_layers
 from . import INITIALIZERS
+from ._default_rules import fill_table
+from ._layers import count_layers
 from .xavier import fill_xavier
 
 SCALED = ("value", "branch", "branch_end")

@@ -6,8 +6,8 @@ from torch import nn
 
 from ..init import HadamardScale, hadamard_, identity_
 from ..network import Network
-from ..shared_rules import open_branches
 from . import INITIALIZERS
+from ._default_rules import open_branches
 
 
 @INITIALIZERS.register("zero", paper="Zhao et al. 2022, arXiv 2110.12661", claims=("C2", "C11", "C14"), needs=())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..network import Network
-from ..shared_rules import neutral
 from . import INITIALIZERS
+from ._default_rules import neutral
 from .kaiming import BODY, default_head, fill_kaiming
 
 

@@ -12,11 +12,11 @@ from importlib import import_module
 import torch
 from torch import nn
 
-from ..dry_run import Inputs
 from ..errors import UsageError, did_you_mean
+from ..graph.probe import Inputs
 
 Build = Callable[[str, Sequence[int] | None], tuple[nn.Module, Inputs]]
-_SOURCES = {"timm": "timm_models", "torchvision": "torchvision_models", "hf": "hugging_face"}
+_SOURCES = {"timm": "timm_models", "torchvision": "torchvision_models", "hf": "transformers_models"}
 BATCH = 2
 
 

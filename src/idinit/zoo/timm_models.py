@@ -9,8 +9,8 @@ import timm
 import torch
 from torch import nn
 
-from ..dry_run import Inputs
 from ..errors import UsageError, nearest
+from ..graph.probe import Inputs
 from . import BATCH
 
 

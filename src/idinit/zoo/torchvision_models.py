@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from ..dry_run import Inputs
 from ..errors import UsageError, nearest
+from ..graph.probe import Inputs
 from . import BATCH
 
 

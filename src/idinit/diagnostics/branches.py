@@ -1,0 +1,70 @@
+"""How loud residual branches are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from ..graph.capture import capture
+from ..graph.dataflow import Flow
+from ..graph.evaluate import evaluate
+from ..graph.node import Node
+from ..graph.probe import Inputs, call_arguments, tensors_in
+from ..parts.classify import Reading
+from .signal import root_mean_square
+
+
+@dataclass(frozen=True)
+class BranchSize:
+    """What a residual branch makes of its input.
+
+    Attributes:
+        end: Name of the branch's last weight.
+        ratio: Root mean square of the branch's output over that of its input.
+        has_end_norm: Whether a normalization follows the last weight, which scales the output up again.
+    """
+
+    end: str
+    ratio: float
+    has_end_norm: bool
+
+
+def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
+    """Measures what every residual branch makes of its input; the model is left as it was.
+
+    The input is what the branch has in common with what it is added to; of several such values, the largest counts. Batch
+    normalization uses the batch's statistics, as in training; nothing is dropped.
+
+    Args:
+        model: Any module.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+
+    Returns:
+        The branches, in the order of their sums.
+
+    Raises:
+        UsageError: If the model does not run on the inputs, or has operators that cannot be run one by one.
+    """
+    graph = capture(model, example_inputs)
+    reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
+    sides = [side for side in reading.sides if side.shortcut and (own := reading.own(side)) and own[-1] in side.ends]
+    inputs = [side.entrances or side.others for side in sides]
+    measured = {node.index for side, entering in zip(sides, inputs, strict=True) for node in (side.operand, *entering)}
+    sizes: dict[int, float] = {}
+
+    def watch(node: Node, value: Any) -> Any:
+        if node.index in measured:
+            sizes[node.index] = max(map(root_mean_square, tensors_in(value)))  # some operators return several tensors
+        return value
+
+    with torch.no_grad():
+        evaluate(graph, tree_leaves(call_arguments(model, example_inputs)), watch)
+    found = []
+    for side, entering in zip(sides, inputs, strict=True):
+        size = max(max(sizes.get(node.index, 0.0) for node in entering), 1e-30)
+        found.append(BranchSize(reading.own(side)[-1].parameter, sizes[side.operand.index] / size, bool(side.norms)))
+    return found

@@ -1,0 +1,144 @@
+"""Where zeros are safe: one zero factor on each path, never two in a row.
+
+The gradient of a factor is the product of the others on its path. A single zero factor thus receives a gradient and moves at
+the first step, while the others of its path wait for it; two zero factors on one path keep each other at zero for ever.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ..graph.capture import capture
+from ..graph.dataflow import Flow
+from ..graph.probe import Inputs, call_arguments, gradients
+from ..parts.classify import Reading
+from .blocked import Zeros
+
+_RATE = 1e-3
+_NOISE = 0.02
+
+
+@dataclass(frozen=True)
+class Zero:
+    """A parameter that multiplies what flows through it, and is zero.
+
+    Attributes:
+        parameter: Its name.
+        part: Its part.
+        step: The first step of gradient descent that moves it: 1, or later where others have to move before; None if none
+            ever does.
+        path: Where none does, the zero factors that keep each other at zero, in the order of the forward pass.
+    """
+
+    parameter: str
+    part: str
+    step: int | None
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ZeroCheck:
+    """What `check_zeros` found: ``str(check)`` is a table.
+
+    Attributes:
+        zeros: Every zero factor.
+        starved: Other parameters that no step ever moves because of them.
+    """
+
+    zeros: tuple[Zero, ...]
+    starved: tuple[str, ...]
+
+    @property
+    def violations(self) -> tuple[tuple[str, ...], ...]:
+        """The paths with several zero factors; empty where zeros are safe."""
+        return tuple(dict.fromkeys(zero.path for zero in self.zeros if zero.step is None))
+
+    def __str__(self) -> str:
+        table = Table("zero factor", "part", "first moved by", "zeros in a row")
+        for zero in self.zeros:
+            step = "nothing, ever" if zero.step is None else f"step {zero.step}"
+            table.add_row(zero.parameter, zero.part, step, " -> ".join(zero.path))
+        table.caption = (
+            f"zero factors: {len(self.zeros)}; paths with several: {len(self.violations)}; starved besides: {len(self.starved)}"
+        )
+        out = StringIO()
+        Console(file=out, width=1000, color_system=None, markup=False, emoji=False).print(table)
+        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
+    """Finds zero factors that training can never move, and names the zeros that are in their way.
+
+    A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
+    move; the graph of a forward pass tells what keeps the others. The model is left as it was. A parameter counts as a zero
+    factor where all of it is zero in the place where it multiplies; a zero that is added, such as a bias, is none.
+
+    Args:
+        model: Any module, initialized.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments. With other inputs, other
+            units may be active: take more than one example.
+
+    Returns:
+        The zero factors, in the order of the forward pass.
+
+    Raises:
+        UsageError: If the model does not run on the inputs.
+    """
+    graph = capture(model, example_inputs)
+    flow, inputs = Flow(graph), tree_leaves(call_arguments(model, example_inputs))
+    parts = Reading(flow, {name: parameter.numel() for name, parameter in model.named_parameters()}).parts
+    values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+    factors = [name for name in Zeros(graph, flow, inputs, values).factors if name in values]
+    steps = first_steps(model, example_inputs, values)
+    stuck = [name for name in factors if name not in steps]
+    left = Zeros(graph, flow, inputs, values)
+    found = [Zero(name, parts[name], steps.get(name), left.path(name) if name in stuck else ()) for name in factors]
+    starved = _freed(model, example_inputs, values, stuck) - steps.keys() - set(stuck)
+    return ZeroCheck(tuple(found), tuple(name for name in values if name in starved))
+
+
+def _freed(model: nn.Module, example_inputs: Inputs, values: Mapping[str, Tensor], stuck: list[str]) -> set[str]:
+    """What would move if the factors that are stuck were not zero."""
+    if not stuck:
+        return set()
+    generator = torch.Generator().manual_seed(0)
+    noise = {name: _NOISE * torch.randn(values[name].shape, generator=generator).to(values[name]) for name in stuck}
+    return set(moved(gradients(model, example_inputs, {**values, **noise})[1]))
+
+
+def first_steps(model: nn.Module, example_inputs: Inputs, values: dict[str, Tensor]) -> dict[str, int]:
+    """Trains, with a generic loss, until no more parameters begin to move.
+
+    Args:
+        model: Any module; it is left as it was.
+        example_inputs: The forward pass' arguments.
+        values: The parameters that are trained, by name; they get new values in place.
+
+    Returns:
+        For each parameter that moves, the first step that moves it, from 1.
+    """
+    found: dict[str, int] = {}
+    for step in itertools.count(1):
+        _, gradients_now = gradients(model, example_inputs, values)
+        news = [name for name in moved(gradients_now) if name not in found]
+        if not news:
+            break
+        found |= dict.fromkeys(news, step)
+        for name, gradient in gradients_now.items():
+            if gradient is not None:
+                values[name].sub_(gradient.sign(), alpha=_RATE)  # a step that tiny gradients take as well
+    return found
+
+
+def moved(found: Mapping[str, Tensor | None]) -> list[str]:
+    """The parameters that a step with these gradients moves."""
+    return [name for name, gradient in found.items() if gradient is not None and bool(gradient.any())]

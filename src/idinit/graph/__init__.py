@@ -1,0 +1,1 @@
+"""The graph of one forward pass: captured, recorded and evaluated."""

@@ -1,0 +1,135 @@
+"""Trying a model out: calls and gradients that leave it as it was."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_map_only
+
+from ..errors import UsageError
+
+Inputs = tuple[Any, ...] | Mapping[str, Any]
+
+
+def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and the keyword arguments of a call, on the model's device.
+
+    Raises:
+        UsageError: If ``example_inputs`` is a tensor.
+    """
+    given: object = example_inputs
+    if isinstance(given, Tensor):  # would be taken apart into a tuple of its rows
+        raise UsageError(
+            "example_inputs is a tensor: give a tuple of positional arguments, (x,), or a dict of keyword arguments"
+        )
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    inputs = tree_map_only(Tensor, lambda tensor: tensor.to(device), example_inputs)
+    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+
+
+def does_not_run(error: Exception) -> UsageError:
+    """What to raise where a model's forward pass fails."""
+    reason = str(error).strip().split("\n", 1)[0]
+    return UsageError(
+        f"the model does not run on example_inputs ({type(error).__name__}: {reason}): "
+        "give a tuple of its positional arguments or a dict of its keyword arguments"
+    )
+
+
+def generic_loss(output: Any) -> Tensor:
+    """A loss without a task: the mean of the outputs' elements, each with a random weight that is the same every time.
+
+    Raises:
+        UsageError: If no output can carry a gradient.
+    """
+    tensors = [t for t in tensors_in(output) if t.requires_grad]
+    if not tensors:
+        raise UsageError("no output of the model depends on its parameters")
+    generator = Generator().manual_seed(0)
+    weights = (torch.randn(t.shape, generator=generator).to(t.device) for t in tensors)
+    return torch.stack([(t.float() * w).mean() for t, w in zip(tensors, weights, strict=True)]).sum()
+
+
+def gradients(
+    model: nn.Module, example_inputs: Inputs, values: Mapping[str, Tensor] | None = None
+) -> tuple[list[Tensor], dict[str, Tensor | None]]:
+    """One forward and backward pass in training mode, with `generic_loss`; the model is left as it was.
+
+    Args:
+        model: Any module.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        values: Values of parameters to use in place of the model's own, by name.
+
+    Returns:
+        The output's tensors, and the gradient of each parameter that requires one; None where there is no path to it.
+
+    Raises:
+        UsageError: If the model does not run on the inputs in training mode.
+    """
+    args, kwargs = call_arguments(model, example_inputs)
+    own = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    leaves = {name: (values or {}).get(name, parameter).detach().requires_grad_() for name, parameter in own.items()}
+    with left_as_it_was(model):
+        torch.manual_seed(0)
+        model.train()
+        try:
+            output = functional_call(model, leaves, args, kwargs)
+        except Exception as error:
+            raise does_not_run(error) from error
+        found = torch.autograd.grad(generic_loss(output), list(leaves.values()), allow_unused=True)
+    return tensors_in(output), dict(zip(leaves, found, strict=True))
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Restores modules' attributes (mode and hooks among them), buffers' values and the random state afterwards.
+
+    Nothing is logged and no warning shown: what is tried here need not work.
+    """
+    saved = [(m, {k: (v, _copy(v)) for k, v in m.__dict__.items()}) for m in model.modules()]
+    buffers = [(b, b.detach().clone()) for b in model.buffers() if not b.is_meta]
+    devices = {p.device.index for p in model.parameters() if p.is_cuda}
+    muted = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with torch.random.fork_rng(devices=devices), torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(muted)
+        for module, attributes in saved:
+            module.__dict__.clear()
+            module.__dict__.update({name: _restored(*values) for name, values in attributes.items()})
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if isinstance(value, (list, dict, set)) else value
+
+
+def _restored(value: Any, content: Any) -> Any:
+    """The container itself with its old content: handles of hooks, for one, refer to the container."""
+    if isinstance(value, list):
+        value[:] = content
+    elif isinstance(value, (dict, set)):
+        value.clear()
+        value.update(content)
+    return value
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        return [value]
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return [tensor for item in items for tensor in tensors_in(item)]

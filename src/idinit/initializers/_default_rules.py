@@ -1,0 +1,97 @@
+"""What every method does with the parameters that it does not mention.
+
+| part                          | rule                                                                                        |
+|-------------------------------|---------------------------------------------------------------------------------------------|
+| norm                          | nothing is scaled or shifted; running statistics as new                                     |
+| bias                          | 0; 1 for the gate by which an LSTM or GRU keeps its state (Jozefowicz et al. 2015)          |
+| embedding, position, tokens   | N(0, 0.02), as in GPT-2, BERT and ViT; an embedding's row for padding is 0                  |
+| position, where it is a map   | torch's default                                                                             |
+| the rest, and what is frozen  | left alone                                                                                  |
+
+What the publications say of these, if anything, is the same for all methods; the choice is ours.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..network import Network
+from ..parts.structure import MAPS, owner_of
+
+EMBEDDING_STD = 0.02
+
+
+def fill_rest(net: Network) -> None:
+    """Applies the shared rules to every parameter that a method has not filled."""
+    for weight in net.weights("position"):
+        if weight.name in net.rest():
+            net.fill_default(weight)
+    for name in net.rest():
+        _fill(net, name)
+    for path, module in net.model.named_modules():
+        reset = getattr(module, "reset_running_stats", None)
+        if callable(reset) and not any(f"{path}.{leaf}" in net.kept for leaf in module._parameters):
+            reset()
+
+
+def open_branches(net: Network) -> None:
+    """Lets the branches pass: where a branch starts almost silent by itself, a small factor on it would be one too many.
+
+    Two factors near zero in a row, as an almost silent last weight and a LayerScale of 1e-6, learn from each other only.
+    """
+    for name in dict.fromkeys(name for branch in net.branches for name in branch.scales):
+        neutralize(net, name, "the last weight keeps its branch silent")
+
+
+def neutral(net: Network, name: str) -> float | None:
+    """The value at which a scale or a shift changes nothing; None where that could not be told."""
+    by_name = 0.0 if name.rpartition(".")[2] in ("bias", "beta", "shift") else 1.0
+    return net.structure.neutral.get(name, by_name)
+
+
+def neutralize(net: Network, name: str, note: str = "") -> None:
+    """Gives a scale or a shift the value at which it changes nothing."""
+    value = neutral(net, name)
+    if value is None:
+        return net.leave(name, "at which value it changes nothing could not be told")
+    net.fill(name, f"{value:g}", lambda w: w.fill_(value), note)
+
+
+def _fill(net: Network, name: str) -> None:
+    part, layouts = net.structure.parts.get(name), net.layouts
+    if part is None:
+        net.leave(name, net.structure.unknown.get(name, "its part is not known"))
+    elif part == "norm":
+        neutralize(net, name)
+    elif part == "bias":
+        _fill_bias(net, name)
+    elif part in ("embedding", "position") or part in MAPS and name not in layouts:
+        fill_table(net, name)
+    elif part in MAPS and layouts[name] is None:
+        net.leave(name, "which of its dimensions are outputs could not be told")
+    else:
+        net.leave(name, f"{net.method} has no rule for the part '{part}'")
+
+
+def _fill_bias(net: Network, name: str) -> None:
+    keeper = net.structure.keepers.get(name)
+    if keeper is None:
+        net.fill(name, "0", nn.init.zeros_)
+        return
+
+    def fill(bias: Tensor) -> None:
+        bias.zero_()[keeper.start : keeper.stop] = 1
+
+    net.fill(name, "0; 1 for the gate that keeps the state", fill)
+
+
+def fill_table(net: Network, name: str, std: float = EMBEDDING_STD) -> None:
+    """Fills a table of tokens or positions with N(0, std), and its row for padding, if any, with 0."""
+    padding = getattr(net.model.get_submodule(owner_of(name)), "padding_idx", None)
+
+    def fill(table: Tensor) -> None:
+        table.normal_(0, std, generator=net.generator)
+        if padding is not None:
+            table[padding] = 0
+
+    net.fill(name, f"N(0, {std:.4g})", fill, "" if padding is None else f"row {padding}, for padding, is 0")

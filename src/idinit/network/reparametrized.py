@@ -1,0 +1,87 @@
+"""Filling a weight that its layer computes from parameters, so that the one that acts is the one wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..parts.reparametrized import Computed
+
+_EXACT, _NEAR = 1e-3, 0.2  # relative differences
+_SILENT = 1e-3  # root mean square below which a weight is one that silences
+_ROUNDS = 30
+
+
+def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed) -> str | None:
+    """Changes a filled parameter, and the magnitudes beside it, so that what acts is what the parameter holds.
+
+    A magnitude takes the length that the weight should have. Without one, as in weight standardization, the scale is the
+    layer's own, except near zero, where its epsilon lets small weights through.
+
+    Args:
+        name: The parameter; it holds the weight that is wanted.
+        parameters: All parameters by name; the ones concerned are changed in place.
+        computed: How the layer computes the weight.
+
+    Returns:
+        In which way what acts differs from what is wanted; empty where it does not. None if nothing makes the layer compute
+        such a weight; the magnitudes are then as they were.
+    """
+    value = parameters[name]
+    wanted, before = value.clone(), {key: parameters[key].clone() for key in computed.magnitudes}
+    if computed(parameters).shape != wanted.shape:
+        return "its layer computes the weight from it, which is not checked"
+    for key in computed.magnitudes:
+        _set_length(value, parameters[key].fill_(1), wanted, parameters, computed)
+    if not computed.magnitudes and _size(wanted) < _SILENT:
+        for _ in range(_ROUNDS):
+            value.mul_(_size(wanted) / max(_size(computed(parameters)), 1e-30))
+    acting = computed(parameters)
+    ratio = _size(acting) / max(_size(wanted), 1e-30)
+    if _difference(acting, wanted) < _EXACT:
+        return ""
+    if _size(wanted) >= _SILENT and (rest := _difference(acting / ratio, wanted)) < _NEAR:
+        return f"its layer makes of it {ratio:.3g} times that, within {rest:.0%}"
+    for key, old in before.items():
+        parameters[key].copy_(old)
+    return None
+
+
+def settle(module: nn.Module) -> None:
+    """Lets a layer adapt what it remembers of a weight to a new one, as the vectors of spectral normalization.
+
+    They follow the weight by an iteration, one step each time the weight is computed in training mode.
+    """
+    for weight in getattr(module, "parametrizations", {}).values():
+        if next(weight.buffers(), None) is not None:
+            mode = weight.training
+            weight.train()
+            with torch.no_grad():
+                for _ in range(_ROUNDS):
+                    weight()
+            weight.train(mode)
+
+
+def _set_length(value: Tensor, magnitude: Tensor, wanted: Tensor, parameters: Mapping[str, Tensor], computed: Computed) -> None:
+    """Sets a magnitude so that the weight has the lengths wanted, of its rows or of whatever the magnitude numbers."""
+    shape = (1,) * (wanted.ndim - magnitude.ndim) + tuple(magnitude.shape)
+    length = _lengths(wanted, shape)
+    value.copy_(torch.where(length > 0, wanted, torch.ones_like(wanted)))  # zeros have no direction
+    magnitude.copy_((length / _lengths(computed(parameters), shape)).view_as(magnitude))
+
+
+def _lengths(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The lengths of a weight along all dimensions in which a shape has size 1."""
+    dims = [dim for dim, size in enumerate(shape) if size == 1]
+    return torch.linalg.vector_norm(weight, dim=dims, keepdim=True) if dims else weight.abs()
+
+
+def _size(weight: Tensor) -> float:
+    return weight.double().square().mean().sqrt().item()
+
+
+def _difference(acting: Tensor, wanted: Tensor) -> float:
+    difference = _size(acting - wanted) / max(_size(wanted), 1e-30) if wanted.any() else _size(acting)
+    return difference if difference == difference else torch.inf

@@ -1,0 +1,205 @@
+"""What each weight does in a network: its *part*, found from the graph of one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import cast
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import UsageError, did_you_mean
+from ..graph.capture import capture
+from ..graph.dataflow import Flow, Use
+from ..graph.node import Node
+from ..graph.operators import REARRANGEMENTS, SAME
+from ..graph.probe import Inputs
+from ..graph.traversal import walk_back
+from .classify import Lines, Reading
+from .identity_value import neutral
+from .layout import Layout, find_layout
+from .recurrent import blocks, keeper
+from .reparametrized import find_computed
+from .residual_sums import Region
+from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching, owner_of
+
+__all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_structure"]
+
+_MULTIPLIERS = ("mul", "div", "addcmul")
+
+
+def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
+    """The part of every parameter whose part can be told; see `find_structure`."""
+    return find_structure(model, example_inputs).parts
+
+
+def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mapping[str, Part] | None = None) -> Structure:
+    """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
+
+    A *residual sum* adds values that share an ancestor. The side with a way around all weights is the shortcut, or else the
+    one with the fewest; the others are branches. Weights on no side of a sum are on the main path: ``head`` where no weight
+    follows, ``stem`` before paths first run side by side, ``trunk`` elsewhere. In a network without residual sums, the
+    ``stem`` is the first weight. Of attention, the weights nearest to the softmax of queries times keys are ``query``,
+    ``key`` and ``value``; without a softmax (linear attention, state space models) nothing tells them apart, and they are
+    ``branch`` or ``trunk``. Where a parameter is idle in evaluation mode, e.g. in an auxiliary head, a second forward pass
+    in training mode tells its part.
+
+    Args:
+        model: Any module; it is left exactly as it was.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds. A part
+            of linear maps is that of the matrices among them: ``{"stem.*": "stem"}`` leaves biases and norms what they are.
+
+    Returns:
+        The parts, residual branches, shared parameters, and what could not be told.
+
+    Raises:
+        UsageError: If the model does not run on the inputs, has parameters without a shape (lazy modules), or if an override
+            matches nothing or names no part.
+    """
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if is_lazy(parameter):
+            raise UsageError(f"'{name}' has no shape yet: run the model once on example_inputs, then ask for its parts")
+        names.setdefault(id(parameter), []).append(name)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    chosen = _overridden(model, overrides or {})
+    reading = Reading(Flow(capture(model, example_inputs)), sizes)
+    flows = [reading.flow]
+    if reading.idle:
+        with suppress(UsageError):  # e.g. BatchNorm of a single value
+            training = Reading(Flow(capture(model, example_inputs, training=True)), sizes)
+            reading.complete(training)
+            flows.insert(0, training.flow)
+    parts = cast(dict[str, Part], reading.parts) | chosen
+    slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
+    slices |= {name: tuple(_runs(lines)) for name, lines in reading.lines.items()}
+    biases = ((use.parameter, keeper(use)) for flow in flows for use in flow.uses if use.role == "bias")
+    declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
+    branches = (_branch(reading, side) for side in reading.sides if side.kind == "branch")
+    return Structure(
+        parts={name: parts[name] for name in sizes if name in parts},
+        branches=tuple(branch for branch in branches if branch),
+        shared={first: tuple(others) for first, *others in names.values() if others},
+        unknown={name: reason for name, reason in reading.unknown.items() if name not in chosen},
+        slices={name: runs for name, runs in slices.items() if name not in chosen},
+        layouts=declared | {use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
+        neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
+        keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
+        gains=tuple(dict.fromkeys(_gains(reading))),
+        heads=tuple(reading.heads),
+        computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
+        hookable=frozenset(name for name, calls in reading.flow.calls.items() if len(calls) == 1) & reading.flow.hookable,
+    )
+
+
+def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Part]:
+    """The parts that were asked for."""
+    dims = {name: parameter.ndim for name, parameter in model.named_parameters()}
+    chosen: dict[str, Part] = {}
+    for pattern, part in overrides.items():
+        if part not in PARTS:
+            raise UsageError(f"override '{pattern}': unknown part '{part}': {did_you_mean(part, PARTS)}")
+        matches = matching(pattern, dims, "override")
+        if part in MAPS and not (matches := [name for name in matches if dims[name] > 1]):
+            raise UsageError(f"override '{pattern}' matches vectors only, and a {part} is a matrix or a convolution's weight")
+        chosen.update(dict.fromkeys(matches, part))
+    return chosen
+
+
+def _branch(reading: Reading, side: Region) -> Branch | None:
+    own, shortcut = reading.own(side), side.shortcut
+    if shortcut is None or not own or own[-1] not in side.ends:  # its ends are those of branches inside it, or it has none
+        return None
+    is_identity = reading.flow.depends(side.operand, shortcut.operand)
+    return Branch(
+        weights=tuple(dict.fromkeys(use.parameter for use in own)),
+        output=_output(reading.flow, side, own),
+        shortcut=None if is_identity else _module(reading.flow, shortcut.operand, shortcut.reader, []),
+        end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
+        scales=tuple(dict.fromkeys(_scales(reading.flow, side))),
+        sum_norm=_reader(reading.flow, side.sum),
+    )
+
+
+def _reader(flow: Flow, node: Node) -> str | None:
+    """The module of the normalization that is a node's only reader."""
+    while len(node.users) == 1 and node.users[0].op in SAME:
+        node = node.users[0]
+    norms = [user for user in node.users if user.index in flow.norms and user.scope]
+    return norms[0].scope[-1][1] if len(norms) == len(node.users) == 1 else None
+
+
+def _output(flow: Flow, side: Region, own: list[Use]) -> str | None:
+    """The module that returns what a branch adds, or else the one that drops out of it."""
+    node, found = side.operand, _module(flow, side.operand, side.reader, own)
+    while found is None and len(node.users) == 1 and node.users[0].op in SAME:
+        node = node.users[0]
+        found = _module(flow, node, side.reader, [])
+    return found
+
+
+def _scales(flow: Flow, side: Region) -> Iterator[str]:
+    """The parameters that a branch's value is multiplied with after its last weight."""
+    after = walk_back(flow, side.operand).passed | 1 << side.reader.index
+    for use in flow.uses:
+        if use.role == "scale" and after >> use.node.index & 1 and use.node.op in _MULTIPLIERS:
+            yield use.parameter
+
+
+def _gains(reading: Reading) -> Iterator[str]:
+    """The scales that all of the main path goes through, between two of its layers."""
+    flow = reading.flow
+    for use in flow.uses:
+        if use.role == "scale" and use.node.op in _MULTIPLIERS:
+            walk = walk_back(flow, use.node)
+            parts = {reading.parts.get(made_by.parameter) for made_by in walk.maps}
+            if parts and parts <= {"stem", "trunk"} and not _is_bypassed(flow, use.node, walk.passed):
+                yield use.parameter
+
+
+def _is_bypassed(flow: Flow, node: Node, before: int) -> bool:
+    """Whether one of the nodes in a set before a node is also read by what does not lead to that node."""
+    read = (n for n in flow.nodes[: node.index] if before >> n.index & 1)
+    return any(flow.active[user.index] and not flow.depends(node, user) for n in read for user in n.users)
+
+
+def _module(flow: Flow, node: Node, reader: Node, uses: list[Use]) -> str | None:
+    """The module whose output a node is: the outermost that has all these uses inside, else the innermost.
+
+    Only a module that returns one tensor and is called once will do: what a hook does to it happens nowhere else.
+    """
+    calls = [c for c in node.scope if c not in reader.scope and len(flow.calls[c[1]]) == 1 and c[1] in flow.hookable]
+    whole = (path for key, path in calls if all((key, path) in use.node.scope for use in uses))
+    if calls:
+        return next(whole, calls[-1][1])
+    moved = node.op in REARRANGEMENTS - {"getitem"} and len(node.inputs[0].users) == 1
+    return _module(flow, node.inputs[0], reader, uses) if moved else None
+
+
+def _gates(use: Use) -> tuple[Slice, ...]:
+    """The value and the gates of a recurrent layer's weight, as slices."""
+    parts = blocks(use)
+    size = use.operand.shape[0] // len(parts)
+    return tuple(_runs({(0, row): parts[row // size] for row in range(use.operand.shape[0])}))
+
+
+def _runs(lines: Lines) -> Iterator[Slice]:
+    """Neighbouring indices with the same part, as slices."""
+    start = None
+    for dim, number in sorted(lines):
+        part = lines[dim, number]
+        start = number if start is None else start
+        if lines.get((dim, number + 1)) != part:
+            yield Slice(dim, start, number + 1, cast(Part, part))
+            start = None
+
+
+def layout_by_hand(model: nn.Module, name: str) -> Layout:
+    """How a parameter holds matrices by the module that uses it, where its part was not found but declared."""
+    module, value = model.get_submodule(owner_of(name)), model.get_parameter(name)
+    kernel = tuple(range(2, value.ndim))
+    groups = getattr(module, "groups", 1) if kernel else 1
+    is_transposed = getattr(module, "transposed", False)  # stored as [in, out, *kernel]
+    return Layout((int(is_transposed),), (1 - int(is_transposed),), kernel, groups)

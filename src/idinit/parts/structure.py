@@ -1,0 +1,127 @@
+"""The parts of a network: what each weight does in it, and how its parameters hold the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+from ..errors import UsageError, nearest
+from .heads import Heads
+from .layout import Layout
+from .reparametrized import Computed
+
+Part = Literal[
+    "stem",  # first weight(s), from the input to the main path
+    "trunk",  # a layer on the main path that no shortcut bypasses
+    "branch",  # inside a residual branch
+    "branch_end",  # the last weight of a residual branch
+    "shortcut",  # a projection on the other side of a residual sum
+    "gate",  # multiplied into the value, as in squeeze-excite
+    "query",
+    "key",
+    "value",
+    "embedding",
+    "position",
+    "recurrent",
+    "norm",  # scale or shift of a normalization
+    "bias",
+    "scale",  # a learnable multiplier that is not part of a normalization
+    "head",  # last weight(s), from the main path to the output
+]
+PARTS: tuple[str, ...] = get_args(Part)
+# The parts of linear maps; of those, what is nobody's map is a learned token.
+MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A residual branch: what one sum adds to the main path.
+
+    Attributes:
+        weights: Names of its weight parameters (convolutions, linear maps; no norms, no biases) in the order in which the
+            value flows through them; the last one is the ``branch_end``.
+        output: Dotted name of the module whose output enters the sum, as it is or reshaped, or None where it is no module's
+            output. The module returns one tensor and is called once, so that a forward hook can act on the branch.
+        shortcut: Dotted name of the module through which the other side enters the sum; None for a plain identity.
+        end_norm: Dotted name of the normalization after the last weight, or None.
+        scales: Names of the parameters that multiply the value after the last weight, such as LayerScale's.
+        sum_norm: Dotted name of the normalization that is all that reads the sum, as in a post-norm transformer, or None.
+    """
+
+    weights: tuple[str, ...]
+    output: str | None
+    shortcut: str | None = None
+    end_norm: str | None = None
+    scales: tuple[str, ...] = ()
+    sum_norm: str | None = None
+
+    @property
+    def end(self) -> str:
+        """Name of the branch's last weight."""
+        return self.weights[-1]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a parameter: indices ``start`` to ``stop`` (exclusive) of dimension ``dim``."""
+
+    dim: int
+    start: int
+    stop: int
+    part: Part
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The parts of a network and its residual branches.
+
+    Attributes:
+        parts: Part of every parameter, in the order of ``named_parameters``; one of them where it has several.
+        branches: The residual branches in the order of their sums.
+        shared: Names under which a parameter is also known, where it is tied: first name -> the others.
+        unknown: Parameters whose part could not be told, with the reason.
+        slices: Parameters that have several parts side by side, e.g. query, key and value, from first to last index.
+        layouts: How the parameter of each linear map holds its matrices; None where that could not be told. Empty in a
+            structure by hand: each is [out, in, *kernel].
+        neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
+        keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
+        gains: Names of the scales that multiply what layers of the main path put out.
+        heads: The weights of each attention.
+        computed: Linear maps whose weight their layer computes from the parameter, and how.
+        hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
+            they return; None in a structure by hand: all.
+    """
+
+    parts: dict[str, Part]
+    branches: tuple[Branch, ...]
+    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    slices: dict[str, tuple[Slice, ...]] = field(default_factory=dict)
+    layouts: dict[str, Layout | None] = field(default_factory=dict)
+    neutral: dict[str, float | None] = field(default_factory=dict)
+    keepers: dict[str, Slice] = field(default_factory=dict)
+    gains: tuple[str, ...] = ()
+    heads: tuple[Heads, ...] = ()
+    computed: dict[str, Computed] = field(default_factory=dict)
+    hookable: frozenset[str] | None = None
+
+
+def owner_of(name: str) -> str:
+    """Dotted name of the module that uses a parameter; a parametrized one is stored in a list below that module."""
+    return name.rpartition(".")[0].partition(".parametrizations.")[0]
+
+
+def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
+    """The parameters whose names a shell pattern matches.
+
+    Raises:
+        UsageError: If there are none; ``what`` says what the pattern is for.
+    """
+    names = list(names)
+    if found := [name for name in names if fnmatchcase(name, pattern)]:
+        return found
+    raise UsageError(
+        f"{what}: '{pattern}' matches no parameter: {nearest(pattern, names) or 'model.named_parameters() has all'}"
+    )

@@ -1,0 +1,120 @@
+"""Networks of transformers, by model type, from small configurations built here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from ..errors import UsageError, nearest
+from ..graph.probe import Inputs
+from . import BATCH
+
+# The values of a small configuration, by the names that configurations use.
+_SMALL = {
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "embedding_size"), 64),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 2),
+    **dict.fromkeys(("num_encoder_layers", "num_decoder_layers"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("head_dim", "d_kv", "d_head"), 16),
+    **dict.fromkeys(("intermediate_size", "d_ff", "d_inner", "n_inner", "ffn_dim", "hidden_dim"), 128),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 128),
+    **{"num_key_value_heads": 2, "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2},
+    **{"vocab_size": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0},
+    "image_size": 64,
+}
+# Where names or values of these model types go beyond that.
+_SPECIAL: dict[str, dict[str, Any]] = {
+    "codegen": {"rotary_dim": 8},
+    "gptj": {"rotary_dim": 8},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "swin": {"image_size": 224},  # smaller than its windows it fails
+    "funnel": {"block_sizes": [1, 1, 1], "num_decoder_layers": 1},
+}
+_TOKENS = 16
+_SAMPLES = 6400  # of sound, 0.4 seconds
+
+
+def build(model_type: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inputs]:
+    """Builds a small network of transformers with the head it is best known by, e.g. masked language modelling for BERT.
+
+    Args:
+        model_type: What ``transformers.AutoConfig.for_model`` calls it.
+        shape: Shape of one of its main inputs; None for its usual one.
+
+    Raises:
+        UsageError: If transformers has no such type, or it cannot be built as simply as this.
+    """
+    if model_type not in transformers.CONFIG_MAPPING:
+        known = nearest(model_type, transformers.CONFIG_MAPPING.keys())
+        raise UsageError(f"transformers has no model type '{model_type}': {known or 'transformers.CONFIG_MAPPING names them'}")
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        config = _small(transformers.CONFIG_MAPPING[model_type], _SPECIAL.get(model_type, {}))
+        model = _class(config)(config)
+    except Exception as error:  # configurations check themselves, each in its own way
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"a small '{model_type}' cannot be built ({reason}): give a factory, FILE.py:FACTORY") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    return model, _inputs(model, config, shape)
+
+
+def _small(cls: type, special: dict[str, Any]) -> Any:
+    usual = cls()
+    options: dict[str, Any] = {}
+    for name, value in _SMALL.items():
+        old = getattr(usual, name, None)
+        is_unset_token = name.endswith("_id") and old is None and hasattr(usual, name)
+        is_alias = name in usual.attribute_map or isinstance(getattr(cls, name, None), property)
+        if (isinstance(old, int) or is_unset_token) and not is_alias:
+            options[name] = value
+    if "num_encoder_layers" in options:
+        options.pop("num_hidden_layers", None)  # the sum of two others
+    for name in getattr(usual, "sub_configs", {}):
+        if (part := getattr(usual, name, None)) is not None:
+            options[name] = _small(type(part), {}).to_dict()
+    return cls(**options | special)
+
+
+def _class(config: Any) -> type[nn.Module]:
+    """The network's class, with a head where there is one."""
+    classes = (
+        *(transformers.AutoModelForSpeechSeq2Seq, transformers.AutoModelForSeq2SeqLM, transformers.AutoModelForMaskedLM),
+        *(transformers.AutoModelForCausalLM, transformers.AutoModelForImageClassification, transformers.AutoModelForCTC),
+        *(transformers.AutoModelForAudioClassification, transformers.AutoModel),
+    )
+    found = next(cls._model_mapping[type(config)] for cls in classes if type(config) in cls._model_mapping)
+    return cast(type[nn.Module], found[0] if isinstance(found, (tuple, list)) else found)
+
+
+def _inputs(model: Any, config: Any, shape: Sequence[int] | None) -> dict[str, Tensor]:
+    main = model.main_input_name
+    vision = getattr(config, "vision_config", config)
+    size = getattr(vision, "image_size", None) or 64
+    height, width = (size, size) if isinstance(size, int) else size
+    usual = {
+        "input_ids": (_TOKENS,),
+        "pixel_values": (getattr(vision, "num_channels", 3), height, width),
+        "input_values": (_SAMPLES,),
+    }
+    if main == "input_features":
+        usual[main] = (config.num_mel_bins, 2 * config.max_source_positions)
+    if main not in usual:
+        raise UsageError(f"its main input '{main}' is not understood: give a factory, FILE.py:FACTORY")
+    wanted = tuple(shape or usual[main])
+    inputs = {main: _tokens(wanted) if main == "input_ids" else torch.randn(BATCH, *wanted)}
+    if config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = _tokens((_TOKENS // 2,))
+    if main == "input_ids" and vision is not config:
+        inputs["pixel_values"] = torch.randn(BATCH, *usual["pixel_values"])
+    return inputs
+
+
+def _tokens(shape: tuple[int, ...]) -> Tensor:
+    return torch.randint(3, _SMALL["vocab_size"], (BATCH, *shape))

@@ -1,0 +1,1 @@
+"""A suite that reproduces the IDInit paper with the library ``idinit``."""

@@ -1,0 +1,10 @@
+"""The command line of the suite: ``python -m idinit_suite status``."""
+
+from __future__ import annotations
+
+from .cli import clear_end
+from .commands import main
+
+if __name__ == "__main__":
+    with clear_end():
+        main()

@@ -1,0 +1,279 @@
+"""The runs of an archive, sorted into what may be compared (a *scale*) and what may be averaged (an *arm*)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..config import completed
+from ..data import DATASETS
+from ..statistics.estimates import Estimate, Reached, estimate, first_epoch
+from .runs import Archive
+
+BUDGETS = ("paper", "cpu", "smoke")  # the largest first
+BANDS = 8  # lines of a figure whose bands can be told apart; those of more hide the lines, and tables have the intervals
+MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
+
+# What runs of one arm may differ in: they are the same training from another seed, or in another place.
+_NOT_RECIPE = ("experiment", "arm", "phase", "seed", "budget", "impl")
+_SAME = ("train.compile",)  # another order of floating-point sums, like another processor
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The conditions that runs must share to stand in one table.
+
+    Attributes:
+        budget: ``paper``, ``cpu`` or ``smoke``.
+        epochs: Planned length of the training.
+        data: The data set, with its source where that matters.
+    """
+
+    budget: str
+    epochs: float
+    data: str
+
+    @property
+    def slug(self) -> str:
+        """The scale in a file name."""
+        return re.sub(r"[^a-z0-9]+", "-", str(self).lower()).strip("-")
+
+    def __str__(self) -> str:
+        return f"{self.data}, {self.budget} budget, {counted(self.epochs, 'epoch')}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ in nothing but the seed: one row of a table, one line of a figure.
+
+    Attributes:
+        name: The arm of the experiment to which they belong.
+        label: The name; where runs of the arm exist with several recipes, then with what is different in this one.
+        primary: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
+            the best mean accuracy on the validation split at the last epoch.
+        shared: Whether the recipe but for model and initializer is the one that the most arms have runs of and, among
+            equals, the one with the best accuracy on the validation split averaged over the arms. A run that diverged
+            counts as 0 in both choices.
+        recipe: What a config says of the training, ``{"optim.lr": 0.1, ...}``.
+        runs: Their rows of ``runs.csv``.
+        curves: Their rows of ``curves.csv``.
+        last: The last epoch of the budget.
+    """
+
+    name: str
+    label: str
+    primary: bool
+    shared: bool
+    recipe: dict[str, Any]
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    last: float
+
+    @property
+    def lr(self) -> float:
+        """Learning rate."""
+        return float(self.recipe["optim.lr"])
+
+    @property
+    def model(self) -> str:
+        """Name of the network's family."""
+        return str(self.recipe["model.name"])
+
+    @property
+    def completed(self) -> pd.DataFrame:
+        """Rows of the runs that did not diverge."""
+        return self.runs[self.runs["state"] == "done"]
+
+    @property
+    def diverged(self) -> int:
+        """Number of runs that diverged."""
+        return len(self.runs) - len(self.completed)
+
+    @property
+    def test(self) -> Estimate:
+        """Test accuracy after the last epoch, over completed runs."""
+        return estimate(self.completed["test_accuracy"])
+
+    @property
+    def validation(self) -> Estimate:
+        """Validation accuracy after the last epoch, over completed runs: what recipes may be chosen by."""
+        return estimate(self.completed["validation_accuracy"])
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
+        classes = DATASETS[json.loads(self.runs["config"].iloc[0])["data"]["name"]].facts["classes"]
+        return 1 / classes if classes else 0.0
+
+    @property
+    def failures(self) -> int:
+        """Number of runs that diverged, or ended no further above chance on the test split than ``MARGIN``."""
+        return self.diverged + int((self.completed["test_accuracy"] <= self.chance + MARGIN).sum())
+
+    @property
+    def guesses_tokens(self) -> bool:
+        """Whether it is a language model, of which the loss is told and not the accuracy."""
+        return self.chance == 0
+
+    @property
+    def loss(self) -> Estimate:
+        """Validation loss after the last step, over completed runs."""
+        return estimate(self.completed["validation_loss"])
+
+    @property
+    def tokens(self) -> Estimate:
+        """Tokens of all steps, over completed runs."""
+        return estimate(self.completed["tokens"])
+
+    @property
+    def flops(self) -> Estimate:
+        """Floating-point operations of all steps, over completed runs."""
+        return estimate(self.completed["flops"])
+
+    @property
+    def best(self) -> Estimate:
+        """Test accuracy at its best epoch, over completed runs."""
+        return estimate(self.completed["best_test_accuracy"])
+
+    @property
+    def finals(self) -> dict[int, float]:
+        """Seed -> test accuracy after the last epoch; NaN for a run that diverged."""
+        values = self.runs["test_accuracy"].where(self.runs["state"] == "done", math.nan)
+        return {int(seed): float(value) for seed, value in zip(self.runs["seed"], values, strict=True)}
+
+    @property
+    def time(self) -> float:
+        """Seconds of a run, the median over completed ones: now and then a machine stands still; NaN without any."""
+        return float(self.completed["time_s"].median())
+
+    def reached(self, percent: float) -> Reached:
+        """Epochs to a validation accuracy, over all runs; those that diverged before have not reached it."""
+        evaluations = self.curves[self.curves["split"] == "validation"]
+        by_run = dict(iter(evaluations.groupby("hash")))
+        epochs = [
+            first_epoch(by_run[run]["epoch"].tolist(), by_run[run]["accuracy"].tolist(), percent) if run in by_run else math.nan
+            for run in self.runs["hash"]
+        ]
+        return Reached(tuple(epochs), self.last)
+
+
+def scales(archive: Archive) -> list[Scale]:
+    """The scales at which an archive has main runs: the largest budget first, then the longest training."""
+    main = archive.runs[archive.runs["phase"] == "main"]
+    conditions = main[["budget", "epochs", "data"]].drop_duplicates().itertuples(index=False)
+    found = [Scale(str(budget), float(epochs), str(data)) for budget, epochs, data in conditions]
+    return sorted(found, key=lambda scale: (BUDGETS.index(scale.budget), -scale.epochs, scale.data))
+
+
+def arms(archive: Archive, scale: Scale) -> list[Arm]:
+    """The arms at one scale, the best mean test accuracy (or validation loss) first; without a completed run last."""
+    runs = archive.runs
+    main = runs[
+        (runs["phase"] == "main")
+        & (runs["budget"] == scale.budget)
+        & (runs["epochs"] == scale.epochs)
+        & (runs["data"] == scale.data)
+    ]
+    recipes = main["config"].map(_recipe)
+    rows_of = archive.curves.groupby("hash").indices
+    shared = _shared(main, recipes)
+    found = []
+    for name, of_arm in main.groupby("arm"):
+        own = recipes[of_arm.index]
+        groups = [of_arm[own == recipe] for recipe in sorted(set(own))]
+        groups.sort(key=lambda group: (-len(group), -_score(group)))
+        first = json.loads(recipes[groups[0].index[0]])
+        for index, group in enumerate(groups):
+            recipe = json.loads(recipes[group.index[0]])
+            found.append(
+                Arm(
+                    name=str(name),
+                    label=str(name) if index == 0 else f"{name} ({_changes(first, recipe)})",
+                    primary=index == 0,
+                    shared=_setting(recipe) == shared,
+                    recipe=recipe,
+                    runs=group,
+                    curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
+                    last=scale.epochs,
+                )
+            )
+    return sorted(found, key=_rank)
+
+
+def _joined(rows: list[np.ndarray]) -> np.ndarray:
+    return np.sort(np.concatenate(rows)) if rows else np.array([], dtype=int)
+
+
+def by_model(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
+    """Model -> its arms, in their order: initializers are compared within a model."""
+    return {model: [arm for arm in arms if arm.model == model] for model in sorted({arm.model for arm in arms})}
+
+
+def varied(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """The keys, but for those of model and initializer, that have several values among the arms."""
+    settings = [{key: str(value) for key, value in _settings(arm.recipe).items()} for arm in arms]
+    keys = {key for setting in settings for key in setting}
+    return tuple(sorted(key for key in keys if len({setting.get(key) for setting in settings}) > 1))
+
+
+def _score(runs: pd.DataFrame) -> float:
+    """What recipes are chosen by: mean accuracy on the validation split at the last epoch, 0 for a run that diverged."""
+    return float(runs["validation_accuracy"].where(runs["state"] == "done", 0).fillna(0).mean())
+
+
+def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
+    settings = recipes.map({recipe: _setting(json.loads(recipe)) for recipe in set(recipes)})
+    ranked = [
+        (runs["arm"].nunique(), fmean(_score(of_arm) for _, of_arm in runs.groupby("arm")), str(setting))
+        for setting, runs in main.groupby(settings)
+    ]
+    return max(ranked)[2]
+
+
+def _setting(recipe: dict[str, Any]) -> str:
+    return json.dumps(_settings(recipe), sort_keys=True)
+
+
+def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The part of a recipe that arms can share: all but the network and its initialization, word vectors included."""
+    return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init") and key != "data.vectors"}
+
+
+def _rank(arm: Arm) -> tuple[float, str]:
+    if not len(arm.completed):
+        return math.inf, arm.label
+    return arm.loss.mean if arm.guesses_tokens else -arm.test.mean, arm.label
+
+
+def counted(number: float, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+@functools.cache
+def _recipe(config: str) -> str:
+    """All that a run's config says of its training, as sorted JSON; options newer than the run have their defaults."""
+    stored = json.loads(config)
+    kept = {key: value for key, value in (completed(stored) or stored).items() if key not in _NOT_RECIPE}
+    recipe = {key: value for key, value in _flat(kept).items() if key not in _SAME}
+    return json.dumps(recipe, sort_keys=True)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+
+
+def _changes(reference: dict[str, Any], recipe: dict[str, Any]) -> str:
+    keys = sorted(key for key in reference.keys() | recipe.keys() if reference.get(key) != recipe.get(key))
+    return ", ".join(f"{key}={recipe.get(key)}" for key in keys)

@@ -1,0 +1,6 @@
+"""Throughput of the training loop against its ceiling and against what people would use instead; time to initialize."""
+
+from .initialization import write_initialization
+from .throughput import Contest, bench, show, write_page
+
+__all__ = ["Contest", "bench", "show", "write_initialization", "write_page"]

@@ -1,0 +1,69 @@
+"""How a command ends: one clear line for what a person can mend, and the exit codes of the project."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from hydra.errors import HydraException
+
+from idinit.errors import UsageError
+
+from .config import check_choices, literal_paths, usage_error
+from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, Preempted
+
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file is larger than allowed",
+    errno.EROFS: "the disk is read-only",
+}
+
+
+def run_command(main: Callable[[], Any]) -> NoReturn:
+    """Runs ``main`` and exits: 0 done, 2 a mistake in what was asked, 75 preempted, 1 anything else."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
+    sys.argv[1:] = literal_paths(sys.argv[1:])
+    with clear_end():
+        check_choices(sys.argv[1:])
+        main()
+    sys.exit(EXIT_OK)
+
+
+@contextmanager
+def clear_end() -> Iterator[None]:
+    """Turns what a person can mend, raised in the block, into one line and the end of the process."""
+    try:
+        yield
+    except UsageError as error:
+        _end(str(error), EXIT_USAGE)
+    except HydraException as error:
+        _end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
+    except Preempted as stop:
+        _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
+    except KeyboardInterrupt:
+        _end("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
+    except BrokenPipeError:  # who reads what is printed has seen enough, as head and pagers do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        sys.exit(EXIT_FAILURE)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        what = _DISK.get(error.errno or 0, error.strerror)
+        place = f" '{error.filename}'" if error.filename else ""
+        _end(
+            f"cannot read or write{place}: {what}; what was saved before is intact, "
+            "and the same command goes on from there when this is mended",
+            EXIT_FAILURE,
+        )
+
+
+def _end(line: str, code: int) -> NoReturn:
+    print(f"idinit: {line}", file=sys.stderr)
+    sys.exit(code)

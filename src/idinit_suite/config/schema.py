@@ -1,0 +1,346 @@
+"""What one run is: the checked configuration, its hash, and the overrides it is composed from.
+
+Hydra composes ``configs/`` with overrides; everything is checked here, before any data is read. Entries of the registries
+(models, data sets, initializers, optimizers, schedules) are choices of the group of the same name, with their defaults,
+without a file; a file in ``configs/`` is a preset.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import to_jsonable_python
+from torch import nn
+
+from idinit.errors import UsageError, did_you_mean
+from idinit.initializers import INITIALIZERS
+from idinit.registry import Registry, explain
+
+from ..data import DATASETS
+from ..models import MODELS
+from ..optim.optimizers import OPTIMIZERS
+from ..optim.schedules import SCHEDULES
+
+CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
+GROUPS: dict[str, Registry[Any]] = {
+    "model": MODELS,
+    "data": DATASETS,
+    "init": INITIALIZERS,
+    "optim": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+_NOT_HASHED = {"impl", "wandb", "paths", "budget", "arm"}  # what changes speed, place or label, but not the outcome
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainConfig(_Strict):
+    """How a network is trained, all that changes the trained weights beyond the order of floating-point sums."""
+
+    epochs: Annotated[float, Field(gt=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
+    evaluate_every: Annotated[float, Field(gt=0)]  # epochs
+    log_every: PositiveInt  # steps
+    precision: Literal["float32", "bf16"]  # of forward passes; weights are in float32
+    compile: bool  # by torch.compile, which fuses operations and so rounds differently
+    accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
+    sync_batchnorm: bool = True  # BatchNorm over the batch of all processes, instead of each one's share
+
+
+class ImplConfig(_Strict):
+    """Knobs that change speed but not the outcome.
+
+    The trained bits depend on the device and the number of threads as they do on the model of the processor: these
+    settle the order in which a sum's terms are added, and nothing else.
+    """
+
+    device: Literal["auto", "cpu", "cuda"]
+    channels_last: bool
+    threads: PositiveInt | None
+    checkpoint_every: PositiveInt  # steps
+
+    def torch_device(self) -> torch.device:
+        """The device meant; ``auto`` is CUDA where there is one."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("'impl.device=cuda': there is no CUDA device here; use impl.device=cpu or auto")
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class WandbConfig(_Strict):
+    """Where the mirror of the run goes."""
+
+    mode: Literal["auto", "online", "offline", "disabled"]
+    project: str
+
+
+class PathsConfig(_Strict):
+    """Folders: data root, run folders, archive of results."""
+
+    data: Path
+    runs: Path
+    results: Path
+
+
+class RunConfig(_Strict):
+    """One training: model, data, initializer, recipe, seed. Everything a run folder's ``config.yaml`` says."""
+
+    experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the row of the experiment's table
+    phase: Literal["main", "tune"]
+    budget: Literal["smoke", "cpu", "paper"]
+    seed: Annotated[int, Field(ge=0)]
+    model: dict[str, Any]
+    data: dict[str, Any]
+    init: dict[str, Any]
+    optim: dict[str, Any]
+    schedule: dict[str, Any]
+    train: TrainConfig
+    processes: PositiveInt = 1  # that train the run together, where their number changes the outcome; else 1
+    impl: ImplConfig
+    wandb: WandbConfig
+    paths: PathsConfig
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that name the run: of all that changes its outcome."""
+        return hash_of(self.model_dump(mode="json"))
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.init['name']}-s{self.seed}-{self.hash}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.paths.runs / self.experiment / self.name
+
+    def options(self, group: str) -> dict[str, Any]:
+        """The options of a group's entry, without its name."""
+        return {key: value for key, value in getattr(self, group).items() if key != "name"}
+
+    def require_whole_parts(self, processes: int = 1) -> None:
+        """Makes sure that a batch can be cut for the processes of a run, and for each one's ``train.accumulate``.
+
+        Raises:
+            UsageError: If it cannot.
+        """
+        size, parts = self.data.get("batch_size"), processes * self.train.accumulate
+        if size is not None and size % parts:
+            raise UsageError(
+                f"data.batch_size={size} is no multiple of {parts} (train.accumulate={self.train.accumulate}, "
+                f"processes: {processes}): change one"
+            )
+
+    def to_yaml(self) -> str:
+        """The configuration as text, in the words of ``configs/``."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
+    """Checks a composed configuration.
+
+    Raises:
+        UsageError: Naming each unknown key, unknown name and value out of range.
+    """
+    values = resolve(config) if isinstance(config, DictConfig) else config
+    settings: dict[str, Any] = {str(k): v for k, v in values.items() if k not in ("grid", "budgets", "launcher")}
+    experiment = settings.get("experiment")
+    settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
+    settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
+    settings |= _checked_groups(settings)
+    settings["processes"] = _processes(settings)
+    optim = dict(settings["optim"])
+    OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
+    model, data = (GROUPS[group][settings[group]["name"]] for group in ("model", "data"))
+    if not issubclass(data.facts["gives"], takes := model.facts["takes"]):
+        fitting = ", ".join(name for name in DATASETS if issubclass(DATASETS[name].facts["gives"], takes))
+        raise UsageError(f"model '{model.name}' cannot take data '{data.name}': data that fits it: {fitting}")
+    length, positions = settings["data"].get("length"), settings["model"].get("positions")
+    if length and positions and length > positions:  # models say so too, but data are read before one is built
+        raise UsageError(f"texts of data.length={length} tokens are longer than model.positions={positions}: change one")
+    try:
+        run = RunConfig(**settings)
+    except ValidationError as error:
+        raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
+    run.require_whole_parts()
+    return run
+
+
+def _processes(settings: Mapping[str, Any]) -> int:
+    """The number of processes that torchrun started, where the outcome depends on it, else 1.
+
+    It does if BatchNorm sees each process's share of a batch alone, and if each process draws a mask for its share (dropout,
+    stochastic depth). Gradients are averaged, which leaves the outcome alone.
+    """
+    draws_masks = any(value for option, value in settings["model"].items() if option.startswith("drop"))
+    train = settings.get("train")
+    local_batchnorm = isinstance(train, Mapping) and train.get("sync_batchnorm") is False
+    return int(os.environ.get("WORLD_SIZE", "1")) if draws_masks or local_batchnorm else 1
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a run of long ago would say today: options that are new since then have their defaults.
+
+    Args:
+        config: The content of a run's ``config.yaml``, paths not needed.
+
+    Returns:
+        The content as plain values, or None where an entry or an option is gone, so that no run of today can be the same.
+    """
+    try:
+        train = TrainConfig(**config.get("train", {})).model_dump(mode="json")
+        return to_jsonable_python({**config, "train": train, **_checked_groups(config)})
+    except (UsageError, ValidationError):
+        return None
+
+
+def hash_of_stored(config: Mapping[str, Any]) -> str | None:
+    """The hash that a run of long ago has today; None where no run of today can be the same. See `completed`."""
+    settings = completed(config)
+    return None if settings is None else hash_of(settings)
+
+
+def hash_of(settings: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of all that changes the outcome of a run.
+
+    Args:
+        settings: A checked configuration as plain values; other keys than those of `RunConfig` are passed over.
+    """
+    content = {key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED}
+    return hashlib.sha256(json.dumps(_without_nulls(content), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _without_nulls(value: Any) -> Any:
+    """Settings that say something: an option that is new and off by default (null) renames no run."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _checked_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
+    groups = {}
+    for group, registry in GROUPS.items():
+        options = dict(settings.get(group) or {})
+        name = str(options.pop("name", None))
+        groups[group] = {"name": name, **registry.check(name, options)}
+    return groups
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain values, its interpolations filled in.
+
+    Raises:
+        UsageError: If one leads nowhere, as for a budget that the experiment does not have.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        budgets = config.get("budgets") or {}
+        if budgets and config.budget not in budgets:
+            raise UsageError(f"unknown budget '{config.budget}': {did_you_mean(config.budget, map(str, budgets))}") from None
+        raise UsageError(f"config: {str(error).splitlines()[0]}") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def register_choices() -> None:
+    """Makes every registry entry without a file a choice of its Hydra group, and ``default_budget`` a resolver."""
+    store = ConfigStore.instance()
+    for group, registry in GROUPS.items():
+        for name in registry:
+            if (CONFIG_DIR / group / f"{name}.yaml").exists():
+                continue
+            fields = registry[name].options.model_fields
+            defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
+            node = OmegaConf.create({"name": name, **json.loads(json.dumps(defaults, default=str))})
+            store.store(group=group, name=name, node=node)
+    OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True)
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """Composes ``configs/train.yaml`` with Hydra overrides.
+
+    Raises:
+        UsageError: If an override names something that is not there.
+    """
+    check_choices(overrides)
+    try:
+        return _compose(tuple(overrides)).copy()
+    except HydraException as error:
+        raise usage_error(error, overrides) from None
+
+
+@functools.lru_cache(maxsize=1024)  # Hydra takes a tenth of a second
+def _compose(overrides: tuple[str, ...]) -> DictConfig:
+    register_choices()
+    GlobalHydra.instance().clear()  # a failed ``hydra.main`` leaves its own behind
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        return hydra_compose("train", overrides=list(overrides))
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Finds an override that chooses nothing, which Hydra answers with a traceback.
+
+    Raises:
+        UsageError: If there is one, such as ``model=null``.
+    """
+    for text in overrides:
+        group, _, choice = text.partition("=")
+        if group in GROUPS and choice in ("null", "~"):
+            files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+            raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS[group], *files})}")
+
+
+def literal_paths(overrides: Sequence[str]) -> list[str]:
+    """Overrides with the values of ``paths.`` in quotes: to Hydra, commas, brackets and quotes mean something."""
+    plain = re.compile(r"(paths\.\w+)=(?!(['\"]).*\2$)(.+)")
+    return [
+        "{}='{}'".format(found[1], found[3].replace("'", r"\'")) if (found := plain.fullmatch(text)) else text
+        for text in overrides
+    ]
+
+
+def usage_error(error: HydraException, overrides: Sequence[str]) -> UsageError:
+    """Hydra's complaint about an override as one line with the nearest valid names."""
+    message = str(error) or str(error.__cause__)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        return UsageError(f"unknown {group} '{name}': {did_you_mean(name, error.options)}")
+    if isinstance(error, OverrideParseException):
+        return UsageError(f"cannot read '{error.override}': say key=value, and key=\"'value'\" if it has special characters")
+    if found := re.match(r"Could not override '(.+?)'", message):
+        parent, _, leaf = found[1].rpartition(".")
+        return UsageError(f"unknown key '{found[1]}': {did_you_mean(leaf, _keys_of(parent, overrides))}")
+    if found := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", message):
+        return UsageError(f"'{found[1]}' has several values, and one run takes one: choose, or give scripts/train.py -m")
+    return UsageError(message.splitlines()[0])
+
+
+def _keys_of(node: str, overrides: Sequence[str]) -> set[str]:
+    """The keys below a node, with the groups' entries that some overrides choose."""
+    choice = re.compile(rf"(experiment|{'|'.join(GROUPS)})=[\w.-]+")
+    config = _compose(tuple(text for text in overrides if choice.fullmatch(text)))
+    found = OmegaConf.select(config, node) if node else config
+    groups = [path.name for path in CONFIG_DIR.iterdir() if path.is_dir()] if not node else []
+    return {*map(str, found), *groups} if isinstance(found, DictConfig) else set()

@@ -1,0 +1,62 @@
+"""What the coverage says of the paper's claim that IDInit applies to any type of network (C15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..config.experiment import ExperimentInfo
+from ..report.reproduction import Judged, list_claims
+from ..report.verdicts import Outcome, Verdict
+from .runner import Row
+
+LIBRARIES = {"timm": "timm", "torchvision": "torchvision (classification)", "hf": "transformers"}
+GOALS = {"timm": 95, "torchvision": 100, "hf": 95}  # percent of the families
+INFO = ExperimentInfo(
+    name="coverage",
+    title="Which networks can be initialized",
+    command="make coverage",
+    claims=tuple(claim for claim in list_claims() if claim.id == "C15"),
+    deviations=(
+        "How the paper supports this claim is not known. Here any type of network means one small network of each "
+        "architecture family of timm and torchvision, and of many model types of transformers.",
+        "A network counts if its state right after the initialization is as it should be. Nothing is trained: whether these "
+        "networks learn faster or better is for the other claims.",
+        "For what the paper does not tell, such as queries, keys, gates, recurrent layers and depthwise convolutions, the "
+        "rules are ours; the documentation of the initializer has them all.",
+    ),
+    cost="about 15 minutes on one core; a network takes seconds.",
+)
+
+
+def count(rows: Iterable[Row], source: str) -> tuple[int, int]:
+    """How many families of a library are as they should be, and how many were checked."""
+    status = [row["status"] for row in rows if row["source"] == source]
+    return status.count("ok"), len(status)
+
+
+def judge(rows: Iterable[Row]) -> Judged | None:
+    """The verdict: reproduced where every library meets its goal, partly where at least half of all families are fine.
+
+    Args:
+        rows: The rows of coverage.csv.
+
+    Returns:
+        The verdict on C15; None where nothing was checked.
+    """
+    rows = list(rows)
+    counts = {source: count(rows, source) for source in LIBRARIES}
+    fine, checked = (sum(column) for column in zip(*counts.values(), strict=True))
+    if not checked:
+        return None
+    meets = all(100 * ok >= GOALS[source] * families for source, (ok, families) in counts.items())
+    outcome: Outcome = "partly" if 2 * fine >= checked else "not reproduced"
+    if meets:
+        outcome = "reproduced"
+    if not all(families for _, families in counts.values()):
+        outcome = "not run at this scale"
+    listed = ", ".join(f"{name} {counts[source][0]} of {counts[source][1]}" for source, name in LIBRARIES.items())
+    evidence = (
+        f"cpu budget, one small network a family: initialized without a fault are {fine} of {checked} families ({listed}); the "
+        f"goals are {', '.join(f'{goal} %' for goal in GOALS.values())}. Nothing was trained."
+    )
+    return Judged(INFO, "cpu", [Verdict("C15", outcome, evidence)])

@@ -1,0 +1,30 @@
+"""Data sets by name, loaded once into memory and served in batches that depend on the seed and the step alone."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import walk_packages
+
+from .base import DATASETS, Batches, Inputs, Mixed
+from .context import Place
+from .images.load import ImageData, load_images
+from .spec import Images, MaskedTokens, Sentences, Spec
+from .splits import split
+
+__all__ = [
+    "DATASETS",
+    "Batches",
+    "ImageData",
+    "Images",
+    "Inputs",
+    "MaskedTokens",
+    "Mixed",
+    "Place",
+    "Sentences",
+    "Spec",
+    "load_images",
+    "split",
+]
+
+for _module in walk_packages(__path__, f"{__name__}."):  # each registers the data sets it has
+    import_module(_module.name)

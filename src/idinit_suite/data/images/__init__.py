@@ -1,0 +1,1 @@
+"""Image data sets: what they are, how they are read, augmented and batched."""

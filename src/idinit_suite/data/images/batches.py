@@ -1,0 +1,171 @@
+"""Batches of images from memory, and the sets of images by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ...seeds import derive, generator
+from ..base import DATASETS, Inputs, Mixed
+from ..context import Place
+from ..order import EpochOrder
+from ..spec import Images
+from ..splits import split
+from .augment import Augmentation, Draws, normalize, pad
+from .datasets import IMAGE_SETS, ImageSet
+from .load import ImageData, load_images
+
+
+class ImageBatches:
+    """Implements :class:`idinit_suite.data.Batches` for images held on the device as uint8.
+
+    The order of an epoch is a permutation drawn from ``(seed, "order", epoch)``, the same on every device; augmentation
+    of a step is drawn from ``(seed, "augment", step)`` for the global batch, of which each process makes its share.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        train: Tensor,
+        held_out: Tensor,
+        place: Place,
+        *,
+        batch_size: int,
+        augmentation: Augmentation,
+        mixup: float = 0.0,
+    ) -> None:
+        """Moves the images to the device.
+
+        Args:
+            data: All images.
+            train: Indices of the training images to train on, int64.
+            held_out: Indices of the training images to validate on, int64; may be empty.
+            place: Where images are kept and batches made.
+            batch_size: Images in a training batch of all processes together.
+            augmentation: Crop, flip and cutout of training images.
+            mixup: Parameter of the Beta(mixup, mixup) distribution of mixing weights (Zhang et al., 2018); 0 for none.
+
+        Raises:
+            UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
+        """
+        self._order = EpochOrder(len(train), batch_size, place, noun="images")
+        self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
+        self.spec = Images(tuple(data.train_images.shape[1:]), len(data.classes))
+        self.checksum, self.source, self.facts = data.checksum, data.source, dict[str, Any]()
+        self.tokens_per_step = None
+        self._augmentation, self._mixup, self._place = augmentation, mixup, place
+        device = place.device
+        self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+        padding, (height, width) = augmentation.padding, self.spec.shape[1:]
+        self._padded = pad(data.train_images[train], padding).to(device)
+        self._labels = data.train_labels[train].to(device)
+        self._splits = {
+            "train": (self._padded[:, padding : padding + height, padding : padding + width], self._labels),
+            "validation": (pad(data.train_images[held_out], 0).to(device), data.train_labels[held_out].to(device)),
+            "test": (pad(data.test_images, 0).to(device), data.test_labels.to(device)),
+        }
+        if not len(held_out):
+            del self._splits["validation"]
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Number of images in each split."""
+        return {name: len(labels) for name, (_, labels) in self._splits.items()}
+
+    def example_inputs(self, count: int = 2) -> Inputs:
+        """The first training images, float32 [count, C, H, W], as the only input of a model."""
+        return (self._normalize(self._splits["train"][0][:count]),)
+
+    def train_batch(self, step: int) -> tuple[Inputs, Tensor | Mixed]:
+        """This process's share of a training batch.
+
+        Args:
+            step: Global step from 0, through all epochs.
+
+        Returns:
+            Images, float32 [batch_size / world, C, H, W], the only input, and labels, int64 [batch_size / world], or
+            :class:`Mixed`.
+        """
+        rows = self._order.batch(step)
+        device, seed = self._place.device, self._place.seed
+        random = generator(seed, "augment", step, device=device)
+        height, width = self.spec.shape[1:]
+        draws = self._augmentation.draw(self.batch_size, (height, width), random)
+        mine = self._place.share(self.batch_size)
+        images, labels = self._augmented(rows[mine], draws[mine]), self._labels[rows[mine]]
+        if not self._mixup:
+            return (images,), labels
+        other = torch.randperm(self.batch_size, generator=random, device=device)[mine]
+        weight = np.random.default_rng(derive(seed, "mixup", step)).beta(self._mixup, self._mixup)
+        images = self._augmented(rows[other], draws[other]).lerp_(images, weight)
+        return (images,), Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=device))
+
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's share of a split, without augmentation: every ``world``-th image, in order.
+
+        Args:
+            split: One of :attr:`splits`.
+
+        Yields:
+            Images, float32 [B, C, H, W], the only input, and labels, int64 [B]; B is that of a training batch, the last
+            may be smaller.
+        """
+        images, labels = (whole[self._place.rank :: self._place.world] for whole in self._splits[split])
+        share = self.batch_size // self._place.world
+        for batch, target in zip(images.split(share), labels.split(share), strict=True):
+            if len(batch):  # of fewer images than processes some have none
+                yield (self._normalize(batch),), target
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: a batch follows from its step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
+
+    def _augmented(self, rows: Tensor, draws: Draws) -> Tensor:
+        images = self._normalize(self._augmentation.pixels(self._padded, rows, draws))
+        return self._augmentation.cut(images, draws)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        return normalize(images, self._mean, self._std, channels_last=self._place.channels_last)
+
+
+def _register(name: str, image_set: ImageSet) -> None:
+    """Registers a set of images: all have the same options, with defaults of their own."""
+
+    def build(
+        place: Place,
+        *,
+        batch_size: Annotated[int, Field(gt=0)] = 128,
+        validation: Annotated[int, Field(ge=0)] = image_set.validation,
+        split_seed: Annotated[int, Field(ge=0)] = 0,
+        train_limit: Annotated[int, Field(gt=0)] | None = None,
+        crop: Annotated[int, Field(ge=0, le=16)] = 4,
+        flip: bool = image_set.flip,
+        cutout: Annotated[int, Field(ge=0, le=32)] = 0,
+        mixup: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> ImageBatches:
+        data = load_images(name, place.root)
+        train, held_out = split(data.train_labels, validation, split_seed)
+        return ImageBatches(
+            data,
+            train[:train_limit],
+            held_out,
+            place,
+            batch_size=batch_size,
+            augmentation=Augmentation(crop, flip, cutout),
+            mixup=mixup,
+        )
+
+    build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."
+    DATASETS.register(name, gives=Images, classes=image_set.num_classes)(build)
+
+
+for _name, _image_set in IMAGE_SETS.items():
+    _register(_name, _image_set)

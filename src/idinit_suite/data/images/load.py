@@ -1,0 +1,127 @@
+"""A name -> all images of a set, in memory, however they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from idinit.errors import UsageError, did_you_mean
+
+from .. import cache
+from ..locate import fingerprint, resolve
+from ..readers import Decoded
+from .datasets import IMAGE_SETS, ImageSet
+
+SIDE = 32
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A set of images with its labels.
+
+    Attributes:
+        train_images: uint8 [N, C, 32, 32].
+        train_labels: int64 [N].
+        test_images: uint8 [M, C, 32, 32].
+        test_labels: int64 [M].
+        classes: Names of the classes in the order of the labels.
+        mean: Of each channel over all training images, for pixels in [0, 1].
+        std: Standard deviation likewise.
+        checksum: SHA-256 of the four arrays, in hex.
+        source: What was read, for people; says so where the images are a JPEG copy.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    checksum: str
+    source: str
+
+
+def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> ImageData:
+    """Finds a set of images, decodes it or loads what an earlier call has decoded, and verifies it.
+
+    Args:
+        name: One of ``digits``, ``cifar10``, ``cifar100``, ``fashion_mnist``.
+        root: The data root: a folder with one or more sets, each in torchvision's or the Hugging Face hub's layout.
+        cache_root: Where decoded images are kept; by default ``.cache`` in the data root, or in the user's cache folder
+            where the data root is read-only.
+
+    Returns:
+        The images. Those of 28x28 have a black border of 2 pixels added.
+
+    Raises:
+        UsageError: If the name is unknown, the set is found nowhere, or one of its files is damaged.
+    """
+    if name not in IMAGE_SETS:
+        raise UsageError(f"unknown data set '{name}': {did_you_mean(name, IMAGE_SETS)}")
+    image_set = IMAGE_SETS[name]
+    source = resolve(name, image_set.places, root)
+    path = (cache_root or cache.folder(root)) / f"{name}-{fingerprint(source.files)}.safetensors"
+    arrays, facts = cache.cached(path, lambda: _build(name, image_set, source.read()))
+    return ImageData(
+        **arrays,
+        classes=tuple(facts["classes"]),
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+        checksum=facts["checksum"],
+        source=facts["source"],
+    )
+
+
+def _build(name: str, image_set: ImageSet, decoded: Decoded) -> cache.Content:
+    arrays = {}
+    for split, images in decoded.images.items():
+        labels = decoded.labels[split]
+        _require_sound(name, split, image_set, images, labels)
+        border = (SIDE - images.shape[-1]) // 2
+        arrays[f"{split}_images"] = pad(images, (border,) * 4).contiguous()
+        arrays[f"{split}_labels"] = labels
+    mean, std = channel_statistics(arrays["train_images"])
+    numbers = [str(number) for number in range(image_set.num_classes)]
+    facts = {
+        "classes": decoded.classes if len(decoded.classes) == len(numbers) else numbers,
+        "mean": mean,
+        "std": std,
+        "source": f"{image_set.title} (JPEG copy)" if decoded.jpeg else image_set.title,
+    }
+    return arrays, facts
+
+
+def _require_sound(name: str, split: str, image_set: ImageSet, images: Tensor, labels: Tensor) -> None:
+    problem = ""
+    if len(images) != len(labels):
+        problem = f"{len(images)} images but {len(labels)} labels"
+    elif images.shape[1] != image_set.channels or images.shape[2:] not in ((28, 28), (SIDE, SIDE)):
+        problem = f"images of shape {tuple(images.shape[1:])}"
+    elif labels.min() < 0 or labels.max() >= image_set.num_classes:
+        problem = f"labels from {int(labels.min())} to {int(labels.max())} for {image_set.num_classes} classes"
+    if problem:
+        raise UsageError(f"data set '{name}', {split}: {problem}; the files hold something else: replace them")
+
+
+def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, exact to double precision, for pixels in [0, 1].
+
+    Args:
+        images: uint8 [N, C, H, W].
+
+    Returns:
+        Two lists of C numbers.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in images.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+        mean = share @ levels
+        means.append(mean.item())
+        deviations.append((share @ (levels - mean).square()).sqrt().item())
+    return means, deviations

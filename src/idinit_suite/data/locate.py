@@ -1,0 +1,238 @@
+"""Where a set of images may lie, and the first place where it does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from idinit.errors import UsageError
+
+from .cache import is_writable
+from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_parquet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source(Generic[T]):
+    """A data set that was found.
+
+    Attributes:
+        files: What it is made of; their names, sizes and times tell whether it has changed.
+        read: Reads them.
+    """
+
+    files: tuple[Path, ...]
+    read: Callable[[], T]
+
+
+class NotHere(Exception):
+    """The data set is not in a place; the message names the place and says why not."""
+
+
+#: A place looks for a data set, given the data root; it returns what it found or raises NotHere.
+Place = Callable[[Path], Source[T]]
+
+
+def resolve(
+    name: str, places: tuple[Place[T], ...], root: Path, layout: str = "torchvision's or the Hugging Face layout"
+) -> Source[T]:
+    """The first place that has a data set.
+
+    Args:
+        name: Its name.
+        places: Where to look.
+        root: The data root.
+        layout: How its files should lie in the data root, as the remedy says it.
+
+    Raises:
+        UsageError: If none has; the message names every place tried, why it failed, and the remedy.
+    """
+    tried: list[str] = []
+    for place in places:
+        try:
+            return place(root)
+        except NotHere as reason:
+            tried.append(f"({len(tried) + 1}) {reason}")
+    raise UsageError(
+        f"data set '{name}' was not found. Tried: {'; '.join(tried)}. "
+        "Remedy: set the data root (DATA=... with make, paths.data=... otherwise) to a folder that holds it in "
+        f"{layout}, or run once with internet"
+    )
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Twelve hexadecimal digits that change when a file does: its name, its size or its time."""
+    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def scikit_learn() -> Place[Decoded]:
+    """The handwritten digits inside scikit-learn."""
+    return lambda root: Source((), read_digits)
+
+
+def cifar_folder(dataset: str, folder: str) -> Place[Decoded]:
+    """The data root in torchvision's layout: ``cifar-10-batches-py/data_batch_1`` and its like."""
+
+    def find(root: Path) -> Source[Decoded]:
+        place = root / folder
+        if not place.is_dir():
+            raise NotHere(f"torchvision's layout: there is no folder {place}")
+        return Source(tuple(sorted(place.iterdir())), lambda: read_cifar(root, dataset))
+
+    return find
+
+
+def idx_folder(folder: str, owner: str, classes: tuple[str, ...]) -> Place[Decoded]:
+    """IDX files, with or without ``.gz``, in a folder of the data root, or anywhere if the folder is absolute."""
+
+    def find(root: Path) -> Source[Decoded]:
+        place = root / folder
+        names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+        if not any(place.glob("train-images-idx3-ubyte*")):
+            raise NotHere(f"{owner}: there is no {place / 'train-images-idx3-ubyte'} or .gz")
+        plain = {name[:-5]: place / f"{name}-ubyte" for name in names}
+        files = _all_of({key: p if p.exists() else p.with_name(f"{p.name}.gz") for key, p in plain.items()})
+        return Source(tuple(files.values()), lambda: read_idx(files, classes))
+
+    return find
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """A data set on the Hugging Face hub.
+
+    Attributes:
+        repository: Its name there.
+        folder: The folder of its tables.
+        image: Column of images.
+        label: Column of class numbers.
+        channels: 3 for colour, 1 for grey.
+    """
+
+    repository: str
+    folder: str
+    image: str
+    label: str
+    channels: int
+
+    def source(self, files: Mapping[str, list[Path]]) -> Source[Decoded]:
+        """The tables of ``train`` and ``test`` as a source."""
+        return Source((*files["train"], *files["test"]), lambda: read_parquet(files, self.image, self.label, self.channels))
+
+
+def parquet_folder(name: str, tables: Parquet) -> Place[Decoded]:
+    """The data root in the hub's layout: ``cifar10/plain_text/train-00000-of-00001.parquet``."""
+
+    def find(root: Path) -> Source[Decoded]:
+        folder = root / name / tables.folder
+        files = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in ("train", "test")}
+        if not files["train"]:
+            raise NotHere(f"Hugging Face parquet layout: there is no {folder / 'train-*.parquet'}")
+        if not files["test"]:
+            raise Damaged(folder / "test-*.parquet", "missing beside the training tables")
+        return tables.source(files)
+
+    return find
+
+
+def torchvision_download(dataset: str, then: Place[Decoded]) -> Place[Decoded]:
+    """Download by torchvision into the data root, where another place then finds it."""
+
+    def find(root: Path) -> Source[Decoded]:
+        with attempt("download by torchvision"):
+            if not is_writable(root):
+                raise PermissionError(f"the data root {root} is read-only")
+            require_permission()
+            from torchvision import datasets
+
+            cls = getattr(datasets, dataset)
+            require_internet(cls.url if hasattr(cls, "url") else cls.mirrors[0] + cls.resources[0][0])
+            cls(root, download=True)
+        return then(root)
+
+    return find
+
+
+def hub(tables: Parquet) -> Place[Decoded]:
+    """The Hugging Face hub, or what an earlier download has left in its cache."""
+
+    def find(root: Path) -> Source[Decoded]:
+        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        def fetch(local: bool) -> Source[Decoded]:
+            names = {split: f"{tables.folder}/{split}-00000-of-00001.parquet" for split in ("train", "test")}
+            return tables.source(
+                {
+                    split: [Path(hf_hub_download(tables.repository, name, repo_type="dataset", local_files_only=local))]
+                    for split, name in names.items()
+                }
+            )
+
+        with contextlib.suppress(LocalEntryNotFoundError):
+            return fetch(local=True)
+        with attempt(f"Hugging Face hub, {tables.repository}"):
+            require_permission()
+            require_internet(constants.ENDPOINT)
+            return fetch(local=False)
+
+    return find
+
+
+def load_from_hub(repository: str, **options: Any) -> Any:
+    """`datasets.load_dataset`; without a way out only from what an earlier download has left in its cache."""
+    import datasets
+    from huggingface_hub import constants
+
+    try:
+        require_permission()
+        require_internet(constants.ENDPOINT)
+    except OSError:
+        datasets.config.HF_HUB_OFFLINE = True  # it would try for long before it looks into its cache
+    return datasets.load_dataset(repository, **options)
+
+
+@contextlib.contextmanager
+def attempt(place: str) -> Iterator[None]:
+    """Whatever goes wrong on the network is a reason to try the next place; the errors come from many libraries."""
+    try:
+        yield
+    except Exception as error:
+        raise NotHere(f"{place}: {reason_of(error)}") from None
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def require_permission() -> None:
+    """Raises PermissionError where downloads are switched off."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        raise PermissionError("not tried, because HF_HUB_OFFLINE is set")
+
+
+def require_internet(url: str) -> None:
+    """Asks for an address and hangs up: without a way out, the libraries themselves would keep trying for long."""
+    urllib.request.urlopen(url, timeout=5).close()
+
+
+def _all_of(files: Mapping[str, Path]) -> dict[str, Path]:
+    """The files, all of which must be there.
+
+    Raises:
+        UsageError: Naming the first that is not.
+    """
+    for path in files.values():
+        if not path.exists():
+            raise Damaged(path, "missing beside the others")
+    return dict(files)

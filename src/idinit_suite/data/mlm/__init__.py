@@ -1,0 +1,1 @@
+"""Masked language modelling: corpora, tokenizers, packing and masking."""

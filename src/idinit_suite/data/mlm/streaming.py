@@ -1,0 +1,187 @@
+"""Masked language modelling on corpora too large to keep: read from the Hugging Face hub while training goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Annotated, Any
+
+from pydantic import Field
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from idinit.errors import UsageError
+
+from .. import cache
+from ..base import DATASETS, Inputs
+from ..context import Place
+from ..locate import NotHere, attempt
+from ..spec import MaskedTokens
+from .corpus import MaskedBatches, Share, masking_for
+from .hub import WIKIPEDIA_BOOKS, in_turn, mixed
+from .masking import Masking
+from .packing import Packer
+from .tokenizer import VERSION, number_of, tokenizer_for
+
+_TRAINED_ON = 200_000  # documents, where a tokenizer is trained
+
+
+class Texts:
+    """The texts of a stream in blocks; the next block is read while one is in use.
+
+    Attributes:
+        number: Of the block in use, from 0.
+        state: Where it begins in the stream.
+    """
+
+    def __init__(self, documents: Any, tokenizer: Tokenizer, length: int, size: int) -> None:
+        """Begins to read.
+
+        Args:
+            documents: An iterable data set with the column ``text``.
+            tokenizer: Of the texts.
+            length: Tokens of a text.
+            size: Texts in a block.
+        """
+        self._documents, self._packer, self._size = documents, Packer(tokenizer, length), size
+        self._thread = ThreadPoolExecutor(1)
+        self._start = {"number": 0, **self._position()}
+        self.load_state_dict(self._start)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes to where a block begins."""
+        self._thread.submit(self._seek, state).result()
+        self._coming: Future[tuple[dict[str, Any], Tensor]] = self._thread.submit(self._read)
+        self.number = state["number"] - 1
+        self._advance()
+
+    def block(self, number: int) -> Tensor:
+        """The texts of a block, int32 [size, length]."""
+        if number < self.number:
+            self.load_state_dict(self._start)
+        while self.number < number:
+            self._advance()
+        return self._texts
+
+    def _advance(self) -> None:
+        position, self._texts = self._coming.result()
+        self.number += 1
+        self.state = {"number": self.number, **position}
+        self._coming = self._thread.submit(self._read)
+
+    def _position(self) -> dict[str, Any]:
+        return {"stream": json.dumps(self._documents.state_dict()), "rest": self._packer.rest}
+
+    def _seek(self, state: Mapping[str, Any]) -> None:
+        self._documents.load_state_dict(json.loads(state["stream"]))
+        self._packer.rest = state["rest"]
+        self._iterator: Iterator[str] = (row["text"] for row in self._documents)
+
+    def _read(self) -> tuple[dict[str, Any], Tensor]:
+        return self._position(), self._packer.read(self._iterator, self._size)
+
+
+class StreamedBatches(MaskedBatches):
+    """Masked language modelling on a stream; what is told of `MaskedBatches` holds, but for the training batches.
+
+    These are drawn from blocks of texts, in an order drawn from ``(seed, "order", block)``.
+    """
+
+    def __init__(
+        self,
+        blocks: Texts,
+        held_out: Tensor,
+        masking: Masking,
+        source: str,
+        place: Place,
+        *,
+        steps: int,
+        batch_size: int,
+        padding: int,
+    ) -> None:
+        """Takes the first block.
+
+        Args:
+            blocks: The texts to train on.
+            held_out: Those of the validation split, int32 [N, length].
+            masking: What is to be guessed.
+            source: What is read, for people.
+            place: Where batches are made.
+            steps: Training batches that count as an epoch.
+            batch_size: Texts in a training batch of all processes together.
+            padding: As of `MaskedBatches`.
+        """
+        self._blocks = blocks
+        held = {"train": blocks.block(0), "validation": held_out}
+        super().__init__(held, masking, source, cache.checksum(held), place, batch_size=batch_size, padding=padding)
+        self._per_block, self.steps_per_epoch = self.steps_per_epoch, steps
+
+    def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """As `MaskedBatches.train_batch`; fast only for steps in their order."""
+        self._texts["train"] = self._blocks.block(step // self._per_block).to(self._place.device)
+        return super().train_batch(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the block of the last training batch begins in the stream."""
+        return dict(self._blocks.state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Reads that block again."""
+        self._blocks.load_state_dict(state)
+
+
+@DATASETS.register("wikipedia_books", gives=MaskedTokens, classes=None)
+def wikipedia_books(
+    place: Place,
+    *,
+    batch_size: Annotated[int, Field(gt=0)] = 256,
+    length: Annotated[int, Field(ge=8)] = 128,
+    masked: Share = 0.15,
+    tokenizer: str | None = "google-bert/bert-base-uncased",
+    vocabulary: Annotated[int, Field(ge=100)] = 30522,
+    validation: Annotated[int, Field(gt=0)] = 4096,
+    block: Annotated[int, Field(gt=0)] = 65536,
+    epoch_steps: Annotated[int, Field(gt=0)] = 10_000,
+) -> StreamedBatches:
+    """Masked language modelling on English Wikipedia and BookCorpus, streamed from the Hugging Face hub.
+
+    The documents of the first ``validation`` texts validate and are never trained on. ``epoch_steps`` training batches count
+    as an epoch.
+    """
+    try:
+        with attempt("Hugging Face hub"):
+            first = in_turn(WIKIPEDIA_BOOKS)
+    except NotHere as reason:
+        raise UsageError(
+            f"data set 'wikipedia_books' was not found. Tried: {reason}. Remedy: run with internet, or train on text files in "
+            "the data root: data=corpus data.folder=..."
+        ) from None
+    source = " and ".join(collection.repository for collection in WIKIPEDIA_BOOKS)
+    of_source = hashlib.sha256(source.encode()).hexdigest()[:12]
+    own = cache.folder(place.root) / f"tokenizer{VERSION}-{of_source}-{vocabulary}.json"
+
+    def trained_on() -> Iterator[str]:
+        return (text for _, text in islice(in_turn(WIKIPEDIA_BOOKS), _TRAINED_ON))
+
+    words = tokenizer_for(tokenizer, place.root, vocabulary, trained_on, own)
+    read = [0 for _ in WIKIPEDIA_BOOKS]  # documents of each collection
+
+    def counted() -> Iterator[str]:
+        for number, text in first:
+            read[number] += 1
+            yield text
+
+    held_out = Packer(words, length).read(counted(), validation)
+    return StreamedBatches(
+        Texts(mixed(WIKIPEDIA_BOOKS, without=read), words, length, block),
+        held_out,
+        masking_for(words, length, masked),
+        source,
+        place,
+        steps=epoch_steps,
+        batch_size=batch_size,
+        padding=number_of(words, "[PAD]"),
+    )

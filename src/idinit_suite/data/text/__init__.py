@@ -1,0 +1,1 @@
+"""Labelled texts: what they are, their word vectors and batches."""

@@ -1,0 +1,225 @@
+"""Batches of short texts for classification: words as numbers, in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from idinit.errors import UsageError
+
+from ...seeds import generator
+from .. import cache
+from ..base import DATASETS, Inputs
+from ..context import Place
+from ..locate import resolve
+from ..order import EpochOrder
+from ..spec import Sentences
+from ..splits import split
+from .datasets import TEXT_SETS, Labelled, TextSet
+from .word_vectors import load_vectors
+
+PADDING, UNKNOWN = 0, 1
+WIDTH = 100  # numbers a word of random vectors
+_SPECIAL = ("<padding>", "<unknown>")
+
+
+def words_of(text: str) -> list[str]:
+    """A text's words and marks in small letters; the sets come with white space between all of them."""
+    return text.lower().split()
+
+
+def vocabulary_of(texts: Iterable[Sequence[str]], min_count: int) -> list[str]:
+    """The words that occur at least ``min_count`` times, the most frequent first; equals by the alphabet.
+
+    Their numbers are their places, from 2: 0 is padding, 1 stands for every other word.
+    """
+    counts = Counter(word for words in texts for word in words)
+    return [*_SPECIAL, *sorted((w for w, n in counts.items() if n >= min_count), key=lambda w: (-counts[w], w))]
+
+
+class TextBatches:
+    """Implements `idinit_suite.data.Batches` for texts in memory.
+
+    The order of an epoch is drawn from ``(seed, "order", epoch)``. A batch is as wide as its longest text.
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, Labelled],
+        spec: Sentences,
+        vocabulary: Sequence[str],
+        source: str,
+        pretrained: Tensor,
+        place: Place,
+        *,
+        batch_size: int,
+    ) -> None:
+        """Turns the texts into numbers.
+
+        Args:
+            splits: Texts with their classes: ``train`` and others.
+            spec: Sizes, and vectors of the words.
+            vocabulary: Words in the order of their numbers.
+            source: What was read, for people.
+            pretrained: Those of the vectors that were read, [N, width]; they enter the checksum.
+            place: Where batches are made.
+            batch_size: Texts in a training batch of all processes together.
+
+        Raises:
+            UsageError: If an epoch would have no batch, the batch cannot be shared out evenly, or a text is too long.
+        """
+        self.batch_size, self.spec, self.source = batch_size, spec, source
+        self.tokens_per_step = None  # texts differ in length
+        self._place = place
+        numbers = {word: number for number, word in enumerate(vocabulary)}
+        self._splits = {name: _encoded(name, texts, numbers, spec.length) for name, texts in splits.items()}
+        lengths = self._splits["train"][1]
+        on_cpu = replace(place, device=torch.device("cpu"))  # where the texts are kept
+        self._order = EpochOrder(len(lengths), batch_size, on_cpu, noun="texts", lengths=lengths)
+        self.steps_per_epoch = self._order.steps_per_epoch
+        flat = {f"{name}_{i}": part for name, parts in self._splits.items() for i, part in enumerate(parts)}
+        self.checksum = cache.checksum({**flat, "pretrained": pretrained})
+        self.facts = {"words_with_vectors": round(len(pretrained) / len(vocabulary), 3)} if len(pretrained) else {}
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Number of texts in each split."""
+        return {name: len(labels) for name, (_, _, labels) in self._splits.items()}
+
+    def example_inputs(self, count: int = 2) -> Inputs:
+        """The first training texts, int64 [count, T], as the only input of a model."""
+        return self._batch("train", torch.arange(count))[0]
+
+    def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """This process's share of a training batch.
+
+        Args:
+            step: Global step from 0, through all epochs.
+
+        Returns:
+            Numbers of words, int64 [batch_size / world, T], the only input, and classes, int64 [batch_size / world].
+        """
+        return self._batch("train", self._order.share(step))
+
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's share of a split: every ``world``-th text, shorter ones first, so that little is padded.
+
+        Args:
+            split: One of `splits`.
+
+        Yields:
+            As `train_batch`; batches are four times as large, the last may be smaller.
+        """
+        by_length = torch.argsort(self._splits[split][1], stable=True)[self._place.rank :: self._place.world]
+        for rows in by_length.split(4 * self.batch_size // self._place.world):
+            if len(rows):  # of fewer texts than processes some have none
+                yield self._batch(split, rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: a batch follows from its step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
+
+    def _batch(self, split: str, rows: Tensor) -> tuple[Inputs, Tensor]:
+        words, lengths, labels = self._splits[split]
+        longest, device = int(lengths[rows].max()), self._place.device
+        return (words[rows, :longest].to(device),), labels[rows].to(device)
+
+
+def _encoded(name: str, texts: Labelled, numbers: Mapping[str, int], length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers of words [N, length], numbers of words in each text [N], classes [N]: all int64."""
+    words = torch.full((len(texts), length), PADDING)
+    lengths = torch.empty(len(texts), dtype=torch.int64)
+    for row, (text, _) in enumerate(texts):
+        found = [numbers.get(word, UNKNOWN) for word in words_of(text)]
+        if len(found) > length:
+            raise UsageError(
+                f"{name}, text {row + 1}: {len(found)} words, and the model takes data.length={length}: raise data.length"
+            )
+        words[row, : len(found)] = torch.tensor(found)
+        lengths[row] = len(found)
+    return words, lengths, torch.tensor([label for _, label in texts])
+
+
+def vectors_of(words: Sequence[str], name: str, width: int | None, root: Path, random: Generator) -> tuple[Tensor, Tensor]:
+    """Vectors with which the training of a vocabulary begins (Kim 2014).
+
+    Args:
+        words: The vocabulary.
+        name: Pretrained vectors, see `load_vectors`, or ``random``.
+        width: Numbers a word; None for those of pretrained vectors, or else 100.
+        root: The data root.
+        random: Of the vectors of words that have none: uniform, in (-1/4, 1/4), or of the variance of the pretrained ones.
+
+    Returns:
+        float32 [words, width], and those of them that are pretrained.
+
+    Raises:
+        UsageError: If the vectors cannot be read, or are of another width than asked for.
+    """
+    rows, known, bound = torch.empty(0, dtype=torch.int64), torch.empty(0, width or WIDTH), 0.25
+    if name != "random":
+        rows, known = load_vectors(name, root, words)
+        bound = 3**0.5 * known.std().item()
+    if width not in (None, known.shape[1]):
+        raise UsageError(
+            f"data.width={width}, but data.vectors={name} have {known.shape[1]} numbers a word: leave data.width out"
+        )
+    vectors = torch.empty(len(words), known.shape[1]).uniform_(-bound, bound, generator=random)
+    vectors[rows] = known
+    vectors[PADDING] = 0
+    return vectors, known
+
+
+def _register(name: str, text_set: TextSet) -> None:
+    """Registers a set of texts: all have the same options, with defaults of their own."""
+
+    def build(
+        place: Place,
+        *,
+        batch_size: Annotated[int, Field(gt=0)] = 50,
+        validation: Annotated[int, Field(ge=0)] | None = text_set.validation,
+        split_seed: Annotated[int, Field(ge=0)] = 0,
+        train_limit: Annotated[int, Field(gt=0)] | None = None,
+        length: Annotated[int, Field(gt=0)] = 64,
+        min_count: Annotated[int, Field(gt=0)] = 2,
+        vectors: str = "random",
+        width: Annotated[int, Field(gt=0)] | None = None,
+    ) -> TextBatches:
+        source = resolve(name, text_set.places(name), place.root, f"text/{name}/, one JSON object with text and label a line")
+        splits = source.read()
+        labels = torch.tensor([label for _, label in splits["train"]])
+        train, held_out = split(labels, validation or 0, split_seed)
+        whole = splits["train"]
+        splits["train"] = [whole[row] for row in train[:train_limit]]
+        if validation:
+            splits["validation"] = [whole[row] for row in held_out]
+        elif validation == 0:
+            splits.pop("validation", None)
+        vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
+        begin, pretrained = vectors_of(vocabulary, vectors, width, place.root, generator(place.seed, "vectors"))
+        return TextBatches(
+            splits,
+            Sentences(len(vocabulary), length, PADDING, text_set.num_classes, begin),
+            vocabulary,
+            text_set.title,
+            pretrained,
+            place,
+            batch_size=batch_size,
+        )
+
+    build.__doc__ = f"{text_set.title}: texts of {text_set.num_classes} classes."
+    DATASETS.register(name, gives=Sentences, classes=text_set.num_classes)(build)
+
+
+for _name, _text_set in TEXT_SETS.items():
+    _register(_name, _text_set)

@@ -1,0 +1,145 @@
+"""Labelled texts by name: what they are, where they may lie, and how they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idinit.errors import UsageError
+
+from ..locate import NotHere, Place, Source, attempt, load_from_hub
+from ..readers import Damaged
+from .synthetic import opinions
+
+Labelled = list[tuple[str, int]]  # texts with their classes
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """A set of short texts with one class each, in which words and marks stand apart.
+
+    Attributes:
+        title: Its name as people write it.
+        num_classes: Number of classes.
+        repository: Its name on the Hugging Face hub, if it is there.
+        label: The column of class numbers there.
+        validation: Texts held out of the training split; None where the set has a validation split.
+        made: Makes it, where it is made by a rule.
+    """
+
+    title: str
+    num_classes: int
+    repository: str = ""
+    label: str = "label"
+    validation: int | None = None
+    made: Callable[[], dict[str, Labelled]] | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits it comes in."""
+        return ("train", "test") if self.validation else ("train", "validation", "test")
+
+    def places(self, name: str) -> tuple[Place[dict[str, Labelled]], ...]:
+        """Where it may lie, in the order in which the places are tried."""
+        if made := self.made:
+            return (lambda root: Source((), made),)
+        return _folder(name, self), _hub(self)
+
+
+TEXT_SETS = {
+    "sst2": TextSet("SST-2 (sentences)", 2, "SetFit/sst2"),
+    "sst5": TextSet("SST-5 (sentences)", 5, "SetFit/sst5"),
+    "trec6": TextSet("TREC-6", 6, "SetFit/TREC-QC", "label_coarse", validation=545),
+    "opinions": TextSet("made-up opinions", 2, made=opinions),
+}
+
+
+def _folder(name: str, text_set: TextSet) -> Place[dict[str, Labelled]]:
+    """The data root: ``text/sst2/train.jsonl`` and its like, one object with ``text`` and ``label`` a line."""
+
+    def find(root: Path) -> Source[dict[str, Labelled]]:
+        files = {split: root / "text" / name / f"{split}.jsonl" for split in text_set.splits}
+        if not files["train"].is_file():
+            raise NotHere(f"data root: there is no {files['train']}")
+        for path in files.values():
+            if not path.is_file():
+                raise Damaged(path, "missing beside the others")
+        return Source(
+            tuple(files.values()),
+            lambda: {split: read_jsonl(path, text_set.num_classes) for split, path in files.items()},
+        )
+
+    return find
+
+
+def _hub(text_set: TextSet) -> Place[dict[str, Labelled]]:
+    """The Hugging Face hub, or what an earlier download has left in its cache."""
+
+    def find(root: Path) -> Source[dict[str, Labelled]]:
+        repository = text_set.repository
+        with attempt(f"Hugging Face hub, {repository}"):
+            loaded = load_from_hub(repository)
+        return Source((), lambda: from_columns(loaded, repository, text_set))
+
+    return find
+
+
+def from_columns(loaded: Mapping[str, Iterable[Any]], repository: str, text_set: TextSet) -> dict[str, Labelled]:
+    """The splits of a set as `datasets` gives them, after a look at each row."""
+    return {
+        split: list(checked(loaded[split], text_set.num_classes, f"{repository}, {split}", text_set.label))
+        for split in text_set.splits
+    }
+
+
+def read_jsonl(path: Path, num_classes: int) -> Labelled:
+    """Reads texts with their classes, one JSON object with ``text`` and ``label`` a line.
+
+    Raises:
+        UsageError: Naming the file and the line, if it is not UTF-8 or not JSON, or if a text is empty or its class is none
+            of 0 to ``num_classes`` - 1; naming the file, if there is no line.
+    """
+    texts = list(checked(_objects(path), num_classes, str(path)))
+    if not texts:
+        raise UsageError(f"{path} is empty: fill it or copy it again")
+    return texts
+
+
+def _objects(path: Path) -> Iterator[Any]:
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            yield json.loads(line.decode())
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{path}, line {number}: not UTF-8 (byte {error.start + 1}): convert the file, e.g. with iconv -t UTF-8"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise Damaged(path, f"line {number} is not JSON: {error}") from None
+
+
+def checked(rows: Iterable[Any], num_classes: int, where: str, label: str = "label") -> Iterator[tuple[str, int]]:
+    """Texts with their classes, after a look at each.
+
+    Args:
+        rows: Objects with the keys ``text`` and ``label``.
+        num_classes: Classes are 0 to ``num_classes`` - 1.
+        where: What an error names.
+        label: The key of classes.
+
+    Raises:
+        UsageError: Naming the row (from 1), if something is missing, a text is empty or a class is out of range.
+    """
+    for number, row in enumerate(rows, start=1):
+        here = f"{where}, line {number}"
+        try:
+            text, cls = row["text"], row[label]
+        except (KeyError, TypeError):
+            raise UsageError(f"{here}: not an object with 'text' and '{label}': it is another data set's") from None
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(f"{here}: the text is empty: delete the line or fill it")
+        if not isinstance(cls, int) or not 0 <= cls < num_classes:
+            raise UsageError(f"{here}: the label is {cls!r}, and there are {num_classes} classes, from 0: correct the line")
+        yield text, cls

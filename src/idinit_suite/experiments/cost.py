@@ -1,0 +1,175 @@
+"""What runs will cost on this machine, measured by a few steps of each model."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from idinit.errors import UsageError
+
+from ..archive import studies as study_archive
+from ..archive.runs import archived
+from ..archive.variants import BUDGETS
+from ..config import RunConfig
+from ..data import DATASETS, Batches, Place
+from ..studies.config import load as load_study
+from ..training.build import autocast, build
+from ..training.objective import Classification
+from ..training.progress import console, duration
+from .grid import Experiment, list_experiments, load
+from .tuning import pick
+
+_MEASURED_STEPS = 3
+
+
+class Costs:
+    """Seconds that runs take on this machine, from a few measured steps of each distinct model.
+
+    What is measured once is not measured again. Runs that are partly done count in full, and a run that diverges early
+    takes less: an upper bound but for noise, and for what compilation saves.
+    """
+
+    def __init__(self) -> None:
+        self._data: dict[str, _Sizes] = {}
+        self._measured: dict[str, tuple[float, float]] = {}
+
+    def total(self, runs: Sequence[RunConfig]) -> float:
+        """Seconds of all runs, one after the other."""
+        return sum(map(self.of, runs))
+
+    def of(self, config: RunConfig) -> float:
+        """Seconds of one run.
+
+        Raises:
+            UsageError: If its data are not there.
+        """
+        data_key = json.dumps(config.data, sort_keys=True, default=str)
+        key = json.dumps([config.model, config.data["name"], config.data.get("batch_size"), config.init["name"]], default=str)
+        if data_key not in self._data or key not in self._measured:
+            data = _load(config)
+            self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
+            if key not in self._measured:
+                self._measured[key] = _seconds(config, data)
+        sizes = self._data[data_key]
+        step, example = self._measured[key]
+        return step * config.train.epochs * sizes.steps_per_epoch + example * _evaluated(config, sizes.splits)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    steps_per_epoch: int
+    splits: Mapping[str, int]
+
+
+def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequence[RunConfig], costs: Costs) -> None:
+    """Prints the first line of an experiment: its budget, its runs and the time they will take."""
+    budget = runs[0].budget
+    asked = any(override.startswith("budget=") for override in experiment.overrides)
+    why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
+    searches = sum(config.phase == "tune" for config in runs)
+    tuned = f" and {searches} short ones that pick the recipe" if searches else ""
+    left = f"{len(missing)} to do, about {duration(costs.total(missing))}" if missing else "all done"
+    console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
+
+
+def plan(overrides: Sequence[str]) -> None:
+    """Prints what each experiment costs here at each budget, what is done and what is missing.
+
+    Args:
+        overrides: Overrides that hold for every experiment, such as ``paths.data=...``; ``budget=cpu`` asks for one only.
+    """
+    table = Table(title="What is missing, and the hours it would take on this machine, one run after the other")
+    for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
+        table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
+    costs = Costs()
+    asked = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    others = [override for override in overrides if not override.startswith("budget=")]
+    experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
+        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs)),
+        **dict.fromkeys(list_experiments("study"), _planned_study),
+    }
+    for name, planned in experiments.items():
+        for budget in asked or BUDGETS:
+            try:
+                cells = planned([f"experiment={name}", *others, f"budget={budget}"])
+            except UsageError as error:  # an override that means nothing to this experiment
+                cells = ["", "", "", str(error).splitlines()[0]]
+            table.add_row(name, budget, *cells)
+    console.print(table)
+
+
+def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
+    experiment = load(overrides)
+    results = experiment.paths.results / experiment.info.name
+    searches = experiment.tuning_runs()
+    runs = [*searches, *experiment.main_runs(pick(experiment, searches, results))]
+    done = archived(results)
+    missing = [config for config in runs if config.hash not in done]
+    try:
+        hours = f"{costs.total(missing) / 3600:,.2f}"
+    except UsageError as error:
+        hours = str(error).splitlines()[0]
+    return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
+
+
+def _planned_study(overrides: Sequence[str]) -> list[str]:
+    """One run, whose cells differ too much to foretell their time from some of them: what the experiment's file says."""
+    info, config = load_study(overrides)
+    done = config.hash in study_archive.archived(config.paths.results / info.name)
+    return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
+
+
+def _load(config: RunConfig) -> Batches:
+    place = Place(config.paths.data, config.seed, config.impl.torch_device(), channels_last=config.impl.channels_last)
+    built: Batches = DATASETS[config.data["name"]].build(place, **config.options("data"))
+    return built
+
+
+def _evaluated(config: RunConfig, splits: Mapping[str, int]) -> int:
+    """Examples that a run evaluates, all evaluations together: a search run neither begins with one nor sees the test split."""
+    times = math.ceil(config.train.epochs / config.train.evaluate_every)
+    if config.phase == "tune":
+        return times * splits.get("validation", 0)
+    return (1 + times) * sum(count for split, count in splits.items() if split != "train")
+
+
+def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
+    """Seconds of a training step, and of the evaluation of one example."""
+    if config.impl.threads is not None:
+        torch.set_num_threads(config.impl.threads)
+    device = config.impl.torch_device()
+    layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
+    model = build(config, data)[0].to(device, memory_format=layout)  # type: ignore[call-overload]
+    task = Classification()
+
+    def step(number: int) -> None:
+        inputs, targets = data.train_batch(number)
+        with autocast(config, device):
+            logits = model(*inputs)
+        task.loss(logits, targets).backward()
+        model.zero_grad()
+
+    def evaluate(number: int) -> None:
+        inputs, _ = data.train_batch(number)
+        with torch.no_grad(), autocast(config, device):
+            model(*inputs)
+
+    return _time(step, device), _time(evaluate, device) / data.batch_size
+
+
+def _time(action: Callable[[int], Any], device: torch.device) -> float:
+    action(0)  # the first one also allocates
+    started = time.perf_counter()
+    for number in range(_MEASURED_STEPS):
+        action(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / _MEASURED_STEPS

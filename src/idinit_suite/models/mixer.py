@@ -1,0 +1,42 @@
+"""MLP-Mixer (Tolstikhin et al. 2021): timm's, built for the data at hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from idinit.errors import UsageError
+
+from ..data.spec import Images
+from . import MODELS
+
+Count = Annotated[int, Field(gt=0)]
+
+
+@MODELS.register("mixer", takes=Images)
+def mixer(spec: Images, *, patch: Count = 4, width: Count = 192, depth: Count = 8) -> nn.Module:
+    """MLP-Mixer: two-layer branches by turns across patches and across channels.
+
+    Args:
+        spec: The images.
+        patch: Side of a patch in pixels.
+        width: Channels of a patch; the branches are half as wide across patches and four times as wide across channels.
+        depth: Blocks, each of the two branches.
+
+    Returns:
+        A module from [N, *spec.shape] to logits [N, spec.num_classes].
+
+    Raises:
+        UsageError: If the image is not made of whole patches.
+    """
+    from timm.models.mlp_mixer import MlpMixer  # takes seconds to import
+
+    channels, height, side = spec.shape
+    if height % patch or side % patch:
+        raise UsageError(
+            f"model.patch={patch}: images of {height}x{side} pixels cannot be cut into such patches: use a divisor"
+        )
+    size = (height, side)
+    return MlpMixer(spec.num_classes, size, channels, patch, depth, width)  # type: ignore[arg-type]  # pairs are fine

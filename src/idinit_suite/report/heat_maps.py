@@ -1,0 +1,65 @@
+"""Heat maps of two hyper-parameters, one an arm, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..archive.recipe_grid import Map
+from ..archive.variants import Arm
+from .figures import save_figure
+
+_COLOURS = mpl.colormaps["cividis"]  # the same to colour-blind eyes
+
+
+def save_maps(title: str, maps: Mapping[str, Map], stem: Path) -> None:
+    """Writes the maps' validation accuracies as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
+
+    Args:
+        title: Heading of the figure.
+        maps: The arms over the same grid, by name.
+        stem: Path of the files, without ending.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
+    save_figure(lambda: _draw(title, maps), stem)
+
+
+def _draw(title: str, maps: Mapping[str, Map]) -> Figure:
+    columns = min(3, len(maps))
+    rows = math.ceil(len(maps) / columns)
+    figure = Figure(figsize=(3.7 * columns, 2.4 * rows + 0.6), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    highest = max(arm.validation.mean for one in maps.values() for arm in one.cells.values() if arm.validation.n)
+    for axes, one in zip(panels, maps.values(), strict=False):
+        values = np.array([[_value(one.cells[x, y]) for x in one.x] for y in one.y])
+        axes.imshow(values, cmap=_COLOURS, vmin=0, vmax=highest, aspect="auto", origin="lower")
+        for (row, column), value in np.ndenumerate(values):
+            text = "diverged" if math.isnan(value) else f"{100 * value:.0f} %"
+            dark = not math.isnan(value) and value < highest / 2
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
+        axes.set_title(f"{one.name}: {one.trains} of {len(one.cells)} train", fontsize=9)
+        axes.set_xticks(range(len(one.x)), [f"{x:g}" for x in one.x])
+        axes.set_yticks(range(len(one.y)), [f"{y:g}" for y in one.y])
+        axes.set(xlabel=words(one.keys[0]), ylabel=words(one.keys[1]))
+        axes.grid(False)
+    for axes in panels[len(maps) :]:
+        axes.set_axis_off()
+    figure.suptitle(f"{title}; validation accuracy after the last epoch", x=0.01, ha="left", fontsize=10.5)
+    return figure
+
+
+def _value(arm: Arm) -> float:
+    """The mean accuracy of a cell; NaN where a run diverged."""
+    return math.nan if arm.diverged else arm.validation.mean
+
+
+def words(key: str) -> str:
+    """What people call a hyper-parameter: ``learning rate`` for ``optim.lr``."""
+    return {"lr": "learning rate"}.get(name := key.rpartition(".")[2], name.replace("_", " "))

@@ -1,0 +1,166 @@
+"""Runs side by side in a terminal: what they have in common, where they differ, their curves in characters."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import plotext
+import yaml
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from idinit.errors import UsageError
+
+from ..archive import runs as archive
+from ..training.run_folder import RunFolder, read_metrics
+
+STATES = ("done", "diverged", "running", "preempted", "failed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands, finished or not.
+
+    Attributes:
+        name: Name of its folder, or its hash where only the archive has it.
+        settings: What its config says, ``{"optim.lr": 0.1, ...}``.
+        status: Content of its ``status.json``, or as much of it as the archive holds.
+        rows: Its metrics.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    status: dict[str, Any]
+    rows: Sequence[dict[str, Any]]
+
+    def last(self, split: str, metric: str) -> float | None:
+        """The newest value of a metric, or None."""
+        return next((row[metric] for row in reversed(self.rows) if row["split"] == split and row[metric] is not None), None)
+
+    def curve(self, split: str, metric: str) -> tuple[list[float], list[float]]:
+        """Epochs and values of a metric."""
+        found = [(row["epoch"], row[metric]) for row in self.rows if row["split"] == split and row[metric] is not None]
+        return [epoch for epoch, _ in found], [value for _, value in found]
+
+
+def find_run(name: str, runs: Path, results: Path) -> Run:
+    """A run by its folder, or by the beginning of its name or hash.
+
+    Args:
+        name: A run folder, or how the name or the hash of one in ``runs`` or of a row in ``results`` begins.
+        runs: Folder of all run folders.
+        results: Folder of all archives.
+
+    Raises:
+        UsageError: If there is none, or more than one.
+    """
+    if (Path(name) / "config.yaml").exists():
+        return _from_folder(Path(name))
+    folders = [path.parent for path in sorted(runs.glob("*/*/config.yaml"))]
+    found = [path for path in folders if path.name.startswith(name) or path.name.rpartition("-")[2].startswith(name)]
+    if len(found) > 1:
+        raise UsageError(f"'{name}' is the beginning of {len(found)} runs: {', '.join(path.name for path in found[:5])}, ...")
+    if found:
+        return _from_folder(found[0])
+    archived = [run for folder in sorted(results.glob("*/")) if (run := _from_archive(name, folder)) is not None]
+    if len(archived) != 1:
+        which = "several" if archived else "no"
+        raise UsageError(f"{which} runs begin with '{name}': give a run folder, or a name or hash from {runs} or {results}")
+    return archived[0]
+
+
+def comparison(runs: Sequence[Run], width: int) -> RenderableType:
+    """A table of the runs, with the settings in which they differ, and their validation accuracies as a plot."""
+    differing = [
+        key
+        for key in dict.fromkeys(key for run in runs for key in run.settings)
+        if len({str(run.settings.get(key)) for run in runs}) > 1 and key.split(".")[0] not in ("paths", "impl", "wandb")
+    ]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", *(run.name for run in runs)):
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    for key in differing:
+        table.add_row(key, *(str(run.settings.get(key, "–")) for run in runs))
+    table.add_row("state", *(str(run.status["state"]) for run in runs))
+    table.add_row("epoch", *(f"{run.status['epoch']:g}" for run in runs))
+    for split in ("train", "validation", "test"):
+        table.add_row(f"{split} accuracy", *(_percent(run.last(split, "accuracy")) for run in runs))
+    return Group(table, "", _plot(runs, "validation", "accuracy", width))
+
+
+def overview(runs: Path) -> RenderableType:
+    """How many runs of each experiment are in which state, and how far those are that train."""
+    folders = [path.parent for path in sorted(runs.glob("*/*/status.json"))]
+    status = {
+        folder: RunFolder(folder).status() or {"state": "failed", "error": "status.json is damaged"} for folder in folders
+    }
+    if not folders:
+        return Text(f"no runs in {runs}")
+    counts = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("experiment", *STATES):
+        counts.add_column(heading, justify="left" if heading == "experiment" else "right")
+    for name in sorted({folder.parent.name for folder in folders}):
+        states = Counter(status[folder]["state"] for folder in folders if folder.parent.name == name)
+        counts.add_row(name, *(str(states[state] or "") for state in STATES))
+    unfinished = [folder for folder in folders if status[folder]["state"] not in ("done", "diverged")]
+    rows = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for folder in unfinished:
+        one = status[folder]
+        held = "" if one["state"] != "running" or (folder / ".lease").exists() else " (no process)"
+        done, steps = one.get("step", 0), one.get("steps", 1)
+        news = str(one.get("error") or f"{done}/{steps}")
+        rows.add_row(folder.name, one["state"] + held, ProgressBar(total=steps, completed=done, width=16), news)
+    return Group(counts, "", rows) if unfinished else counts
+
+
+def _from_folder(folder: Path) -> Run:
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        return Run(folder.name, _flat(config), status, read_metrics(folder / "metrics.jsonl"))
+    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _from_archive(name: str, folder: Path) -> Run | None:
+    if not (folder / "curves.csv").exists():  # a study
+        return None
+    stored = archive.load(folder)
+    found = stored.runs[stored.runs["hash"].str.startswith(name)]
+    if len(found) != 1:
+        return None
+    row = found.iloc[0]
+    rows = stored.curves[stored.curves["hash"] == row["hash"]]
+    named = f"{row['init']}-s{row['seed']}-{row['hash']}"
+    status = {"state": row["state"], "epoch": row["epoch"]}
+    return Run(named, _flat(json.loads(row["config"])), status, rows.to_dict("records"))
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _plot(runs: Sequence[Run], split: str, metric: str, width: int) -> Text:
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(min(width, 100), 16)
+    for run, marker in zip(runs, cycle("●▲■◆○△□◇")):
+        epochs, values = run.curve(split, metric)
+        if epochs:
+            plotext.plot(epochs, [100 * value for value in values], label=run.name, marker=marker)
+    plotext.title(f"{split} {metric} in percent, by epoch")
+    return Text.from_ansi(plotext.build())

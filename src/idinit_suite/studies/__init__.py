@@ -1,0 +1,14 @@
+"""Analyses of the paper that are no grid of trainings, by name: a small folder each.
+
+To add one, add a folder here. The function registered in `STUDIES` in its ``measure.py`` gets the setting, its keyword-only
+parameters are its options, and it gives the cells to compute. What the rows show is drawn and judged in ``findings.py``.
+"""
+
+from importlib import import_module
+
+from .base import STUDIES, Cell, Row, Setting
+
+__all__ = ["STUDIES", "Cell", "Row", "Setting"]
+
+for _study in ("branch", "convergence", "dead", "depth", "isometry", "rank"):
+    import_module(f".{_study}.measure", __name__)

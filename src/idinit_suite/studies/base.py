@@ -1,0 +1,53 @@
+"""What a study is: a function registered in `STUDIES` that gives the cells to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from idinit.registry import Registry
+
+
+class Row(NamedTuple):
+    """One row of one of a study's tables.
+
+    Attributes:
+        table: Name of the table.
+        values: Column -> value. No number that is not finite is told from another: they are all missing values.
+    """
+
+    table: str
+    values: Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a study is computed.
+
+    Attributes:
+        data: Root of the data sets.
+        device: Device of the networks.
+    """
+
+    data: Path
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of a study that is computed at one go; an interrupted study goes on with its first missing cell.
+
+    Attributes:
+        name: What it is, unique in its study.
+        measure: Computes its rows, from nothing but the setting and the options.
+    """
+
+    name: str
+    measure: Callable[[], Iterable[Row]]
+
+
+STUDIES: Registry[Callable[..., Iterable[Cell]]] = Registry("study")

@@ -1,0 +1,1 @@
+"""Training of a residual branch from several initial values."""

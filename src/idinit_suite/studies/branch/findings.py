@@ -1,0 +1,143 @@
+"""How fast a branch learns whose last weight is zero, by its first weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from ...report.figures import line_style
+from ...report.tables import grid
+from ...report.verdicts import Outcome
+from ..findings import FINDINGS, Finding, Findings, Picture
+from .measure import INPUTS
+
+NAMES = {
+    "kaiming": "random (Kaiming)",
+    "xavier": "random (Xavier)",
+    "hadamard": "Hadamard",
+    "partial_identity": "partial identity",
+    "identity": "IDI",
+    "identity_loose": "IDI, loose",
+    "idinit": "IDI, W2 = IDIZ(1e-6)",
+}
+TASKS = {"teacher": "regression on a teacher", "digits": "digits"}
+RIVALS = ("kaiming", "xavier", "hadamard", "partial_identity")
+CLAIMED = "adagrad"  # the optimizer of the paper's figure
+_SPEEDS = {"speed": "mean", "fastest": "lowest", "slowest": "highest"}
+WHY = (
+    "With W2 = 0 all copies of a row of an IDI get the same gradient and stay copies: a branch four times as wide as its input "
+    "works like one as wide. IDIZ for W2 tells them apart, as far as the optimizer lets it: Adam and Adagrad divide by the "
+    "size of a gradient, and make much of a small difference; for SGD it stays small, and so does a loosening of 1e-6 for all."
+)
+
+
+@FINDINGS.register("branch")
+def branch(tables: Mapping[str, pd.DataFrame]) -> Findings:
+    """Each start at its best rate, by its mean loss over the training: the smaller, the faster."""
+    best = _best(tables["curves"])
+    return Findings(
+        (Finding("C14", *_verdict(best)),),
+        (WHY, _table(best)),
+        (
+            Picture(
+                "curves",
+                "Training loss of each start at its best rate, by task and width of the branch: mean of the seeds, and their "
+                "range.",
+                partial(_draw, tables["curves"], best),
+            ),
+        ),
+    )
+
+
+def _best(curves: pd.DataFrame) -> pd.DataFrame:
+    """For each task, width, optimizer and start: its best rate, the mean loss over the training, and the last loss.
+
+    Fastest and slowest are the means of the lowest and of the highest losses among the seeds. A rate at which a seed diverges
+    is no candidate.
+    """
+    keys = ["task", "width", "optimizer", "start", "rate"]
+    whole = {name: (column, _mean_of_all) for name, column in _SPEEDS.items()}
+    speed = curves.groupby(keys, sort=False, as_index=False).agg(**whole, last=("mean", "last"))
+    return speed.dropna().sort_values("speed", kind="stable").groupby(keys[:-1], sort=False, as_index=False).first()
+
+
+def _mean_of_all(losses: pd.Series) -> float:
+    return float(losses.mean(skipna=False))
+
+
+def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
+    ours = best[best["optimizer"] == CLAIMED]
+    first, said = [], []
+    for (task, width), own in ours.groupby(["task", "width"], sort=False):
+        speeds, fastest, slowest = (dict(zip(own["start"], own[name], strict=True)) for name in _SPEEDS)
+        # as wide as the input, a partial identity is the same as IDI
+        rivals = [start for start in RIVALS if start in speeds and (width != INPUTS or start != "partial_identity")]
+        if "identity" not in speeds or not rivals:
+            return "not run at this scale", "IDI was not run beside the others"
+        winner = min(rivals, key=lambda start: speeds[start])
+        first.append(slowest["identity"] < fastest[winner])  # not by less than the seeds differ
+        said.append(
+            f"{TASKS[task]}, width {width}: IDI {speeds['identity']:.3g}, the best of the others "
+            f"{speeds[winner]:.3g} ({NAMES[winner]})"
+        )
+    if not first:
+        return "not run at this scale", f"there are no runs with {CLAIMED}"
+    outcome: Outcome = "reproduced" if all(first) else "partly" if any(first) else "not reproduced"
+    rule = "IDI learns faster where its slowest seed does than the fastest of the other"
+    return outcome, f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
+
+
+def _table(best: pd.DataFrame) -> str:
+    optimizers = list(dict.fromkeys(best["optimizer"]))
+    rows = []
+    for task, width in best[["task", "width"]].drop_duplicates().sort_values(["task", "width"]).itertuples(index=False):
+        own = best[(best["task"] == task) & (best["width"] == width)].set_index(["optimizer", "start"])
+        for start in (name for name in NAMES if name in set(best["start"])):
+            cells = []
+            for optimizer in optimizers:
+                fastest = own.loc[optimizer]["speed"].min()
+                mine = own.loc[(optimizer, start)]
+                text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g})"
+                cells.append(f"**{text}**" if f"{mine['speed']:.3g}" == f"{fastest:.3g}" else text)
+            rows.append([f"{TASKS[task]}, {width}", NAMES[start], *cells])
+    head = ["task, width", "W1", *optimizers]
+    heading = "Mean loss over the training (last loss; rate), at the rate where the first is smallest; in bold the fastest."
+    return f"{heading}\n\n{grid(head, rows, left=2)}"
+
+
+def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:
+    problems = list(curves[["task", "width"]].drop_duplicates().itertuples(index=False, name=None))
+    optimizers = list(dict.fromkeys(curves["optimizer"]))
+    figure = Figure(figsize=(3.2 * len(optimizers) + 0.4, 2.3 * len(problems) + 0.9), layout="constrained")
+    axes = figure.subplots(len(problems), len(optimizers), squeeze=False, sharex=True, sharey="row")
+    for row, (task, width) in enumerate(problems):
+        for column, optimizer in enumerate(optimizers):
+            ax = axes[row][column]
+            for chosen in best[
+                (best["task"] == task) & (best["width"] == width) & (best["optimizer"] == optimizer)
+            ].itertuples():
+                line = curves[
+                    (curves["task"] == task)
+                    & (curves["width"] == width)
+                    & (curves["optimizer"] == optimizer)
+                    & (curves["start"] == chosen.start)
+                    & (curves["rate"] == chosen.rate)
+                ]
+                index = list(NAMES).index(str(chosen.start))
+                style = line_style(index)
+                ax.plot(line["step"], line["mean"], markevery=5, label=NAMES[str(chosen.start)], **style)
+                ax.fill_between(line["step"], line["lowest"], line["highest"], color=style["color"], alpha=0.12, linewidth=0)
+            ax.set(yscale="log", title=f"{TASKS[task]}, width {width}: {optimizer}")
+            ax.title.set_fontsize(8.5)
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        axes[row][0].set_ylabel("training loss")
+    for ax in axes[-1]:
+        ax.set_xlabel("step")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: list(NAMES.values()).index(labels[i]))
+    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=4, frameon=False)
+    return figure

@@ -1,0 +1,136 @@
+"""What a study's run is: its checked options, its hash, its folder. Composed by Hydra like every experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
+
+from idinit.errors import UsageError, did_you_mean
+from idinit.registry import explain
+
+from ..config import ImplConfig, PathsConfig, compose, resolve, usage_error
+from ..config.experiment import ExperimentInfo
+from ..experiments.grid import list_experiments
+from .base import STUDIES, Cell, Setting
+
+_OPEN = ("experiment", "study", "budget", "impl", "paths", "wandb")  # what the command line may set of a study
+_LISTS = {"seed": "seeds", "init": "starts"}  # Make's words for it -> a study's
+
+
+class StudyConfig(BaseModel):
+    """One run of a study: everything its ``config.yaml`` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    budget: Literal["smoke", "cpu", "paper"]
+    study: dict[str, Any]
+    impl: ImplConfig
+    paths: PathsConfig
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that name the run: of the study and all its options."""
+        return hash_of(self.study)
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.study['name']}-{self.hash}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.paths.runs / self.experiment / self.name
+
+    def cells(self) -> Iterator[Cell]:
+        """The parts of the study, in the order in which they are computed."""
+        options = {key: value for key, value in self.study.items() if key != "name"}
+        setting = Setting(self.paths.data, self.impl.torch_device())
+        yield from STUDIES[self.study["name"]].build(setting, **options)
+
+    def to_yaml(self) -> str:
+        """The configuration as text, in the words of ``configs/``."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def hash_of(study: Mapping[str, Any]) -> str:
+    """The hash of a study, given by its name and any of its options; the others have their defaults."""
+    content = json.dumps(to_jsonable_python(checked(study)), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def checked(study: Mapping[str, Any]) -> dict[str, Any]:
+    """A study with all its options.
+
+    Raises:
+        UsageError: If the name or an option is unknown, or a value is out of range.
+    """
+    options = dict(study)
+    name = str(options.pop("name", None))
+    return {"name": name, **STUDIES.check(name, options)}
+
+
+def asks_for_a_study(arguments: Sequence[str]) -> bool:
+    """Whether Hydra overrides name an experiment that is a study."""
+    return any(argument == f"experiment={name}" for argument in arguments for name in list_experiments("study"))
+
+
+def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
+    """Reads an experiment that is a study: its options are those of ``study``, of the budget, and of the command line.
+
+    Args:
+        arguments: Hydra overrides: ``experiment=NAME``, and any of ``budget=cpu``, ``paths.data=...``, ``impl.device=...`` and
+            ``study.OPTION=VALUE``; ``seed=0,1`` and ``init=a,b`` are its options ``seeds`` and ``starts``.
+
+    Returns:
+        The head of the experiment's page, and its run.
+
+    Raises:
+        UsageError: Naming what is unknown, out of range, or has no meaning for a study.
+    """
+    overrides, options = _read(arguments)
+    settings = resolve(compose(overrides))
+    budget = settings["budget"]
+    if budget not in settings["budgets"]:
+        raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, settings['budgets'])}")
+    study = settings["study"] | settings["budgets"][budget] | options
+    try:
+        info = ExperimentInfo(**settings["experiment"])
+        fields = {key: settings[key] for key in ("budget", "impl", "paths")}
+        config = StudyConfig(experiment=info.name, study=checked(study), **fields)
+    except ValidationError as error:
+        raise UsageError(f"config: {explain(error, '', StudyConfig.model_fields)}") from None
+    return info, config
+
+
+def _read(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The overrides that are Hydra's to apply, and the options of the study that the others set."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+    except HydraException as error:
+        raise usage_error(error, arguments) from None
+    overrides: list[str] = []
+    options: dict[str, Any] = {}
+    for override, text in zip(parsed, arguments, strict=True):
+        key = override.key_or_group
+        group, _, option = key.partition(".")
+        if key in _LISTS:
+            several = override.is_sweep_override()
+            options[_LISTS[key]] = list(override.sweep_iterator()) if several else [override.value()]
+        elif group == "study" and option:
+            options[option] = override.value()
+        elif group in _OPEN:
+            overrides.append(text)
+        else:
+            raise UsageError(f"'{key}' means nothing to a study, which has no such part: {did_you_mean(key, _OPEN)}")
+    return overrides, options

@@ -1,0 +1,1 @@
+"""Convergence of training a deep linear network."""

@@ -1,0 +1,197 @@
+"""What deep linear networks learn from the identity: by whether there is noise, and whether there is momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...report.figures import line_style
+from ...report.tables import grid
+from ...report.verdicts import Outcome
+from ..findings import FINDINGS, Finding, Findings, Picture
+from .measure import DRAWN_RATE, LEARNED
+
+NAMES = {
+    "minus_identity": "−I",
+    "negative": "half of the eigenvalues −1",
+    "rotation": "a rotation",
+    "positive": "positive definite",
+    "sgd": "no momentum",
+    "momentum": "momentum 0.9",
+}
+HARD = ("minus_identity", "negative")  # the targets that the claim is about
+WHY = (
+    "Why: from the identity, and with a symmetric target, the gradient of a full batch is the same symmetric matrix for each "
+    "layer, and commutes with it. All layers stay equal and share the target's eigenvectors, so each eigenvalue of the product "
+    "is the power of a layer's, and one that must become negative can only shrink to 0, where its gradient vanishes. "
+    "Small batches differ in their second moments and tear the layers apart; momentum carries an eigenvalue through 0 by its "
+    "inertia, if the rate is large enough. Layers that differ from the start (IDInit's last one, Xavier's) need neither. "
+    "Orthogonal layers are as balanced as identities: while steps are small the sign of their product's determinant stays, and "
+    "a full batch without momentum learns −I only where it is the same."
+)
+
+
+@FINDINGS.register("convergence")
+def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
+    """Full batches without momentum hold the identity back; noise alone sets it free, and so does momentum alone."""
+    final = tables["final"].assign(learned=tables["final"]["error"] < LEARNED)
+    full = final["batch"].max()
+    ways = {
+        "full batch": final[(final["batch"] == full) & (final["optimizer"] == "sgd")],
+        "full batch, momentum": final[(final["batch"] == full) & (final["optimizer"] == "momentum")],
+        "small batches": final[(final["batch"] < full) & (final["optimizer"] == "sgd")],
+        "small batches, momentum": final[(final["batch"] < full) & (final["optimizer"] == "momentum")],
+    }
+    return Findings(
+        (Finding("C10", *_verdict(ways)),),
+        (WHY, _table(final, ways)),
+        (
+            Picture(
+                "learned",
+                f"Share of seeds that come within {100 * LEARNED:g} % of the target (squared distance), by start and target; "
+                "a cross: every seed diverged.",
+                partial(_draw_learned, final),
+            ),
+            Picture(
+                "curves",
+                f"Squared distance from −I over that of 0, from the identity at an effective rate of {DRAWN_RATE:g}: the "
+                "median of the seeds, and their range.",
+                partial(_draw_curves, tables["curves"]),
+            ),
+            Picture(
+                "eigenvalues",
+                "Real parts of the eigenvalues of the product while it learns −I, by start, at an effective rate of "
+                f"{DRAWN_RATE:g}, one seed: they must get to −1 (the line). Full batches without momentum bring those of the "
+                "identity from 1 to 0, where the gradient vanishes.",
+                partial(_draw_eigenvalues, tables["eigenvalues"]),
+            ),
+        ),
+    )
+
+
+def _verdict(ways: Mapping[str, pd.DataFrame]) -> tuple[Outcome, str]:
+    held = {target: _of(ways["full batch"], "identity", target)["learned"] for target in HARD}
+    if any(_of(runs, "identity", target).empty for runs in ways.values() for target in HARD):
+        return "not run at this scale", "the identity was not run with all targets, batches and optimizers"
+    freed = [_best(ways["small batches, momentum"], "identity", target)[0] for target in HARD]
+    cannot = not any(runs.any() for runs in held.values())
+    outcome: Outcome = "not reproduced"
+    if cannot and max(freed) > 0:
+        outcome = "reproduced" if min(freed) == 1 else "partly"
+    counts = " and ".join(f"{NAMES[target]} in {runs.sum()} of {len(runs)} runs" for target, runs in held.items())
+    apart = {
+        "small batches with momentum": "small batches, momentum",
+        "noise alone (small batches)": "small batches",
+        "momentum alone (full batch)": "full batch, momentum",
+    }
+    seeds = ", ".join(f"{name} in {_said(ways[way], 'identity', 'minus_identity')} seeds" for name, way in apart.items())
+    return outcome, (
+        f"from the identity, full-batch gradient descent learned {counts}. At the best batch and effective rate −I was learned "
+        f"by {seeds}"
+    )
+
+
+def _of(runs: pd.DataFrame, start: str, target: str) -> pd.DataFrame:
+    return runs[(runs["start"] == start) & (runs["target"] == target)]
+
+
+def _best(runs: pd.DataFrame, start: str, target: str) -> tuple[float, int, str]:
+    """The largest share of seeds that learn, of how many, and the largest batch and the smallest rate for it."""
+    shares = _of(runs, start, target).groupby(["batch", "rate"], as_index=False)["learned"].agg(["mean", "size"])
+    shares = shares.sort_values(["mean", "batch", "rate"], ascending=[False, False, True])
+    best = next(iter(shares.to_dict("records")), {"mean": 0, "size": 0, "batch": 0, "rate": 0})
+    return best["mean"], best["size"], f"batch {best['batch']}, rate {best['rate']:g}"
+
+
+def _said(runs: pd.DataFrame, start: str, target: str) -> str:
+    share, seeds, where = _best(runs, start, target)
+    return f"{round(share * seeds)} of {seeds}" + (f" ({where})" if share else "")
+
+
+def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> str:
+    rows = [
+        [NAMES[target], f"`{start}`", *(_said(runs, start, target) for runs in ways.values())]
+        for target in (*HARD, "rotation")
+        for start in dict.fromkeys(final["start"])
+    ]
+    heading = (
+        "Seeds that learned each target, at the batch size and effective rate that suit it best: the largest batch and the "
+        "smallest rate, if several do. Others do worse; the figure has them all."
+    )
+    return f"{heading}\n\n{grid(['target', 'start', *ways], rows, left=2)}"
+
+
+def _draw_learned(final: pd.DataFrame) -> Figure:
+    targets, starts = list(dict.fromkeys(final["target"])), list(dict.fromkeys(final["start"]))
+    figure = Figure(figsize=(2.6 * len(targets) + 1.4, 1.7 * len(starts) + 0.8), layout="constrained")
+    axes = figure.subplots(len(starts), len(targets), squeeze=False, sharex=True, sharey=True)
+    for (row, start), (column, target) in ((r, c) for r in enumerate(starts) for c in enumerate(targets)):
+        own = _of(final, start, target)
+        share = own.pivot_table(index=["optimizer", "batch"], columns="rate", values="learned", aggfunc="mean")
+        lost = own.assign(lost=own["error"].isna()).pivot_table(
+            index=["optimizer", "batch"], columns="rate", values="lost", aggfunc="mean"
+        )
+        order = sorted(share.index, key=lambda key: (key[0] != "sgd", -key[1]))
+        values = share.loc[order]
+        ax = axes[row][column]
+        ax.grid(False)
+        ax.imshow(values, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+        for (y, x), value in np.ndenumerate(values.to_numpy()):
+            text = "×" if lost.loc[order].iloc[y, x] == 1 else f"{100 * value:.0f}"
+            ax.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if value > 0.7 else "black")
+        ax.set_yticks(range(len(order)), [f"{NAMES[name]}, batch {batch}" for name, batch in order], fontsize=7)
+        ax.set_xticks(range(values.shape[1]), [f"{rate:g}" for rate in values.columns])
+        if row == 0:
+            ax.set_title(NAMES[target], fontsize=9)
+        if row == len(starts) - 1:
+            ax.set_xlabel("effective learning rate")
+        if column == len(targets) - 1:
+            ax.annotate(start, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=9)
+    figure.suptitle("Seeds that learn the target, %", x=0.01, ha="left", fontsize=10.5)
+    return figure
+
+
+def _draw_curves(curves: pd.DataFrame) -> Figure:
+    own = curves[curves["start"] == "identity"]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    both: list[Axes] = list(figure.subplots(1, 2, sharey=True))
+    for ax, optimizer in zip(both, ("sgd", "momentum"), strict=True):
+        for index, batch in enumerate(sorted(set(own["batch"]), reverse=True)):
+            line = own[(own["batch"] == batch) & (own["optimizer"] == optimizer)]
+            label = f"batch {batch}" + (" (all)" if index == 0 else "")
+            style = line_style(index)
+            ax.plot(line["step"], line["median"].clip(1e-8), label=label, markevery=4, **style)
+            ax.fill_between(line["step"], line["lowest"].clip(1e-8), line["highest"], color=style["color"], alpha=0.15, lw=0)
+        ax.set(title=NAMES[optimizer], xlabel="step", xscale="log", yscale="log", ylim=(1e-8, 10))
+    both[0].set_ylabel("squared distance from −I, relative")
+    both[1].legend(frameon=False, loc="lower left")
+    return figure
+
+
+def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
+    """A row a start, a column an optimizer with full or small batches."""
+    batches, starts = sorted(set(eigenvalues["batch"]), reverse=True), list(dict.fromkeys(eigenvalues["start"]))
+    columns = [(batch, optimizer) for optimizer in ("sgd", "momentum") for batch in batches]
+    figure = Figure(figsize=(2.4 * len(columns) + 0.6, 1.35 * len(starts) + 0.8), layout="constrained")
+    axes = figure.subplots(len(starts), len(columns), squeeze=False, sharex=True, sharey=True)
+    for (row, start), (column, (batch, optimizer)) in ((r, c) for r in enumerate(starts) for c in enumerate(columns)):
+        ax = axes[row][column]
+        keys = {"batch": batch, "optimizer": optimizer, "start": start}
+        own = eigenvalues[(eigenvalues[list(keys)] == list(keys.values())).all(axis=1)]
+        look = {"color": "#0072B2", "marker": "o", "markersize": 2, "linestyle": "", "rasterized": True}  # thousands of points
+        ax.plot(own["step"].clip(lower=0.7), own["real"], **look)
+        ax.axhline(-1, color="#D55E00", linewidth=1)
+        ax.set(xscale="log", ylim=(-1.6, 1.6))
+        if row == 0:
+            ax.set_title(f"{'full batch' if batch == batches[0] else f'batch {batch}'}, {NAMES[optimizer]}", fontsize=9)
+        if row == len(starts) - 1:
+            ax.set_xlabel("step")
+        if column == len(columns) - 1:
+            ax.annotate(start, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=9)
+    figure.supylabel("eigenvalues of the product", fontsize=9)
+    return figure

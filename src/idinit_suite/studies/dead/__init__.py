@@ -1,0 +1,1 @@
+"""Weights and units that training never moves."""

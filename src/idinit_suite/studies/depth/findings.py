@@ -1,0 +1,101 @@
+"""Loss after a fixed number of steps against depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from ...report.figures import line_style
+from ...report.tables import grid
+from ...report.verdicts import Outcome
+from ..findings import FINDINGS, Finding, Findings, Picture
+
+CHANCE = math.log(10)  # loss of ten equally likely classes
+LEARNS = 0.9  # of it: a network whose loss ends below has learned something
+NAMES = ("idinit", "xavier", "kaiming", "default", "fixup", "skipinit", "rezero", "zero")
+DEEP = 100  # layers from which on the claim calls a network deep
+RIVALS = ("xavier", "kaiming")
+
+
+@FINDINGS.register("depth")
+def depth(tables: Mapping[str, pd.DataFrame]) -> Findings:
+    """At each depth, each start at the rate with the most successes and then the lowest loss."""
+    best = _best(tables["losses"])
+    return Findings(
+        (Finding("C1", *_verdict(best)),),
+        (_table(best),),
+        (
+            Picture(
+                "depth",
+                f"Left: training loss at the end, mean of the seeds; lines that leave the frame go to twice that of chance "
+                f"({CHANCE:.2f}) or beyond. Right: share "
+                f"of the runs that end below {LEARNS:g} times chance.",
+                partial(_draw, best),
+            ),
+        ),
+    )
+
+
+def _best(losses: pd.DataFrame) -> pd.DataFrame:
+    losses = losses.assign(loss=losses["loss"].fillna(math.inf))
+    losses = losses.assign(learned=losses["loss"] < LEARNS * CHANCE)
+    means = losses.groupby(["depth", "start", "rate"], as_index=False).agg(
+        loss=("loss", "mean"), learned=("learned", "mean"), runs=("loss", "size")
+    )
+    ranked = means.sort_values(["learned", "loss"], ascending=[False, True], kind="stable")
+    return ranked.groupby(["depth", "start"], as_index=False).first()
+
+
+def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
+    deep = best[best["depth"] >= DEEP]
+    present = set(deep["start"])
+    if not {"idinit", *RIVALS} <= present:
+        return "not run at this scale", f"IDInit, Xavier and Kaiming were not all run at {DEEP} layers or more"
+    rates = {start: deep[deep["start"] == start].set_index("depth")["learned"] for start in ("idinit", *RIVALS)}
+    trains = min(rates["idinit"]) == 1
+    fail = [min(rates[start]) < 1 for start in RIVALS]
+    outcome: Outcome = "not reproduced"
+    if trains and any(fail):
+        outcome = "reproduced" if all(max(rates[start]) == 0 for start in RIVALS) else "partly"
+    deepest = []
+    for start in (name for name in NAMES if name in set(best["start"])):
+        always = best[(best["start"] == start) & (best["learned"] == 1)]["depth"]
+        deepest.append(f"{start} {max(always, default=0)}")
+    return outcome, f"the deepest network that every run learned in: {', '.join(deepest)} layers (0: none)"
+
+
+def _table(best: pd.DataFrame) -> str:
+    depths = sorted(set(best["depth"]))
+    rows = []
+    for start in (name for name in NAMES if name in set(best["start"])):
+        own = best[best["start"] == start].set_index("depth").to_dict("index")
+        cells = []
+        for layers in depths:
+            loss = own[layers]["loss"]
+            text = "diverged" if math.isinf(loss) else f"{loss:.2f}" if loss < 100 else f"{loss:.0e}"
+            cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %; {own[layers]['rate']:g})")
+        rows.append([f"`{start}`", *cells])
+    head = ["start", *(f"{layers} layers" for layers in depths)]
+    return f"Training loss at the end (runs that learned; rate), each at its best rate.\n\n{grid(head, rows)}"
+
+
+def _draw(best: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(10.5, 4), layout="constrained")
+    loss, learned = figure.subplots(1, 2)
+    for index, start in enumerate(NAMES):
+        own = best[best["start"] == start].sort_values("depth")
+        if len(own):
+            loss.plot(own["depth"], own["loss"].clip(upper=2 * CHANCE), label=start, **line_style(index))
+            learned.plot(own["depth"], own["learned"], label=start, **line_style(index))
+    loss.axhline(CHANCE, color="#555555", linestyle=":", linewidth=1)
+    loss.annotate("chance", (1.0, CHANCE), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    loss.set(xlabel="layers", ylabel="training loss at the end", xscale="log", ylim=(None, 1.15 * CHANCE))
+    learned.set(xlabel="layers", ylabel="runs that learn", xscale="log", ylim=(-0.05, 1.05))
+    learned.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    figure.legend(*loss.get_legend_handles_labels(), frameon=False, loc="outside right center")
+    return figure

@@ -1,0 +1,1 @@
+"""Dynamical isometry at initialization."""

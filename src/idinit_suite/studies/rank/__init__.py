@@ -1,0 +1,1 @@
+"""Rank of weights during training."""

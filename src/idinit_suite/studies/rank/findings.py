@@ -1,0 +1,139 @@
+"""What training adds to a middle layer: its rank against the width of the input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...archive.variants import counted
+from ...report.figures import line_style
+from ...report.tables import grid
+from ...report.verdicts import Outcome
+from ..findings import FINDINGS, Finding, Findings, Picture
+
+THRESHOLD = 1e-6  # of the largest singular value; decides the verdict
+COARSE = 1e-2
+NAMES = {"zero_padded": "zero-padded identity", "zero": "ZerO", "idinit": "IDInit", "loose": "IDInit, loose"}
+WHY = (
+    "Why: the first layer of a zero-padded identity leaves all units beyond the width of the input silent. A silent ReLU "
+    "passes no gradient, so they stay silent, and a middle layer can only change within the others. Stacked identities keep "
+    "every unit busy; once the last layer, which is random, has told the copies apart, the layer can change in all directions."
+)
+
+
+@FINDINGS.register("rank")
+def rank(tables: Mapping[str, pd.DataFrame]) -> Findings:
+    """The zero-padded identity never leaves the width of the input; stacked identities do, by small singular values."""
+    ranks, losses = tables["ranks"], tables["losses"]
+    return Findings(
+        (Finding("C11", *_verdict(_last(ranks))),),
+        (WHY, _table(_last(ranks), _last(losses))),
+        (
+            Picture(
+                "rank",
+                f"Above: singular values above {THRESHOLD:g} of the largest, of what training has added to the middle layer; "
+                "mean of the seeds. Below: its singular values after training, one seed, from which the rank at any threshold "
+                "can be read. Dashed: the width of the input. IDInit lies under its loose form.",
+                partial(_draw, ranks, tables["spectrum"]),
+            ),
+        ),
+    )
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["step"] == table["step"].max()]
+
+
+def _problems(table: pd.DataFrame) -> list[tuple[str, int, int]]:
+    return list(dict.fromkeys(table[["data", "inputs", "width"]].itertuples(index=False, name=None)))
+
+
+def _of(table: pd.DataFrame, data: str, width: int) -> pd.DataFrame:
+    return table[(table["data"] == data) & (table["width"] == width)]
+
+
+def _verdict(ranks: pd.DataFrame) -> tuple[Outcome, str]:
+    holds, said = [], []
+    for data, inputs, width in _problems(ranks):
+        own = _of(ranks, data, width)
+        fine, coarse = (own[np.isclose(own["threshold"], share)].groupby("start")["rank"] for share in (THRESHOLD, COARSE))
+        if not {"zero_padded", "idinit"} <= set(own["start"]) or fine.ngroups == 0:
+            return "not run at this scale", "there are no runs of both IDInit and the zero-padded identity"
+        holds.append((fine.max()["zero_padded"] <= inputs, fine.min()["idinit"] > inputs))
+        means = ", ".join(f"{NAMES[start]} {fine.mean()[start]:.0f}" for start in NAMES if start in set(own["start"]))
+        said.append(
+            f"{_name(data)}, {inputs} inputs, width {width}: {means} singular values above {THRESHOLD:g} of the largest; above "
+            f"{COARSE:g} of it, {coarse.mean()['idinit']:.0f} with IDInit and {coarse.mean()['zero_padded']:.0f} zero-padded; "
+            f"IDInit's are more than the inputs {_from(own, inputs)}"
+        )
+    outcome: Outcome = "partly" if any(grows for _, grows in holds) else "not reproduced"
+    if all(capped and grows for capped, grows in holds):
+        outcome = "reproduced"
+    return outcome, "; ".join(said)
+
+
+def _from(ranks: pd.DataFrame, inputs: int) -> str:
+    """From which threshold downwards the rank with IDInit exceeds the width of the input."""
+    lowest = ranks[ranks["start"] == "idinit"].groupby("threshold")["rank"].min()
+    beyond = lowest[lowest > inputs]
+    return f"at thresholds of {max(beyond.index):g} and less" if len(beyond) else "at no threshold"
+
+
+def _name(data: str) -> str:
+    """The images without their size, which the study changes."""
+    return re.sub(r" \(\d+x\d+\)", "", data)
+
+
+def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> str:
+    thresholds = sorted(set(ranks["threshold"]), reverse=True)
+    rows = []
+    for data, inputs, width in _problems(ranks):
+        own, trained = _of(ranks, data, width), _of(losses, data, width)
+        for start in dict.fromkeys(own["start"]):
+            means = own[own["start"] == start].groupby("threshold")["rank"].mean()
+            mine = trained[trained["start"] == start].mean(numeric_only=True)
+            values = [f"{means[threshold]:.0f}" for threshold in thresholds]
+            seeds = counted(own["seed"].nunique(), "seed")
+            rows.append(
+                [
+                    f"{_name(data)}, {inputs} inputs, width {width}, {seeds}",
+                    NAMES[start],
+                    *values,
+                    f"{100 * mine['accuracy']:.1f} %",
+                ]
+            )
+    head = ["data", "start", *(f"rank at {threshold:g}" for threshold in thresholds), "train accuracy"]
+    heading = (
+        "Rank of what training has added to the middle layer, by threshold: the share of the largest singular value above "
+    )
+    return f"{heading}which one counts; mean of the seeds.\n\n{grid(head, rows, left=2)}"
+
+
+def _draw(ranks: pd.DataFrame, spectrum: pd.DataFrame) -> Figure:
+    problems = _problems(ranks)
+    figure = Figure(figsize=(4.8 * len(problems), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(problems), squeeze=False)
+    fine = ranks[np.isclose(ranks["threshold"], THRESHOLD) & (ranks["layer"] == ranks["layer"].min())]
+    for column, (data, inputs, width) in enumerate(problems):
+        above, below = axes[0][column], axes[1][column]
+        for index, start in enumerate(NAMES):
+            own = _of(fine, data, width)
+            means = own[own["start"] == start].groupby("step")["rank"].mean()
+            above.plot(means.index, means, label=NAMES[start], **line_style(index))
+            values = _of(spectrum, data, width)
+            values = values[(values["start"] == start) & (values["layer"] == values["layer"].min())]
+            below.plot(values["index"], values["share"].clip(1e-18), markevery=16, **line_style(index))
+        above.axhline(inputs, color="#555555", linestyle="--", linewidth=1)
+        below.axvline(inputs, color="#555555", linestyle="--", linewidth=1)
+        below.axhline(THRESHOLD, color="#555555", linestyle=":", linewidth=1)
+        above.set(
+            title=f"{_name(data)}: {inputs} inputs, width {width}", xlabel="step", xscale="log", ylabel=f"rank at {THRESHOLD:g}"
+        )
+        below.set(xlabel="index", ylabel="singular value / largest", yscale="log", ylim=(1e-17, 2))
+    axes[0][0].legend(frameon=False)
+    return figure

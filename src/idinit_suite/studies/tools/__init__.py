@@ -1,0 +1,1 @@
+"""What several studies share: networks, data and training loops."""

@@ -1,0 +1,78 @@
+"""``python -m idinit inspect`` shows the table and draws the picture, or says in one line why not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from idinit import initialize_
+from idinit.cli import main
+from idinit.errors import UsageError
+from idinit.zoo import load
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_table_and_the_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect", "timm:test_resnet", "--init", "idinit", "--options", "tau=0.5", "stem=kaiming", "--input", "3x32x32"])
+    printed = capsys.readouterr().out
+    model, inputs = load("timm:test_resnet", (3, 32, 32))
+    report = initialize_(model, "idinit", inputs, tau=0.5, stem="kaiming")
+    assert printed.startswith("timm:test_resnet: ResNet, 469,688 weights, inputs 2x3x32x32\n")
+    assert str(report) in printed
+    assert "tau=0.5" in printed and "stem=kaiming" in printed
+    assert printed.endswith("Picture: timm-test_resnet-idinit.png\n")
+    with Image.open("timm-test_resnet-idinit.png") as picture:
+        assert picture.size == (1280, 832)
+
+
+def test_a_language_model_and_the_file_of_the_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect", "hf:gpt2", "--init", "kaiming", "--input", "7", "--save", "gpt2.svg"])
+    assert "inputs 2x7\n" in capsys.readouterr().out
+    assert Path("gpt2.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["inspct"], "unknown command 'inspct': did you mean 'inspect'"),
+        (["inspect", "timm:resnt50"], "timm has no network 'resnt50': did you mean 'resnet50'"),
+        (["inspect", "timm:test_resnet", "--init", "idinnit"], "unknown initializer 'idinnit': did you mean 'idinit'"),
+        (["inspect", "timm:test_resnet", "--options", "tu=1"], "unknown key 'tu': did you mean 'tau'"),
+        (["inspect", "timm:test_resnet", "--options", "tau"], "--options tau: give KEY=VALUE"),
+        (["inspect", "timm:test_resnet", "--options", "tau=-1"], "'tau=-1': input should be greater than 0"),
+        (["inspect", "timm:test_resnet", "--input", "3x0"], "'3x0' is no shape: give sizes with x between"),
+        (["inspect", "timm:test_resnet", "--save", "a.doc"], "its ending must be one of .*png"),
+        (["inspect", "timm:test_resnet", "--save", "none/a.png"], "there is no folder 'none' for the picture"),
+        (
+            ["inspect", "timm:test_resnet", "--inpt", "3"],
+            "unrecognized arguments: --inpt 3; see python -m idinit inspect --help",
+        ),
+        (["inspect"], "the following arguments are required: network; see python -m idinit inspect --help"),
+    ],
+)
+def test_mistakes(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        main(words)
+    assert not list(Path().iterdir())
+
+
+def test_a_mistake_is_one_line_and_exit_code_2() -> None:
+    done = subprocess.run([sys.executable, "-m", "idinit", "inspect", "resnet50"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("idinit: 'resnet50' does not say where the network is from: Valid: FILE.py:FACTORY, hf:")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
+    command = f"{sys.executable} -m idinit inspect timm:test_resnet --input 3x32x32 | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("timm:test_resnet: ResNet") and done.stderr == ""
+    assert Path("timm-test_resnet-idinit.png").exists()

@@ -1,0 +1,90 @@
+"""``python -m idinit_suite compare`` and ``status``, on runs that the sweep has made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from idinit.errors import UsageError
+from idinit_suite.commands import main
+from idinit_suite.config import RunConfig
+from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.runner import run as sweep
+from idinit_suite.training.progress import console
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunConfig]]:
+    """The folder of two finished runs, beside their archive."""
+    folder = tmp_path_factory.mktemp("made")
+    places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
+    tiny = ["model=resnet", "model.depth=8", "data.batch_size=16", "data.train_limit=32", "impl.threads=1", "train.epochs=2"]
+    grid = load(["experiment=demo", "budget=smoke", "init=idinit,fixup", "wandb.mode=disabled", *tiny, *places])
+    assert sweep(grid) == []
+    return folder, grid.main_runs({})
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(type(console), "width", 120)
+    yield
+
+
+def places(folder: Path) -> list[str]:
+    return ["--in", str(folder / "runs"), "--results", str(folder / "results")]
+
+
+def test_runs_are_found_by_folder_by_name_and_by_hash(
+    runs: tuple[Path, list[RunConfig]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, (idinit, fixup) = runs
+    said = []
+    for name in (str(fixup.folder), fixup.name[:-2], fixup.hash):
+        main(["compare", idinit.hash, name, *places(folder)])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] == said[2]
+    lines = {line.split("  ")[0].strip(): line.split() for line in said[0].splitlines()}
+    assert lines["init.name"] == ["init.name", "idinit", "fixup"]
+    assert lines["state"] == ["state", "done", "done"] and lines["epoch"] == ["epoch", "2", "2"]
+    finals = [json.loads((run.folder / "status.json").read_text())["final"]["test"]["accuracy"] for run in (idinit, fixup)]
+    assert lines["test accuracy"] == ["test", "accuracy", *(word for a in finals for word in (f"{100 * a:.1f}", "%"))]
+    assert "validation accuracy in percent, by epoch" in said[0] and "optim.lr" not in lines
+    assert said[0].count("●") > 5 and said[0].count("▲") > 5, "there is no plot"
+
+
+def test_an_archived_run_whose_folder_is_gone_is_compared(
+    runs: tuple[Path, list[RunConfig]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, (idinit, fixup) = runs
+    shutil.copytree(folder / "results", tmp_path / "results")
+    main(["compare", idinit.hash, fixup.hash, *places(tmp_path)])
+    out = capsys.readouterr().out
+    assert idinit.name in out and fixup.name in out and "init.name" in out
+
+
+@pytest.mark.parametrize(("name", "message"), [("nothing", "no runs begin with 'nothing'"), ("", "is the beginning of 2 runs")])
+def test_a_name_that_is_not_one_run_is_refused(runs: tuple[Path, list[RunConfig]], name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        main(["compare", name, *places(runs[0])])
+
+
+def test_status_counts_states_and_shows_what_is_unfinished(
+    runs: tuple[Path, list[RunConfig]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copytree(runs[0] / "runs", tmp_path / "runs")
+    changed = tmp_path / "runs" / "demo" / runs[1][0].name / "status.json"
+    changed.write_text(json.dumps({**json.loads(changed.read_text()), "state": "running", "step": 1}))
+    main(["status", "--in", str(tmp_path / "runs")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["experiment", "done", "diverged", "running", "preempted", "failed"],
+        ["demo", "1", "1"],
+    ]
+    (row,) = [line for line in lines if line.startswith(runs[1][0].name)]
+    assert "running (no process)" in row and row.rstrip().endswith("1/4")
+    main(["status", "--in", str(tmp_path / "none")])
+    assert "no runs in" in capsys.readouterr().out

@@ -1,0 +1,166 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from idinit.errors import UsageError
+from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
+from idinit_suite.data import DATASETS, Sentences
+from idinit_suite.experiments.grid import list_experiments
+from idinit_suite.models import MODELS
+from idinit_suite.optim.optimizers import OPTIMIZERS
+
+
+def run(*overrides: str) -> RunConfig:
+    return check(compose(overrides))
+
+
+def test_defaults_are_filled_in_and_checked() -> None:
+    config = run("model=resnet56", "init=fixup", "optim.lr=0.05")
+    assert config.model == {
+        "name": "resnet", "depth": 56, "width": 16, "norm": "none", "shortcut": "pad", "last_activation": "sum"
+    }  # fmt: skip
+    assert config.init == {"name": "fixup", "stem": "default"}
+    assert config.optim["lr"] == 0.05
+    assert config.arm == "fixup"
+
+
+def test_checking_draws_nothing_from_the_global_state() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    run("optim=adamw")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def partner(group: str, name: str) -> list[str]:
+    """Data for a model, and a model for data."""
+    if group == "model":
+        return ["data=" + next(d for d in DATASETS if DATASETS[d].facts["gives"] is MODELS[name].facts["takes"])]
+    if group == "data":
+        return ["model=" + next(m for m in MODELS if MODELS[m].facts["takes"] is DATASETS[name].facts["gives"])]
+    return []
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, registry in GROUPS.items() for name in registry])
+def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) -> None:
+    registry = GROUPS[group]
+    config = run(f"{group}={name}", *partner(group, name))
+    assert getattr(config, group) == {"name": name, **registry.check(name, {})}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["init=fixpu"], "unknown init 'fixpu': did you mean 'fixup'"),
+        (["model=resnet55"], "unknown model 'resnet55': did you mean 'resnet"),
+        (["data=cifar"], "unknown data 'cifar': did you mean 'cifar10"),
+        (["experiment=cifar10-resnet65"], "unknown experiment 'cifar10-resnet65': did you mean 'cifar10-resnet56'"),
+        (["optim.lrr=0.1"], "unknown key 'optim.lrr': did you mean 'lr'"),
+        (["sede=1"], "unknown key 'sede': did you mean 'seed'"),
+        (["init.tua=1"], "unknown key 'init.tua': did you mean 'tau'"),
+        (["model=null"], "model=null chooses nothing: Valid: allconv, bert"),
+        (["optim.nesterov=true", "optim.momentum=0"], "optim.nesterov=true needs a momentum"),
+        (["train.accumulate=3"], "data.batch_size=128 is no multiple of 3 (train.accumulate=3, processes: 1): change one"),
+        (
+            ["model=bert", "data=corpus", "data.length=600"],
+            "texts of data.length=600 tokens are longer than model.positions=512: change one",
+        ),
+        (["optim=adam", "optim.betaz=1"], "unknown key 'optim.betaz': did you mean 'betas'"),
+        (["optim=adam", "optim.betas=[0.9,0.99]", "sede=1"], "unknown key 'sede': did you mean 'seed'"),
+        (["optim.lr=-0.1"], "optimizer 'sgd': 'lr=-0.1': input should be greater than 0"),
+        (["model.depth=57"], "the depth of a CIFAR ResNet is 6n + 2"),
+        (["seed=-1"], "'seed=-1': input should be greater than or equal to 0"),
+        (["train.epochs=0"], "'train.epochs=0': input should be greater than 0"),
+        (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32' or 'bf16'"),
+        (["+extra=1"], "unknown key 'extra'"),
+        (["budget=huge"], "'budget=huge': input should be 'smoke', 'cpu' or 'paper'"),
+        (["experiment=demo", "budget=huge"], "unknown budget 'huge': Valid: cpu, paper, smoke"),
+        (["optim.lr="], "optimizer 'sgd': 'lr='"),
+        (["train=3"], "train"),
+        (["nonsense"], "cannot read 'nonsense': say key=value"),
+        (["paths.data=it's"], "cannot read 'paths.data=it's': say key=value"),
+        (["seed=0,1"], "'seed=0,1' has several values"),
+        (["seed=range(3)"], "'seed=range(3)' has several values"),
+    ],
+)
+def test_a_mistake_gets_one_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(*overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("path", ["data", "/with space/a,b", "it's (here) [or] {there}", "a=b", 'it\'s "quoted"'])
+def test_a_path_is_taken_as_it_is(path: str) -> None:
+    assert run(*literal_paths([f"paths.data={path}"])).paths.data == Path(path)
+
+
+def test_only_paths_are_quoted_and_only_once() -> None:
+    untouched = ["-m", "init=idinit,fixup", "data=digits", "paths.data='it\\'s'", 'paths.runs="a b"']
+    assert literal_paths(untouched) == untouched
+
+
+def test_the_hash_names_what_changes_the_outcome_and_nothing_else() -> None:
+    base = run()
+    same = ["impl.channels_last=false", "wandb.mode=offline", "paths.data=elsewhere", "arm=label", "impl.threads=1"]
+    assert {run(override).hash for override in same} == {base.hash}
+    other = [
+        "seed=1",
+        "optim.lr=0.2",
+        "init.tau=2",
+        "init=xavier",
+        "model=resnet32",
+        "train.epochs=2",
+        "data.flip=false",
+        "train.precision=float32",
+    ]
+    hashes = {run(override).hash for override in other}
+    assert len(hashes) == len(other) and base.hash not in hashes
+
+
+def test_a_run_of_long_ago_has_the_hash_of_the_same_run_today() -> None:
+    today = run("init=idinit", "init.tau=2")
+    stored = json.loads(today.model_dump_json())
+    del stored["paths"], stored["init"]["layout"], stored["train"]["accumulate"], stored["optim"]["nesterov"]
+    assert hash_of_stored(stored) == today.hash
+    assert hash_of_stored({**stored, "seed": 1}) == run("init=idinit", "init.tau=2", "seed=1").hash
+    stored["init"]["an_option_of_old"] = 1
+    assert hash_of_stored(stored) is None
+
+
+def test_a_model_is_told_which_data_fit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(DATASETS["cifar10"], facts={"gives": Sentences})
+    monkeypatch.setitem(DATASETS._entries, "cifar10", entry)
+    with pytest.raises(UsageError, match="model 'resnet' cannot take data 'cifar10': data that fits it: cifar100, digits"):
+        run("model=resnet", "data=cifar10")
+
+
+def test_the_folder_is_named_by_experiment_initializer_seed_and_hash() -> None:
+    config = run("experiment=demo", "init=fixup", "seed=3", "paths.runs=here")
+    assert config.folder == Path("here/demo") / f"fixup-s3-{config.hash}"
+
+
+def test_config_yaml_says_the_same_again() -> None:
+    config = run("experiment=cifar10-resnet20", "init=idinit")
+    assert check(OmegaConf.create(config.to_yaml())) == config
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_every_experiment_takes_every_optimizer(optimizer: str) -> None:
+    for experiment in list_experiments():
+        config = run(f"experiment={experiment}", f"optim={optimizer}")
+        assert config.optim.keys() == {"name", *OPTIMIZERS[optimizer].options.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "lr", "milestones", "gamma"), [("fixup", 0.1, (0.5, 0.75), 0.1), ("pan", 0.02, (0.3, 0.6, 0.8), 0.2)]
+)
+def test_a_recipe_is_that_of_its_source(recipe: str, lr: float, milestones: tuple[float, ...], gamma: float) -> None:
+    config = run("experiment=cifar10-resnet56", f"recipe={recipe}")
+    optim = {"name": "sgd", "lr": lr, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4, "decay": "all"}
+    assert config.optim == optim
+    assert config.schedule == {"name": "step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
+    assert config.data["batch_size"] == 128 and config.model["shortcut"] == "pad"

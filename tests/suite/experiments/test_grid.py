@@ -1,0 +1,130 @@
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from idinit.errors import UsageError
+from idinit_suite.config import CONFIG_DIR, check, compose
+from idinit_suite.experiments.grid import list_experiments, load
+
+BUDGETS = ["smoke", "cpu", "paper"]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("name", list_experiments())
+def test_every_experiment_expands_to_checked_runs(name: str, budget: str) -> None:
+    experiment = load([f"experiment={name}", f"budget={budget}"])
+    runs = experiment.main_runs({})
+    points = math.prod(map(len, experiment.grid.sweep.values()))
+    assert len(runs) == len(experiment.grid.arms) * len(experiment.grid.seeds) * points
+    assert len({run.hash for run in runs}) == len(runs), "two arms are the same run"
+    assert {run.experiment for run in runs} == {name}
+    assert [run.seed for run in runs] == sorted(run.seed for run in runs), "seed by seed across arms"
+
+
+@pytest.mark.parametrize("name", list_experiments())
+def test_every_experiment_file_opens_with_its_command_claims_cost_and_paper_value(name: str) -> None:
+    text = (CONFIG_DIR / "experiment" / f"{name}.yaml").read_text()
+    head = text[: text.index("defaults:")]
+    for label in ("Command: ", "Claims?: ", "Cost: ", "Paper: ", "Deviations: "):
+        assert re.search(rf"^# {label}", head, re.M), label
+    info = load([f"experiment={name}"]).info
+    assert info.name == name and info.command == f"make {name}" and info.deviations
+    for claim in info.claims:
+        assert re.search(rf"^# Claims?:.*\b{claim.id}\b", head, re.M)
+
+
+@pytest.mark.parametrize("name", list_experiments())
+def test_one_run_of_an_experiment_is_what_the_sweep_would_run(name: str) -> None:
+    experiment = load([f"experiment={name}", "budget=cpu"])
+    arm, overrides = next(iter(experiment.grid.arms.items()))
+    seed = experiment.grid.seeds[0]
+    point = [f"{key}={values[0]}" for key, values in experiment.grid.sweep.items()]
+    alone = check(compose([f"experiment={name}", "budget=cpu", f"seed={seed}", *overrides, *point]))
+    assert alone.hash == experiment.main_runs({})[0].hash
+    assert experiment.main_runs({})[0].arm == arm
+
+
+def test_arms_seeds_and_swept_keys_come_from_the_command_line() -> None:
+    experiment = load(["experiment=cifar10-resnet20", "init=idinit,fixup", "seed=range(2)", "optim.lr=0.01,0.1", "budget=cpu"])
+    runs = experiment.main_runs({})
+    assert [(r.seed, r.arm, r.optim["lr"]) for r in runs] == [
+        (seed, arm, lr) for seed in (0, 1) for arm in ("idinit", "fixup") for lr in (0.01, 0.1)
+    ]
+    assert experiment.tuning_runs() == [], "a learning rate that was asked for is not searched"
+
+
+def test_a_grid_with_a_sweep_runs_every_arm_at_every_point() -> None:
+    experiment = load(["experiment=cifar10-sensitivity", "init=idinit,kaiming", "seed=0", "budget=cpu"])
+    points = [(r.arm, r.optim["lr"], r.optim["weight_decay"]) for r in experiment.main_runs({})]
+    rates, decays = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)
+    assert points == [(arm, lr, decay) for arm in ("idinit", "kaiming") for lr in rates for decay in decays]
+
+
+def test_the_command_line_narrows_a_sweep() -> None:
+    experiment = load(["experiment=cifar10-sensitivity", "init=idinit", "optim.lr=0.1", "optim.weight_decay=0,1e-3", "seed=0"])
+    points = [(r.optim["lr"], r.optim["weight_decay"]) for r in experiment.main_runs({})]
+    assert points == [(0.1, 0.0), (0.1, 1e-3)]
+
+
+def test_any_initializer_can_join_an_experiment() -> None:
+    experiment = load(["experiment=cifar10-allconv", "init=lsuv"])
+    assert [run.init["name"] for run in experiment.main_runs({})] == ["lsuv"] * len(experiment.grid.seeds)
+
+
+def test_every_arm_gets_the_same_search() -> None:
+    experiment = load(["experiment=cifar10-resnet20", "budget=cpu"])
+    searches = experiment.tuning_runs()
+    assert experiment.grid.tune is not None
+    for arm in experiment.grid.arms:
+        own = [run for run in searches if run.arm == arm]
+        assert tuple(run.optim["lr"] for run in own) == experiment.grid.tune.values
+        assert {(run.train.epochs, run.seed, run.phase) for run in own} == {(experiment.grid.tune.epochs, 0, "tune")}
+
+
+@pytest.mark.parametrize("override", ["optim.lr=0.1", "++optim.lr=0.1"])
+def test_what_the_command_line_sets_is_not_searched(override: str) -> None:
+    experiment = load(["experiment=cifar10-resnet20", "init=idinit", override, "budget=cpu"])
+    assert experiment.tuning_runs() == []
+    assert {run.optim["lr"] for run in experiment.main_runs({})} == {0.1}
+
+
+def test_a_search_without_a_validation_split_is_refused() -> None:
+    experiment = load(["experiment=cifar10-resnet20", "init=idinit", "data.validation=0"])
+    with pytest.raises(UsageError, match="data.validation=0 leaves nothing to pick optim.lr by"):
+        experiment.tuning_runs()
+
+
+def test_what_the_search_found_is_used() -> None:
+    experiment = load(["experiment=cifar10-resnet20", "init=idinit,fixup", "seed=0", "budget=cpu"])
+    rates = {run.arm: run.optim["lr"] for run in experiment.main_runs({"idinit": 0.03, "fixup": 0.01})}
+    assert rates == {"idinit": 0.03, "fixup": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which experiment?"),
+        (["experiment=cifar10-resnet65"], "did you mean 'cifar10-resnet56'"),
+        (["experiment=demo", "init=idint"], "unknown initializer 'idint': did you mean 'idinit'"),
+        (["experiment=demo", "seed=-1"], "'seeds.0=-1': input should be greater than or equal to 0"),
+        (["experiment=demo", "optim.lrr=0.1"], "unknown key 'optim.lrr': did you mean 'lr'"),
+        (["experiment=demo", "budget=cup"], "unknown budget 'cup': did you mean 'cpu'"),
+        (["experiment=demo,cifar10-resnet20"], "which experiment? Say one"),
+        (["experiment=demo", "paths.data=it's"], "cannot read 'paths.data=it's'"),
+    ],
+)
+def test_a_mistake_gets_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_configs_name_no_unknown_files() -> None:
+    files = {path.relative_to(CONFIG_DIR) for path in CONFIG_DIR.rglob("*.yaml")}
+    assert {Path("train.yaml"), Path("grid/initializers.yaml")} <= files
+    for path in files:
+        yaml.safe_load((CONFIG_DIR / path).read_text())

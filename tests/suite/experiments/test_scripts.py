@@ -1,0 +1,82 @@
+"""The scripts beside sweep.py and train.py, and which of make's variables reach them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from idinit_suite.experiments.cost import Costs, plan
+from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.runner import run
+from idinit_suite.training.run_folder import read_metrics
+from idinit_suite.training.trainer import train
+
+ROOT = Path(__file__).parents[3]
+TINY = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.train_limit=32", "impl.threads=1"]
+
+
+def places(folder: Path) -> list[str]:
+    return [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
+
+
+def overrides(folder: Path) -> list[str]:
+    return ["budget=smoke", "optim.lr=0.001", "wandb.mode=disabled", *TINY, *places(folder)]
+
+
+def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> None:
+    run(load(["experiment=demo", "init=idinit", "seed=0", *overrides(tmp_path)]))
+    results = tmp_path / "results" / "demo"
+    before = {path.name: path.read_bytes() for path in results.iterdir()}
+    for path in results.iterdir():
+        path.unlink()
+    script = ROOT / "scripts" / "report.py"
+    done = subprocess.run([sys.executable, script, *places(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "cifar10-resnet20: no finished runs yet" in done.stdout and "idinit" in done.stdout
+    assert {path.name: path.read_bytes() for path in results.iterdir()} == before
+    overview = (results.parent / "REPRODUCTION.md").read_text()
+    assert "[demo](demo/): *not run at this scale*. scikit-learn digits (32x32), smoke budget" in overview
+    assert "<!doctype html>" in (results.parent / "report.html").read_text()
+
+
+def test_plan_says_what_is_done_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["init=idinit", "seed=0", *overrides(tmp_path)]
+    run(load(["experiment=demo", *arguments]))
+    capsys.readouterr()
+    plan(arguments)
+    rows = {line.split()[1]: line.split()[3:] for line in capsys.readouterr().out.splitlines() if " smoke " in line}
+    counts = {name: [word for word in words if word.isdigit()] for name, words in rows.items()}
+    assert counts["demo"] == ["1", "1", "0"] and rows["demo"][-1] in ("0.00", "│")
+    assert counts["cifar10-resnet20"] == ["1", "0", "1"]
+
+
+def test_the_estimate_counts_the_steps_and_the_evaluations_that_runs_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = load(["experiment=cifar10-resnet20-ablation", "init=both", *[o for o in overrides(tmp_path) if "lr=" not in o]])
+    searches, main = grid.tuning_runs()[:1], grid.main_runs({})
+    for costs, counted in (((1.0, 0.0), "steps"), ((0.0, 1.0), "evaluations")):
+        monkeypatch.setattr("idinit_suite.experiments.cost._seconds", lambda config, data, costs=costs: costs)
+        for config in (*searches, *main):
+            if not config.folder.exists():
+                train(config)
+            rows = read_metrics(config.folder / "metrics.jsonl")
+            sizes = {"train": 0, "validation": config.data["validation"], "test": 360}
+            made = {"steps": max(row["step"] for row in rows), "evaluations": sum(sizes[row["split"]] for row in rows)}
+            assert Costs().of(config) == made[counted]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("plan", ["budget=cpu", "init=a,b", "seed=0,1", "paths.data=d", "x=1"]),
+        ("report", ["paths.data=d", "x=1"]),
+        ("bench", ["paths.data=d", "x=1"]),
+    ],
+)
+def test_make_gives_each_script_the_variables_that_mean_something_to_it(target: str, words: list[str]) -> None:
+    variables = ["BUDGET=cpu", "INITS=a b", "SEEDS=0 1", "DATA=d", "ARGS=x=1", "FORCE=1"]
+    command = ["make", "--no-print-directory", "-C", ROOT, "-o", ".venv/.installed", "RUN=printf '%s\\n'", target, *variables]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"scripts/{target}.py", *words]

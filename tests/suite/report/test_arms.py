@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from idinit_suite.archive.runs import load, merge
+from idinit_suite.archive.variants import Arm, Scale, _settings, arms, scales
+
+JPEG = "CIFAR-10 (JPEG copy)"
+
+
+@pytest.fixture
+def arms_of(tmp_path: Path) -> Callable[[list[Path]], list[Arm]]:
+    def read(runs: list[Path]) -> list[Arm]:
+        merge(runs, tmp_path / "r")
+        archive = load(tmp_path / "r")
+        return arms(archive, scales(archive)[0])
+
+    return read
+
+
+def test_runs_of_one_arm_are_averaged_over_seeds(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    finals = [0.5, 0.56, 0.53]
+    (arm,) = arms_of([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate(finals)])
+    low, high = stats.t.interval(0.95, 2, loc=0.53, scale=stats.sem(finals))
+    assert arm.label == "idinit" and arm.primary and arm.diverged == 0 and arm.lr == 0.1
+    assert arm.test.mean == pytest.approx(0.53) and arm.test.n == 3
+    assert 2 * arm.test.half_width == pytest.approx(high - low)
+
+
+def test_last_epoch_and_best_epoch_differ(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
+    (arm,) = arms_of([make_run("idinit", [0.1, 0.5, 0.5], [0.1, 0.6, 0.4])])
+    assert (arm.test.mean, arm.best.mean) == (0.4, 0.6)
+
+
+def test_diverged_runs_are_counted_and_leave_the_mean_alone(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    runs = [
+        make_run("xavier", [0.1, 0.7, 0.8], seed=0, time_s=100),
+        make_run("xavier", [0.1, 0.62], seed=1, state="diverged", epochs=2, time_s=10),
+        make_run("xavier", [0.1], seed=2, state="diverged", epochs=2, time_s=5),
+    ]
+    (arm,) = arms_of(runs)
+    assert len(arm.runs) == 3 and arm.diverged == 2
+    assert (arm.test.mean, arm.test.n, arm.time) == (0.8, 1, 100)
+    assert str(arm.reached(60)) == "1 (2 of 3)"  # the second got there before it diverged
+    assert str(arm.reached(70)) == "> 2 (1 of 3)"
+    assert str(arm.reached(90)) == "> 2"
+
+
+def test_the_time_of_a_run_is_the_median(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
+    (arm,) = arms_of([make_run("idinit", [0.1, 0.5], seed=seed, time_s=time) for seed, time in enumerate((90, 2000, 100))])
+    assert arm.time == 100, "one run stood still for half an hour"
+
+
+def test_epochs_are_those_of_the_validation_split(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    (arm,) = arms_of([make_run("idinit", [0.1, 0.5, 0.7, 0.9], [0.1, 0.9, 0.9, 0.9])])
+    assert [str(arm.reached(p)) for p in (60, 70, 80)] == ["2", "2", "3"]
+
+
+def test_a_run_that_ended_before_any_evaluation_has_reached_nothing(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    run = make_run("xavier", [0.1], state="diverged", epochs=2)
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(line for line in lines if '"train"' in line))
+    (arm,) = arms_of([run])
+    assert str(arm.reached(60)) == "> 2" and math.isnan(arm.best.mean)
+
+
+def test_arms_are_sorted_by_final_accuracy_and_those_that_always_diverged_come_last(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    runs = [
+        make_run("diverging", [0.1, 0.9], state="diverged", epochs=2),
+        make_run("low", [0.1, 0.2, 0.2]),
+        make_run("high", [0.1, 0.2, 0.8]),
+        make_run("also-low", [0.1, 0.2, 0.2]),
+    ]
+    assert [arm.label for arm in arms_of(runs)] == ["high", "also-low", "low", "diverging"]
+
+
+def test_recipes_of_one_arm_are_not_averaged(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
+    runs = [make_run("idinit", [0.1, 0.4], seed=seed) for seed in range(2)]
+    runs.append(make_run("idinit", [0.1, 0.6], lr=0.01, optim={"momentum": 0.5}))
+    better, usual = arms_of(runs)
+    assert usual.label == "idinit" and usual.primary and len(usual.runs) == 2
+    assert better.label == "idinit (optim.lr=0.01, optim.momentum=0.5)" and not better.primary
+    assert better.name == "idinit" and len(better.runs) == 1
+
+
+def test_among_equally_many_runs_the_recipe_is_chosen_on_the_validation_split(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    runs = [
+        make_run("idinit", [0.1, 0.5], [0.1, 0.4], lr=0.1),
+        make_run("idinit", [0.1, 0.4], [0.1, 0.5], lr=0.2),  # better on the test set, which must not decide
+    ]
+    chosen = {arm.lr: arm.primary for arm in arms_of(runs)}
+    assert chosen == {0.1: True, 0.2: False}
+
+
+def test_scales_are_kept_apart_with_the_largest_first(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    original = {"data_source": "CIFAR-10"}
+    merge(
+        [
+            make_run("idinit", [0.1, 0.5], budget="smoke"),
+            make_run("idinit", [0.1, 0.5], budget="cpu", seed=1),
+            make_run("idinit", [0.1, 0.5, 0.6], budget="cpu", seed=2),
+            make_run("idinit", [0.1, 0.5], budget="cpu", seed=3, environment=original),
+            make_run("idinit", [0.1, 0.5], budget="paper", seed=4),
+            make_run("idinit", [0.1, 0.5], budget="paper", seed=5, phase="tune", epochs=9),
+        ],
+        tmp_path / "r",
+    )
+    archive = load(tmp_path / "r")
+    found = scales(archive)
+    assert found == [
+        Scale("paper", 1, JPEG),
+        Scale("cpu", 2, JPEG),
+        Scale("cpu", 1, "CIFAR-10"),
+        Scale("cpu", 1, JPEG),
+        Scale("smoke", 1, JPEG),
+    ]
+    assert [[list(arm.runs["seed"]) for arm in arms(archive, scale)] for scale in found] == [
+        [[4]],
+        [[2]],
+        [[3]],
+        [[1]],
+        [[0]],
+    ]
+    assert str(found[1]) == "CIFAR-10 (JPEG copy), cpu budget, 2 epochs"
+    assert found[0].slug == "cifar-10-jpeg-copy-paper-budget-1-epoch"
+
+
+def test_the_shared_recipe_is_the_one_of_most_arms_and_then_the_best_for_all(
+    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+) -> None:
+    runs = [make_run("idinit", [0.1, 0.9], lr=0.3), make_run("fixup", [0.1, 0.2], lr=0.01)]
+    runs += [make_run(arm, [0.1, 0.5], lr=0.1) for arm in ("idinit", "fixup")]
+    runs += [make_run("idinit", [0.1, 0.8], lr=0.03), make_run("fixup", [0.1, 0.4], state="diverged", lr=0.03, epochs=1)]
+    found = arms_of(runs)
+    assert {(arm.name, arm.lr) for arm in found if arm.shared} == {("idinit", 0.1), ("fixup", 0.1)}  # 0.5 beats (0.8 + 0) / 2
+    assert {(arm.name, arm.lr) for arm in found if arm.primary} == {("idinit", 0.3), ("fixup", 0.1)}
+
+
+def test_word_vectors_are_no_recipe_but_initial_values() -> None:
+    shared = {"data.width": 50, "optim.lr": 0.001}
+    assert _settings(shared | {"model.name": "textcnn", "init.name": "default", "data.vectors": "glove-6b-50d"}) == shared

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import vl_convert
+from scipy import stats
+
+from idinit_suite.archive.runs import load, merge
+from idinit_suite.archive.variants import arms, scales
+from idinit_suite.config.experiment import ExperimentInfo
+from idinit_suite.report.experiment_page import sections
+from idinit_suite.report.html.charts import curves_chart, looks, map_chart
+from idinit_suite.report.html.render import Grid, Study, report_page
+from idinit_suite.report.html.series import curves
+from idinit_suite.report.reproduction import Judged
+from idinit_suite.report.verdicts import Verdict
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+in_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
+
+
+@pytest.fixture
+def page(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -> Path:
+    """The report of a grid with two rates, a diverged run, and a study with one picture."""
+    runs = [make_run("idinit", [0.1, 0.5, 0.6 + seed / 100], lr=lr, seed=seed) for lr in (0.1, 0.3) for seed in range(2)]
+    runs += [make_run("kaiming", [0.1, 0.2, 0.3]), make_run("fixup", [0.1, 0.6, 0.9])]
+    runs += [make_run("xavier", [0.1, 0.1], state="diverged", epochs=2)]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    found = sections(info, archive)
+    picture = tmp_path / "rank.svg"
+    picture.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    study = Study(info.model_copy(update={"name": "theory-rank", "claims": ()}), "cpu budget", [], [("Ranks", picture)])
+    elsewhere = Judged(info.model_copy(update={"name": "coverage"}), "cpu", [Verdict("C15", "reproduced", "Everywhere.")])
+    judged = [Judged(info, "cpu", found[0].verdicts), elsewhere]
+    file = tmp_path / "report.html"
+    file.write_text(report_page([Grid(info, archive, found)], [study], judged), encoding="utf-8")
+    return file
+
+
+def in_the_browser(page: Path, script: str, tmp_path: Path, *more: str) -> dict[str, object]:
+    """What a script in the page says: it runs when the page is ready, and ends with ``return``."""
+    probe = f"""<script type="module">
+      const until = async (done) => {{ while (!done()) await new Promise((next) => setTimeout(next, 20)); }};
+      const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+      const change = (control, value) => {{
+        if (control.type === "checkbox") control.checked = value; else control.value = value;
+        control.dispatchEvent(new Event("change", {{ bubbles: true }}));
+      }};
+      await until(() => document.body.dataset.ready);
+      const said = await (async () => {{ {script} }})();
+      const out = document.createElement("output");
+      out.id = "said";
+      out.textContent = JSON.stringify(said);
+      document.body.append(out);
+    </script></body>"""
+    probed = tmp_path / "probed.html"
+    before, _, after = page.read_text(encoding="utf-8").rpartition("</body>")
+    probed.write_text(before + probe + after, encoding="utf-8")
+    assert BROWSER is not None
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=20000",
+    ]
+    done = subprocess.run(
+        [BROWSER, *flags, *more, "--dump-dom", probed.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    answer = re.search(r'<output id="said">(.*?)</output>', done.stdout, re.DOTALL)
+    assert answer is not None, "the page or the script failed"
+    return json.loads(answer[1].replace("&quot;", '"').replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+
+
+def test_a_claim_leads_to_the_section_of_its_experiment_or_to_its_page(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link, name in (("#cifar10-resnet56", "cifar10-resnet56"), ("coverage/README.md", "coverage")):
+        assert f'<a href="{link}">{name}</a>' in text
+    assert 'id="cifar10-resnet56"' in text and 'id="coverage"' not in text
+
+
+@in_browser
+def test_the_page_opens_without_errors_and_draws_the_first_experiment(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        const shown = all("section.experiment").filter((one) => !one.hidden).map((one) => one.id);
+        const legend = all(".curves .mark-text.role-legend-label text").map((one) => one.textContent);
+        return { shown, legend, axis: all(".curves .role-axis-title text").map((one) => one.textContent) };
+        """,
+        tmp_path,
+    )
+    assert said["shown"] == ["cifar10-resnet56"]
+    assert sorted(said["legend"]) == ["fixup", "idinit", "kaiming", "xavier"]
+    assert said["axis"] == ["epoch", "validation accuracy"]
+
+
+@in_browser
+def test_controls_switch_initializers_splits_axes_and_scale(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        const legend = () => all(".curves .mark-text.role-legend-label text").map((one) => one.textContent);
+        const titles = () => all(".curves .role-axis-title text").map((one) => one.textContent);
+        change(document.querySelector("fieldset.arms input[value=idinit]"), false);
+        await until(() => !legend().includes("idinit"));
+        const without = legend();
+        change(document.querySelector("[name=metric]"), "loss");
+        change(document.querySelector("[name=split]"), "train");
+        change(document.querySelector("[name=x]"), "step");
+        change(document.querySelector("[name=log]"), true);
+        await until(() => titles().includes("step"));
+        const loss = titles();
+        change(document.querySelector("[name=x]"), "time");
+        await until(() => titles().includes("time in minutes"));
+        document.querySelector("button[value=none]").click();
+        await until(() => legend().length === 0);
+        change(document.querySelector("[name=recipe]"), "all");
+        document.querySelector("button[value=all]").click();
+        await until(() => legend().length === 5);
+        const rows = all("table.arms tbody tr").filter((row) => !row.hidden).length;
+        return { without, loss, recipes: legend(), rows };
+        """,
+        tmp_path,
+    )
+    assert sorted(said["without"]) == ["fixup", "kaiming", "xavier"]
+    assert said["loss"] == ["step", "train loss"]
+    assert any("optim.lr" in label for label in said["recipes"]) and said["rows"] == 5
+
+
+@in_browser
+def test_tables_sort_by_value_and_what_has_none_comes_last(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        const table = document.querySelector("table.arms");
+        const names = () => all("tbody tr", table).filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
+        const button = all("thead button", table)[3];
+        button.click();
+        const rising = names(), sorted = all("th", table)[3].getAttribute("aria-sort");
+        button.click();
+        return { rising, falling: names(), sorted };
+        """,
+        tmp_path,
+    )
+    assert said == {
+        "rising": ["kaiming", "idinit", "fixup", "xavier"],
+        "falling": ["fixup", "idinit", "kaiming", "xavier"],
+        "sorted": "ascending",
+    }
+
+
+@in_browser
+def test_everything_can_be_reached_by_keyboard_and_has_a_name(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        const controls = all("a[href], button, select, input, summary, .scroll");
+        const unreachable = controls.filter((one) => one.offsetParent && one.tabIndex < 0).map((one) => one.outerHTML);
+        const named = (one) => one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim();
+        const nameless = controls.filter((one) => !named(one)).map((one) => one.outerHTML);
+        return { count: controls.length, unreachable, nameless };
+        """,
+        tmp_path,
+    )
+    assert said["count"] > 20 and said["unreachable"] == [] and said["nameless"] == []
+
+
+@in_browser
+def test_a_phone_scrolls_in_one_direction_only(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        "return { inside: innerWidth, across: document.documentElement.scrollWidth };",
+        tmp_path,
+        "--window-size=500,900",  # the narrowest that a headless browser takes; the phone's layout begins at 640
+    )
+    assert said["across"] <= said["inside"] <= 500
+
+
+class Outside(HTMLParser):
+    """Collects what a page would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        loads = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
+        self.found += [value or "" for name, value in attrs if loads.get(tag) == name and not (value or "").startswith("data:")]
+
+
+@in_browser
+def test_the_pictures_of_a_study_are_unpacked_when_it_is_shown(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        const image = document.querySelector("img[alt='Ranks']");
+        const before = image.src;
+        change(document.getElementById("experiment"), "theory-rank");
+        await until(() => document.body.dataset.shown === "theory-rank");
+        return { before, width: image.naturalWidth, height: image.naturalHeight };
+        """,
+        tmp_path,
+    )
+    assert said == {"before": "", "width": 9, "height": 9}
+
+
+def test_the_page_loads_nothing_from_elsewhere(page: Path) -> None:
+    outside = Outside()
+    outside.feed(page.read_text(encoding="utf-8"))
+    assert outside.found == []
+    assert "@import" not in page.read_text(encoding="utf-8").split("</style>")[0]
+
+
+def test_curves_are_means_with_student_intervals_of_completed_runs(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    runs = [make_run("idinit", [0.1, 0.5, final], seed=seed, time_s=120) for seed, final in enumerate([0.6, 0.7, 0.74])]
+    merge([*runs, make_run("idinit", [0.1], state="diverged", epochs=2, seed=3)], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (arm,) = curves(arms(archive, scales(archive)[0]))
+    low, high = stats.t.interval(0.95, 2, loc=0.68, scale=stats.sem([0.6, 0.7, 0.74]))
+    series = arm["splits"]["validation"]
+    assert series["epoch"] == [0.0, 1.0, 2.0]
+    assert [values[-1] for values in series["accuracy"]] == pytest.approx([0.68, low, high], rel=1e-3)
+    assert [values[1] for values in series["accuracy"]] == [0.5, 0.5, 0.5]
+    assert (arm["steps"], arm["own"], arm["runs"]) == (100, True, 4)
+    assert arm["seconds"] == pytest.approx((3 * 60 + 240) / 4)
+    ended = [run for run in arm["diverged"] if run["split"] == "train"]
+    assert [run["epoch"] for run in ended] == [[0.5]] and ended[0]["loss"] == [None]
+
+
+def test_arms_of_several_models_have_a_table_each(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -> None:
+    merge([make_run(arm, [0.1, 0.5]) for arm in ("cnn-default", "cnn-idinit", "rnn-default", "rnn-idinit")], tmp_path / "r")
+    archive, head = load(tmp_path / "r"), info.model_copy(update={"baseline": "default", "claims": ()})
+    page = report_page([Grid(head, archive, sections(head, archive))], [], [])
+    assert re.findall('aria-label="(Against .+?)"', page) == ["Against cnn-default", "Against rnn-default"]
+
+
+def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
+    make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
+) -> None:
+    finals = {"default": (0.5, 0.6, 0.7), "idinit": (0.6, 0.7, 0.81)}
+    merge([make_run(arm, [0.1, final], seed=seed) for arm in finals for seed, final in enumerate(finals[arm])], tmp_path / "r")
+    archive, head = load(tmp_path / "r"), info.model_copy(update={"baseline": "default", "claims": ()})
+    page = report_page([Grid(head, archive, sections(head, archive))], [], [])
+    against = page.split('aria-label="Against default"')[1]
+    table = against.split("</table>")[0]
+    assert [len(re.findall("<t[hd][ >]", row)) for row in table.split("<tr")[1:]] == [6, 6, 6]
+    assert ": above it idinit; below it none.</p>" in against
+    assert "Told apart" not in table
+
+
+def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.9])], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (arm,) = curves(arms(archive, scales(archive)[0]))
+    assert [values[-1] for values in arm["splits"]["validation"]["accuracy"]] == [0.7, 0.0, 1.0]
+
+
+def test_one_run_has_a_mean_and_no_interval(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    merge([make_run("idinit", [0.1, 0.5])], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (arm,) = curves(arms(archive, scales(archive)[0]))
+    assert arm["splits"]["test"]["accuracy"] == [[0.1, 0.5], [None, None], [None, None]]
+
+
+@pytest.mark.parametrize("spec", [curves_chart(), map_chart("learning rate", "weight decay")], ids=["curves", "map"])
+def test_charts_are_valid_vega_lite(spec: dict[str, object]) -> None:
+    assert vl_convert.vegalite_to_vega(json.dumps(spec))["marks"]
+
+
+def test_looks_differ_in_more_than_colour() -> None:
+    found = looks(21)
+    assert len({(one["colour"], tuple(one["dash"])) for one in found}) == 21
+    assert len({(one["colour"], one["shape"]) for one in found}) == 21
+
+
+def test_equal_runs_give_an_equal_page(page: Path, info: ExperimentInfo, tmp_path: Path) -> None:
+    archive = load(tmp_path / "r")
+    found = sections(info, archive)
+    again = report_page([Grid(info, archive, found)], [], [Judged(info, "cpu", found[0].verdicts)])
+    assert again == report_page([Grid(info, archive, found)], [], [Judged(info, "cpu", found[0].verdicts)])
+    assert math.isclose(len(again), len(page.read_text(encoding="utf-8")), rel_tol=0.05)

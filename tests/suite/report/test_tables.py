@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from idinit_suite.archive.runs import Archive, load, merge
+from idinit_suite.archive.variants import arms, scales
+from idinit_suite.report.formatting import amount, duration, percent, plain
+from idinit_suite.report.recipes import more_tables
+from idinit_suite.report.tables import grid, markdown, paired, terminal, tuning
+from idinit_suite.statistics.estimates import estimate
+
+
+@pytest.fixture
+def archive(make_run: Callable[..., Path], tmp_path: Path) -> Archive:
+    runs = [make_run("idinit", [0.1, 0.65, 0.72], seed=seed, time_s=420 + seed) for seed in range(2)]
+    runs += [make_run("kaiming", [0.1, 0.2, 0.3], lr=0.01, time_s=40)]
+    runs += [make_run("xavier", [0.1], state="diverged", epochs=2, seed=seed) for seed in range(2)]
+    merge(runs, tmp_path / "r")
+    return load(tmp_path / "r")
+
+
+def test_the_table_row_by_row(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    assert markdown(arms(archive, scale), tuned=False).splitlines() == [
+        "| initializer | runs (diverged) | learning rate | test accuracy, last epoch | test accuracy, best epoch "
+        "| epochs to 60 % | epochs to 70 % | epochs to 80 % | time |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| idinit | 2 | 0.1 | 72.0 ± 0.0 | 72.0 ± 0.0 | 1 | 2 | > 2 | 7 min |",
+        "| kaiming | 1 | 0.01 | 30.0 (n = 1) | 30.0 (n = 1) | > 2 | > 2 | > 2 | 40 s |",
+        "| xavier | 2 (2) | 0.1 | diverged | diverged | > 2 | > 2 | > 2 | – |",
+    ]
+
+
+def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    runs = [make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.6, 0.9])]
+    runs += [make_run("kaiming", [0.1, final], seed=seed) for seed, final in enumerate([0.4, 0.4, 0.6])]
+    runs += [make_run("zero", [0.1, final], seed=seed) for seed, final in enumerate([0.45, 0.52, 0.85])]
+    runs += [make_run("xavier", [0.1, final], seed=seed) for seed, final in ((1, 0.65), (2, 0.95))]
+    runs += [make_run("xavier", [0.1], state="diverged", epochs=1), make_run("lsuv", [0.1, 0.3])]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    rows = arms(archive, scales(archive)[0])
+    # the differences -10, -20, -30: t(0.975, 2) = 4.3027, standard error 10 / sqrt(3); Wilson's interval of 3 of 3
+    assert paired(rows, "idinit").splitlines()[2:] == [
+        "| xavier | 3 | +5.0 (+5.0 to +5.0), of 2 | 0.67 | 2 of 3 (21 to 94 %) | 21.2 |",
+        "| idinit | – | – | – | 3 of 3 (44 to 100 %) | 20.8 |",
+        "| zero | 3 | -6.0 (-10.3 to -1.7) | 0.00 | 3 of 3 (44 to 100 %) | 21.4 |",
+        "| kaiming | 3 | -20.0 (-44.8 to +4.8) | 0.00 | 3 of 3 (44 to 100 %) | 11.5 |",
+        "| lsuv | 1 | -20.0 | 0.00 | 1 of 1 (21 to 100 %) | – |",
+        "",
+        "Told apart from idinit (by an interval that leaves out 0, none of them widened for the number of arms): above it "
+        "none; below it zero; not judged, since a run of some seed diverged: xavier.",
+    ]
+    assert ": above it idinit; below it none;" in paired(rows, "zero")
+    alone = [arm for arm in rows if arm.name in ("idinit", "lsuv")]
+    assert paired(alone, "idinit").splitlines()[-1].startswith("| lsuv "), "one pair has no interval"
+
+
+def test_arms_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    finals = {"cnn-default": 0.5, "cnn-idinit_1e-3": 0.6, "rnn-default": 0.9, "rnn-idinit_1e-3": 0.7}
+    merge([make_run(arm, [0.1, final]) for arm, final in finals.items()], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    page = "\n".join(more_tables(arms(archive, scales(archive)[0]), "default", "texts"))
+    cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in page.splitlines() if line.startswith("| ")]
+    assert [row for row in cells if row[0] != "---"] == [
+        ["initializer", "pairs", "difference to cnn-default", "probability of improvement"],
+        ["cnn-idinit_1e-3", "1", "+10.0", "1.00"],
+        ["cnn-default", "–", "–", "–"],
+        ["initializer", "pairs", "difference to rnn-default", "probability of improvement"],
+        ["rnn-default", "–", "–", "–"],
+        ["rnn-idinit_1e-3", "1", "-20.0", "0.00"],
+    ]
+    assert more_tables(arms(archive, scales(archive)[0]), "neither", "texts") == []
+
+
+def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    text = io.StringIO()
+    Console(file=text, width=80).print(terminal("demo: digits", arms(archive, scale), tuned=True))
+    lines = text.getvalue().splitlines()
+    assert lines[0].strip() == "demo: digits"
+    assert "(picked)" in text.getvalue()
+    rows = [" ".join(line.split()) for line in lines if line.split()[:1] in (["idinit"], ["kaiming"], ["xavier"])]
+    assert rows == [
+        "idinit 2 0.1 72.0±0.0 72.0±0.0 1 2 > 2 7 min",
+        "kaiming 1 0.01 30.0 30.0 > 2 > 2 > 2 40 s",
+        "xavier 2 (2) 0.1 diverged diverged > 2 > 2 > 2 –",
+    ]
+
+
+def test_brackets_in_a_label_are_no_markup(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    runs = [make_run("idinit", [0.1, 0.5], seed=seed) for seed in range(2)]
+    merge([*runs, make_run("idinit", [0.1, 0.4], optim={"betas": [0.9, 0.99]})], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    text = io.StringIO()
+    Console(file=text, width=200).print(terminal("t", arms(archive, scale), tuned=False))
+    assert "idinit (optim.betas=[0.9, 0.99])" in text.getvalue()
+
+
+def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    tune = {"phase": "tune", "epochs": 1}
+    runs = [
+        make_run("idinit", [0.1, 0.3], lr=0.1, **tune),
+        make_run("idinit", [0.1, 0.5], lr=0.1, seed=1, **tune),
+        make_run("idinit", [0.1, 0.2], lr=0.01, **tune),
+        make_run("kaiming", [0.1], lr=0.1, state="diverged", **tune),
+        make_run("kaiming", [0.1, 0.25], lr=0.01, **tune),
+        make_run("kaiming", [0.1], lr=0.01, seed=1, state="diverged", **tune),
+        make_run("idinit", [0.1, 0.9], lr=0.01, seed=2, budget="paper", **tune),
+        make_run("idinit", [0.1, 0.5, 0.6], lr=0.1),
+        make_run("kaiming", [0.1, 0.5, 0.6], lr=0.01),
+    ]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    assert tuning(archive, scale, arms(archive, scale)).splitlines() == [
+        "Validation accuracy in percent after 1 epoch, 2 seeds; in bold what was used.",
+        "",
+        "| initializer | lr 0.01 | lr 0.1 |",
+        "| --- | ---: | ---: |",
+        "| idinit | 20.0 | **40.0** |",
+        "| kaiming | **25.0 (1 diverged)** | diverged |",
+    ]
+
+
+def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    tried = [make_run("idinit", [0.1, last], lr=lr, phase="tune", language=True) for lr, last in ((0.1, 0.5), (0.01, 0.25))]
+    merge([*tried, make_run("idinit", [0.1, 0.5], lr=0.1, language=True)], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    heading, _, *_, row = tuning(archive, scale, arms(archive, scale)).splitlines()
+    assert heading.startswith("Validation loss after 1 epoch")
+    assert row == "| idinit | 1.386 | **0.693** |"  # minus the logarithms of 1/4 and 1/2
+
+
+def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    assert tuning(archive, scale, arms(archive, scale)) == ""
+
+
+def test_percent() -> None:
+    assert percent(estimate([0.5512])) == "55.1 (n = 1)"
+    assert percent(estimate([])) == "diverged"
+    assert percent(estimate([0.54, 0.56])) == "55.0 ± 12.7"  # 12.706 * 0.01414 / 1.414
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (99, "99 s"), (101, "2 min"), (3569, "59 min"), (3599, "1 h 00 min"), (3900, "1 h 05 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+    assert duration(math.nan) == "–"
+
+
+def test_grid_alignment() -> None:
+    assert grid(["a", "b", "c"], [["1", "2", "3"]], left=2) == "| a | b | c |\n| --- | --- | ---: |\n| 1 | 2 | 3 |"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (1234, "1.23 k"),
+        (9.332e6, "9.33 M"),
+        (1.5e13, "15 T"),
+        (3e21, "3e+03 E"),
+        (math.nan, "–"),
+    ],
+)
+def test_amount(number: float, text: str) -> None:
+    assert amount(number) == text
+
+
+def test_plain() -> None:
+    assert plain(estimate([2.3456]), 3) == "2.346 (n = 1)"
+    assert plain(estimate([2.0, 2.1]), 2) == "2.05 ± 0.64"
+
+
+def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    finals = {"transformer-orthogonal": 0.9, "transformer-idinit": 0.8, "textrnn-orthogonal": 0.85, "textrnn-idinit": 0.6}
+    merge(
+        [make_run(arm, [0.1, end], model=arm.split("-")[0], seed=seed) for arm, end in finals.items() for seed in (0, 1)],
+        tmp_path / "r",
+    )
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    text = io.StringIO()
+    Console(file=text, width=80).print(terminal("texts", arms(archive, scale), tuned=True))
+    shown = [line.split()[:4] for line in text.getvalue().splitlines()[-9:] if line.strip()]
+    assert shown[-6:] == [
+        ["textrnn"],
+        ["orthogonal", "2", "0.1", "85.0±0.0"],
+        ["idinit", "2", "0.1", "60.0±0.0"],
+        ["transformer"],
+        ["orthogonal", "2", "0.1", "90.0±0.0"],
+        ["idinit", "2", "0.1", "80.0±0.0"],
+    ]

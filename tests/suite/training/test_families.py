@@ -1,0 +1,178 @@
+"""Every family of models and data in the one loop: a run that breaks off ends in the same bits as one that does not."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from outcomes import assert_same, outcome
+
+from idinit.errors import UsageError
+from idinit_suite.config import RunConfig, check, compose
+from idinit_suite.data.mlm import packing
+from idinit_suite.data.mlm import streaming as stream
+from idinit_suite.data.mlm.hub import Collection
+from idinit_suite.training import checkpoint
+from idinit_suite.training import trainer as loop
+from idinit_suite.training.run_folder import RunFolder
+from idinit_suite.training.trainer import train
+
+COMMON = ["train.log_every=3", "impl.checkpoint_every=4", "impl.threads=1", "impl.channels_last=false", "wandb.mode=disabled"]
+TEXT = [
+    "data=opinions",
+    "data.train_limit=60",
+    "data.batch_size=20",
+    "data.width=8",
+    "train.epochs=4",
+    "train.precision=float32",
+]
+BERT = ["model=bert", "model.width=16", "model.depth=1", "model.heads=2", "model.hidden=32", "model.positions=16"]
+TOKENS = ["data.length=16", "data.vocabulary=200", "data.batch_size=8", "train.epochs=2", "optim=adamw", "schedule=linear"]
+FAMILIES = {
+    "textcnn": ["model=textcnn", "model.maps=6", *TEXT],
+    "textrnn": ["model=textrnn", "model.hidden=6", *TEXT],
+    "text_transformer": ["model=text_transformer", "model.width=8", "model.heads=2", "model.hidden=16", *TEXT],
+    "vit": [
+        "model=vit", "model.width=16", "model.heads=2", "model.depth=2", "model.patch=8", "model.drop_path=0.2",
+        "data=digits", "data.train_limit=64", "data.batch_size=16", "train.epochs=3", "optim=adamw",
+    ],
+    "bert": [*BERT, *TOKENS, "data=corpus", "data.train_limit=48", "train.accumulate=2", "train.clip_norm=1"],
+    "bert on a stream": [
+        *BERT, *TOKENS, "data=wikipedia_books", "data.tokenizer=null",
+        "data.block=24", "data.validation=8", "data.epoch_steps=6",
+    ],
+}  # fmt: skip
+
+
+class Broken(BaseException):
+    """As if the process had been killed."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a corpus, and folders that stand for repositories of the hub."""
+    root = tmp_path_factory.mktemp("data")
+    draw = random.Random(0)
+    lines = [" ".join(f"w{draw.randrange(90)}" for _ in range(draw.randint(3, 30))) for _ in range(150)]
+    for folder in ("corpus", "articles", "books"):
+        (root / folder).mkdir()
+    (root / "corpus" / "train.txt").write_text("\n".join(lines))
+    for folder, some in (("articles", lines[:30]), ("books", lines[30:50])):
+        (root / folder / "train.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in some))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _folders_for_the_hub(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collections = (Collection(str(root / "articles"), None, 2), Collection(str(root / "books"), None, 1, joined=2))
+    monkeypatch.setattr(stream, "WIKIPEDIA_BOOKS", collections)
+    monkeypatch.setattr(stream, "_TRAINED_ON", 100)
+    monkeypatch.setattr(packing, "_ENCODED_AT_ONCE", 7)  # or all would be read before the first step
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", root / "hub")
+
+
+def config(family: str, root: Path, runs: Path) -> RunConfig:
+    return check(compose([*FAMILIES[family], *COMMON, f"paths.data={root}", f"paths.runs={runs}"]))
+
+
+def break_off(run: RunConfig, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains a run up to a step."""
+    update = loop.Training.update
+
+    def broken(training: loop.Training) -> tuple[bool, bool]:
+        if training.step == step:
+            raise Broken
+        return update(training)
+
+    with monkeypatch.context() as patch, pytest.raises(Broken):
+        patch.setattr(loop.Training, "update", broken)
+        train(run)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_broken_off_at_any_step_it_ends_in_the_same_bits(
+    family: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = config(family, root, tmp_path / "whole"), config(family, root, tmp_path / "broken")
+    assert train(whole)["state"] == "done"
+    for step in (2, 6, 11):  # before the first checkpoint, after one, at the last step
+        break_off(broken, step, monkeypatch)
+        status = RunFolder(broken.folder).status()
+        assert status is not None and status["state"] == "running"
+    assert train(broken)["state"] == "done"
+    for one, two in zip(outcome(broken), outcome(whole), strict=True):
+        assert_same(one, two)
+
+
+def test_a_process_without_a_text_to_evaluate_holds_up_no_other(root: Path, tmp_path: Path) -> None:
+    run = config("bert", root, tmp_path)  # what is held out is less than the first process's share of a batch
+    script = Path(__file__).parents[3] / "scripts" / "train.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [*FAMILIES["bert"], *COMMON, f"paths.data={root}", f"paths.runs={tmp_path}"]
+    done = subprocess.run([*launch, str(script), *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    status = RunFolder(run.folder).status()
+    assert status is not None and status["state"] == "done"
+
+
+def test_it_does_not_go_on_with_other_data(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "corpus").mkdir()
+    text = (root / "corpus" / "train.txt").read_text()
+    (tmp_path / "corpus" / "train.txt").write_text(text.replace("w1", "v"))
+    here, elsewhere = (config("bert", data, tmp_path / "runs") for data in (root, tmp_path))
+    assert here.folder == elsewhere.folder
+    break_off(here, 6, monkeypatch)
+    before = (here.folder / "env.json").read_bytes()
+    with pytest.raises(UsageError, match=rf"run {here.name} was begun on other data than corpus .* \(checksum \w+, now \w+\)"):
+        train(elsewhere)
+    assert (here.folder / "env.json").read_bytes() == before
+    assert train(here)["state"] == "done"
+
+
+def test_it_goes_on_from_a_checkpoint_of_before_data_were_compared(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = config("textcnn", root, tmp_path)
+    break_off(run, 6, monkeypatch)
+    state = checkpoint.load_latest(run.folder / "checkpoints")
+    assert state is not None and state.pop("data_checksum")
+    checkpoint.save(run.folder / "checkpoints", state["step"], state)
+    assert train(run)["state"] == "done"
+
+
+def test_the_environment_says_what_share_of_the_words_has_vectors(root: Path, tmp_path: Path) -> None:
+    (root / "vectors").mkdir()
+    words = [f"{word}{number}" for word in ("good", "bad") for number in range(6)]
+    (root / "vectors" / "mine.txt").write_text("\n".join(f"{word} {' '.join('12345678')}" for word in words))
+    where = [f"paths.data={root}", f"paths.runs={tmp_path}"]
+    run = check(compose([*FAMILIES["textcnn"], *COMMON, *where, "data.vectors=mine.txt"]))
+    train(run)
+    environment = json.loads((run.folder / "env.json").read_text())
+    assert environment["data_source"] == "made-up opinions"
+    assert 0.1 < environment["words_with_vectors"] < 0.3
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_what_is_told_of_a_run(family: str, root: Path, tmp_path: Path) -> None:
+    status = train(config(family, root, tmp_path))
+    guesses_tokens = "bert" in family
+    assert status["steps"] == 12
+    assert status["tokens"] == (12 * 8 * 16 if guesses_tokens else None)
+    assert status["final"].keys() == {"train", "validation"} | (set() if guesses_tokens else {"test"})
+    if family == "textrnn":  # packing needs values, and operations are counted without
+        assert status["flops"] is None
+    else:
+        assert status["flops"] > 0
+
+
+def test_a_model_and_data_that_do_not_fit_are_told() -> None:
+    with pytest.raises(
+        UsageError, match=r"model 'textcnn' cannot take data 'cifar10': data that fits it: opinions, sst2, sst5, trec6"
+    ):
+        check(compose(["model=textcnn", "data=cifar10"]))
+    with pytest.raises(UsageError, match=r"model 'bert' cannot take data 'sst2': data that fits it: corpus, wikipedia_books"):
+        check(compose(["model=bert", "data=sst2"]))

@@ -1,0 +1,108 @@
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from idinit_suite.errors import RunLocked
+from idinit_suite.training import run_folder
+from idinit_suite.training.run_folder import RunFolder, read_metrics
+
+
+def rows(*steps: int) -> list[dict[str, object]]:
+    return [{"step": step, "split": "train", "loss": 1.0 / (step + 1)} for step in steps]
+
+
+def test_rewind_drops_later_rows_and_a_line_cut_short(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        for row in rows(1, 2, 3):
+            folder.append(row)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "spl')
+    with RunFolder(tmp_path) as folder:
+        assert folder.rewind(2) == rows(1, 2)
+        folder.append(rows(3)[0])
+    assert read_metrics(tmp_path / "metrics.jsonl") == rows(1, 2, 3)
+
+
+def test_not_a_number_is_written_as_null(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        folder.append({"step": 1, "loss": float("nan"), "inner": {"x": float("inf")}})
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(line) == {"step": 1, "loss": None, "inner": {"x": None}}
+
+
+def test_a_second_holder_is_refused_until_the_first_leaves(tmp_path: Path) -> None:
+    with RunFolder(tmp_path), pytest.raises(RunLocked, match="trained by another process"), RunFolder(tmp_path):
+        pass
+    with RunFolder(tmp_path) as folder:
+        assert folder.status() is None
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from idinit_suite.training.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.raises(RunLocked), RunFolder(tmp_path):
+            pass
+        holder.kill()
+    with RunFolder(tmp_path) as folder:
+        assert folder.status() is None
+
+
+def test_the_lock_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "LEASE_S", 0.5)
+    with RunFolder(tmp_path):
+        marker = (tmp_path / ".lease").read_text()
+    elsewhere = re.sub(r"host=.*", "host=another-machine", marker)
+    (tmp_path / ".lease").write_text(elsewhere)
+    waiting = RunFolder(tmp_path)
+    begun = time.monotonic()
+    while True:
+        try:
+            with waiting:
+                break
+        except RunLocked:
+            time.sleep(0.05)
+    assert time.monotonic() - begun >= 0.5
+
+
+def test_a_process_that_lost_its_run_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder, "LEASE_S", 0.3)
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        (tmp_path / ".lease").unlink()  # as who waited long enough would
+        with pytest.raises(RunLocked, match="was taken over by another process"):
+            for _ in range(100):
+                folder.write_status({"state": "running"})
+                time.sleep(0.05)
+        for write in (lambda: folder.append({"step": 1}), folder.sync, lambda: folder.write_status({})):
+            with pytest.raises(RunLocked):
+                write()
+
+
+def test_a_damaged_status_counts_as_none(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_status({"state": "done"})
+        assert folder.status() == {"state": "done"}
+        (tmp_path / "status.json").write_text('{"state": "do')
+        assert folder.status() is None
+
+
+def test_a_resumed_run_goes_on_from_before_a_damaged_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\x00\x00\x00\n{"step": 3}\n')
+    with pytest.raises(ValueError, match="Expecting value"):
+        read_metrics(path)
+    with RunFolder(tmp_path) as folder:
+        assert folder.rewind(5) == [{"step": 1}]

@@ -1,0 +1,124 @@
+"""What the mirror tells W&B: each row once, however the run went."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb_toys import CONFIG, ENV, WandbServer, as_history, offline_history, offline_records, say, without_clock, write
+
+from idinit_suite.tracking.wandb_follower import complete_steps, rows
+from idinit_suite.tracking.wandb_mirror import mirrored, resolve_mode
+
+
+@pytest.mark.usefixtures("patient")
+def test_offline_file_holds_the_run(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with mirrored(folder, mode="offline", project="suite"):
+        write(folder, 0, 10, 20)
+        say(folder, "done")
+    records = {record["type"]: record[record["type"]] for record in offline_records(folder)}
+    assert offline_history(folder) == [as_history(0), as_history(10), as_history(20)]
+    run = records["run"]
+    assert {key: run[key] for key in ("run_id", "display_name", "project", "run_group", "job_type")} == {
+        "run_id": "0a1b2c3d",
+        "display_name": "idinit-s3-0a1b2c3d",
+        "project": "suite",
+        "run_group": "toy",
+        "job_type": "idinit-loose",
+    }
+    config = run["config"]["update"]
+    assert {key: config[key] for key in (*CONFIG, "environment")} == {**CONFIG, "environment": ENV}
+    assert (records["metric"]["glob_name"], records["metric"]["step_metric"]) == ("*", "epoch")
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(("state", "exit_code"), [("diverged", 0), ("failed", 1), ("preempted", 1)])
+def test_how_the_run_ended(folder: Path, state: str, exit_code: int) -> None:
+    with mirrored(folder, mode="offline", project="suite"):
+        say(folder, state)
+    records = offline_records(folder)
+    assert [r["exit"].get("exit_code", 0) for r in records if r["type"] == "exit"] == [exit_code]
+    summary: dict[str, Any] = {}
+    for record in records:
+        summary |= record.get("summary", {}).get("update", {})
+    assert summary["state"] == state
+
+
+@pytest.mark.usefixtures("patient")
+def test_resumed_offline_run_is_one_file_with_each_step_once(folder: Path) -> None:
+    with mirrored(folder, mode="offline", project="suite"):
+        write(folder, 0, 10)
+        say(folder, "preempted")
+    assert offline_history(folder) == [as_history(0)]  # more could have come for step 10
+    with mirrored(folder, mode="offline", project="suite"):
+        write(folder, 20)
+        say(folder, "done")
+    assert offline_history(folder) == [as_history(0), as_history(10), as_history(20)]
+
+
+@pytest.mark.usefixtures("patient")
+def test_online_run_resumed_twice_has_each_step_once(folder: Path, server: WandbServer) -> None:
+    with mirrored(folder, mode="auto", project="suite"):
+        write(folder, 0, 10, 20)  # the process is killed here: its status is still "running"
+    assert [json.loads(line)["_step"] for line in server.history] == [0, 10]
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:3]))  # the checkpoint was of step 0: the run makes 10 and 20 again
+    with mirrored(folder, mode="auto", project="suite"):
+        write(folder, 10, 20)
+        say(folder, "preempted")
+    with mirrored(folder, mode="auto", project="suite"):
+        write(folder, 30)
+        say(folder, "done")
+    assert [without_clock(json.loads(line)) for line in server.history] == [as_history(s) for s in (0, 10, 20, 30)]
+    assert server.exit_codes == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "netrc", "expected"),
+    [
+        ({}, "", "disabled"),
+        ({"WANDB_API_KEY": "k"}, "", "online"),
+        ({}, "machine api.wandb.ai login user password k", "online"),
+        ({}, "machine elsewhere.org login user password k", "disabled"),
+        (
+            {"WANDB_BASE_URL": "https://wandb.elsewhere.org:8080"},
+            "machine wandb.elsewhere.org:8080 login user password k",
+            "online",
+        ),
+        ({}, "not a netrc file", "disabled"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, "", "disabled"),
+        ({"WANDB_MODE": "offline"}, "", "offline"),
+    ],
+)
+def test_auto(environment: dict[str, str], netrc: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text(netrc)
+    for name, value in {"NETRC": str(tmp_path / "netrc"), **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_mode("auto") == expected
+    for mode in ("online", "offline", "disabled"):
+        assert resolve_mode(mode) == mode
+
+
+def test_rows_wait_for_the_rest_of_a_line(tmp_path: Path) -> None:
+    log, ended, seen = tmp_path / "metrics.jsonl", threading.Event(), list[Any]()
+    log.write_text('{"step": 1}\n{"st')
+    reader = threading.Thread(target=lambda: seen.extend(rows(log, ended)))
+    reader.start()
+    with log.open("a") as file:
+        file.write('ep": 2}\n')
+    ended.set()
+    reader.join()
+    assert seen == [{"step": 1}, {"step": 2}]
+
+
+@pytest.mark.parametrize(("state", "steps"), [("done", [0, 10]), ("diverged", [0, 10]), ("running", [0]), ("failed", [0])])
+def test_last_step_is_held_back_until_the_run_is_over(folder: Path, state: str, steps: list[int]) -> None:
+    write(folder, 0, 10)
+    say(folder, state)
+    ended = threading.Event()
+    ended.set()
+    assert [step for step, _ in complete_steps(folder, ended)] == steps
