@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import walk_packages
 
-from .base import DATASETS, Batches, Inputs, Mixed
+from .base import DATASETS, Batches, Inputs, Mixed, predicts_tokens
 from .context import Place
 from .images.load import ImageData, load_images
 from .spec import Images, MaskedTokens, Sentences, Spec
@@ -23,6 +23,7 @@ __all__ = [
     "Sentences",
     "Spec",
     "load_images",
+    "predicts_tokens",
     "split",
 ]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from idinit.errors import UsageError
 from idinit.registry import Registry
 
-from .spec import Spec
+from .spec import MaskedTokens, Spec
 
 Inputs = tuple[Tensor, ...]  # what a model is called with
 
@@ -88,6 +88,11 @@ class Batches(Protocol):
 #: A registered function is called as ``build(place, **options)``, with a `Place`, and returns `Batches`. Its facts: ``gives``,
 #: the class of their spec, and ``classes``, the number of classes, or None for a vocabulary.
 DATASETS: Registry[Callable[..., Batches]] = Registry("data set")
+
+
+def predicts_tokens(name: str) -> bool:
+    """Whether a run on a data set is a language model's, of which the loss counts and not the accuracy."""
+    return DATASETS[name].facts["gives"] is MaskedTokens
 
 
 def micro_batches(inputs: Inputs, targets: Tensor | Mixed, count: int) -> list[tuple[Inputs, Tensor | Mixed]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from idinit.errors import UsageError
 
 from ..archive import studies as study_archive
+from ..archive.forecasts import Forecast
 from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config import RunConfig
@@ -25,7 +27,7 @@ from ..training.build import autocast, build
 from ..training.objective import Classification
 from ..training.progress import console, duration
 from .grid import Experiment, list_experiments, load
-from .tuning import pick
+from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
 
@@ -57,7 +59,10 @@ class Costs:
             data = _load(config)
             self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
             if key not in self._measured:
-                self._measured[key] = _seconds(config, data)
+                try:
+                    self._measured[key] = _seconds(config, data)
+                except UsageError:  # what cannot be built takes no time; the sweep lists it
+                    self._measured[key] = (0.0, 0.0)
         sizes = self._data[data_key]
         step, example = self._measured[key]
         return step * config.train.epochs * sizes.steps_per_epoch + example * _evaluated(config, sizes.splits)
@@ -69,15 +74,37 @@ class _Sizes:
     splits: Mapping[str, int]
 
 
-def announce(experiment: Experiment, runs: Sequence[RunConfig], missing: Sequence[RunConfig], costs: Costs) -> None:
+def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], costs: Costs) -> None:
     """Prints the first line of an experiment: its budget, its runs and the time they will take."""
+    runs = [*plan.runs, *plan.later]
     budget = runs[0].budget
     asked = any(override.startswith("budget=") for override in experiment.overrides)
     why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
     searches = sum(config.phase == "tune" for config in runs)
-    tuned = f" and {searches} short ones that pick the recipe" if searches else ""
+    tuned = f" and {'at least ' if plan.waiting else ''}{searches} short ones that pick the recipe" if searches else ""
     left = f"{len(missing)} to do, about {duration(costs.total(missing))}" if missing else "all done"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
+
+
+def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:
+    """What the missing runs of an experiment will take.
+
+    Args:
+        experiment: What is begun.
+        missing: Its runs that are not there.
+        costs: What runs take here.
+        before: Hashes of the runs in its archive.
+    """
+    main = experiment.main_runs({})
+    return Forecast(
+        grid=hashlib.sha256("".join(sorted(config.hash for config in main)).encode()).hexdigest()[:8],
+        budget=main[0].budget,
+        epochs=main[0].train.epochs,
+        variants=tuple(experiment.grid.arms),
+        runs=len(missing),
+        seconds=float(f"{costs.total(missing):.3g}"),
+        before=tuple(sorted(before)),
+    )
 
 
 def plan(overrides: Sequence[str]) -> None:
@@ -109,10 +136,10 @@ def plan(overrides: Sequence[str]) -> None:
 def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
     experiment = load(overrides)
     results = experiment.paths.results / experiment.info.name
-    searches = experiment.tuning_runs()
-    runs = [*searches, *experiment.main_runs(pick(experiment, searches, results))]
+    known = plan_runs(experiment, read_scores(results))
     done = archived(results)
-    missing = [config for config in runs if config.hash not in done]
+    missing = [*(config for config in known.runs if config.hash not in done), *known.later]
+    runs = [*known.runs, *known.later]
     try:
         hours = f"{costs.total(missing) / 3600:,.2f}"
     except UsageError as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import lru_cache
+from itertools import pairwise, product
 from typing import Annotated, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from idinit.errors import UsageError, did_you_mean
 from idinit.initializers import INITIALIZERS
@@ -21,21 +22,42 @@ from ..config.experiment import ExperimentInfo
 
 
 class Tuning(BaseModel):
-    """The search each arm gets, the same for all: short runs, compared on the validation split.
+    """The search each variant gets, the same for all: short runs, compared on the validation split.
+
+    See `idinit_suite.experiments.tuning` for how it proceeds.
 
     Attributes:
         key: What is searched, e.g. ``optim.lr``.
-        values: The grid.
+        factors: The grid, ascending: multiples of the value that the variant's own recipe has.
         epochs: Length of a search run.
+        rungs: Shares of that length at which values are compared, ascending and ending with 1. The better half of the
+            values goes on from each to the next.
+        widen: Most values that are added beyond the grid on each side.
         seed: Seed of the search runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
-    values: Annotated[tuple[float, ...], Field(min_length=1)]
+    factors: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=3)]
     epochs: Annotated[float, Field(gt=0)]
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
+    widen: Annotated[int, Field(ge=0)] = 3
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("factors", "rungs")
+    @classmethod
+    def _ascending(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(left >= right for left, right in pairwise(values)):
+            raise ValueError("give each once, the smallest first")
+        return values
+
+    @field_validator("rungs")
+    @classmethod
+    def _whole_at_last(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if rungs[-1] != 1:
+            raise ValueError("the last rung is 1, a whole search run")
+        return rungs
 
 
 class Grid(BaseModel):
@@ -54,6 +76,22 @@ class Grid(BaseModel):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     tune: Tuning | None = None
     sweep: dict[str, Annotated[tuple[float | str, ...], Field(min_length=1)]] = {}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant at one point of the sweep: what a search is made for, and trained with each seed.
+
+    Attributes:
+        variant: Label of the row of the table.
+        point: The overrides of that point; none where nothing is swept.
+    """
+
+    variant: str
+    point: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.variant, *self.point])
 
 
 @dataclass(frozen=True)
@@ -77,50 +115,73 @@ class Experiment:
     sweep: Mapping[str, tuple[str, ...]]
     launcher: Mapping[str, Any]
 
-    def tuning_runs(self) -> list[RunConfig]:
-        """The search runs; none where there is no search, or the command line sets what it would find.
+    @property
+    def tuned(self) -> bool:
+        """Whether there is a search: not where the command line sets or sweeps what it would find."""
+        said = {*self.sweep, *(text.lstrip("+").partition("=")[0] for text in self.overrides)}
+        return self.grid.tune is not None and self.grid.tune.key not in said
 
-        Raises:
-            UsageError: If there is no validation split to compare them on.
-        """
-        tune = self.grid.tune
-        if tune is None or tune.key in self.sweep or any(o.lstrip("+").startswith(f"{tune.key}=") for o in self.overrides):
-            return []
-        length = {"train.epochs": tune.epochs, "phase": "tune"}
-        runs = [
-            check(_changed(config, {"seed": tune.seed, **length, tune.key: value}))
-            for arm in self.grid.arms
-            for config in [self._composed(arm)]
-            for value in tune.values
+    def cells(self) -> list[Cell]:
+        """Every variant at every point of the sweep."""
+        points = [
+            tuple(f"{key}={value}" for key, value in zip(self.sweep, values, strict=True))
+            for values in product(*self.sweep.values())
         ]
-        if any(run.data.get("validation") == 0 for run in runs):
-            raise UsageError(f"data.validation=0 leaves nothing to pick {tune.key} by: hold images out, or set {tune.key}")
-        return runs
+        return [Cell(variant, point) for variant in self.grid.arms for point in points]
 
-    def main_runs(self, picked: Mapping[str, float]) -> list[RunConfig]:
-        """The main runs, seed by seed across arms.
+    def recipe_value(self, cell: Cell) -> float:
+        """What the recipe of a cell says of the search's key, e.g. its learning rate."""
+        assert self.grid.tune is not None
+        value = OmegaConf.select(compose(self._overrides(cell)), self.grid.tune.key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"grid.tune.key={self.grid.tune.key} is no number of the recipe, so it cannot be searched")
+        return float(value)
+
+    def search_run(self, cell: Cell, value: float, share: float) -> RunConfig:
+        """A run of a cell's search.
 
         Args:
-            picked: Arm -> value of the search's key; arms without one keep the recipe's.
+            cell: What it is for.
+            value: What it tries.
+            share: Its length, as a share of a whole search run's.
+
+        Raises:
+            UsageError: If there is no validation split to compare it on.
         """
         tune = self.grid.tune
-        configs = []
-        for arm in self.grid.arms:
-            found = {tune.key: picked[arm]} if tune is not None and arm in picked else {}
-            for values in product(*self.sweep.values()):
-                swept = [f"{key}={value}" for key, value in zip(self.sweep, values, strict=True)]
-                configs.append(_changed(self._composed(arm, *swept), found))
-        return [check(_changed(config, {"seed": seed})) for seed in self.grid.seeds for config in configs]
+        assert tune is not None
+        changes = {"seed": tune.seed, "train.epochs": tune.epochs * share, "phase": "tune", tune.key: value}
+        run = _checked(self._overrides(cell), tuple(changes.items()))
+        if run.data.get("validation") == 0:
+            raise UsageError(f"data.validation=0 leaves nothing to pick {tune.key} by: hold images out, or set {tune.key}")
+        return run
 
-    def _composed(self, arm: str, *more: str) -> DictConfig:
-        return compose([f"experiment={self.info.name}", *self.grid.arms[arm], f"arm={arm}", *more, *self.overrides])
+    def main_runs(self, picked: Mapping[Cell, float], cells: Sequence[Cell] | None = None) -> list[RunConfig]:
+        """Main runs, seed by seed across variants.
+
+        Args:
+            picked: Value of the search's key by cell; those without one keep the recipe's.
+            cells: Those whose runs are meant; None for all.
+        """
+        tune = self.grid.tune
+        found = {cell: {tune.key: value} for cell, value in picked.items()} if tune is not None else {}
+        return [
+            _checked(self._overrides(cell), tuple({**found.get(cell, {}), "seed": seed}.items()))
+            for seed in self.grid.seeds
+            for cell in (self.cells() if cells is None else cells)
+        ]
+
+    def _overrides(self, cell: Cell) -> tuple[str, ...]:
+        own = self.grid.arms[cell.variant]
+        return (f"experiment={self.info.name}", *own, f"arm={cell.variant}", *cell.point, *self.overrides)
 
 
-def _changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
-    changed = config.copy()
-    for key, value in values.items():
-        OmegaConf.update(changed, key, value)
-    return changed
+@lru_cache(maxsize=4096)  # a sweep asks again and again which runs it has
+def _checked(overrides: tuple[str, ...], changes: tuple[tuple[str, Any], ...]) -> RunConfig:
+    config = compose(overrides)
+    for key, value in changes:
+        OmegaConf.update(config, key, value)
+    return check(config)
 
 
 def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:

@@ -5,27 +5,29 @@ Each process is a sweep like any other. They share the runs by the locks on the 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import submitit
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from idinit.errors import UsageError
+from idinit.registry import explain
 
 from ..cli import run_command
-from ..errors import EXIT_PREEMPTED, Preempted
+from ..errors import EXIT_PREEMPTED, EXIT_USAGE, Preempted
 from ..report.update import update_results
 from ..training.preemption import stop_signals
 from ..training.progress import console
+from . import processes
+from .concurrency import choose_jobs
 from .grid import Experiment, load
-from .runner import run, run_folders, unfinished
+from .runner import missing_runs, run, run_folders, unfinished
 
 _WORKER = "from idinit_suite.experiments.launcher import work; work()"
 _WARNING_S = 120  # before a job's time is over; enough for a checkpoint
@@ -33,12 +35,18 @@ _GRACE_S = 3600  # longer than a cluster's time between asking a job to stop and
 _POLL_S = 5.0
 
 
+def _checked_jobs(jobs: object) -> object:
+    if jobs == "auto" or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs >= 1):
+        return jobs
+    raise ValueError("say a whole number from 1 on, or auto")
+
+
 class LauncherConfig(BaseModel):
     """Where runs take place.
 
     Attributes:
         name: One of the three.
-        jobs: Processes at once.
+        jobs: Processes at once; ``auto`` for what is fastest here, see `idinit_suite.experiments.concurrency`.
         hours: Slurm: longest time of a job.
         partition: Slurm: where, or None for its default.
         gpus: Slurm: of each job.
@@ -49,12 +57,18 @@ class LauncherConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["serial", "local", "slurm"]
-    jobs: PositiveInt = 1
+    jobs: Annotated[int | Literal["auto"], BeforeValidator(_checked_jobs)] = 1
     hours: Annotated[float, Field(gt=0)] = 24
     partition: str | None = None
     gpus: Annotated[int, Field(ge=0)] = 0
     cores: PositiveInt = 1
     memory_gb: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _measured_here(self) -> LauncherConfig:
+        if self.jobs == "auto" and self.name == "slurm":
+            raise ValueError("jobs=auto is measured on this machine, for launcher=local: give a number")
+        return self
 
 
 def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
@@ -68,20 +82,45 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
         One line for each run that is not finished.
 
     Raises:
-        UsageError: If what was asked cannot be done.
+        UsageError: If what was asked cannot be done. Where that is so of some variants only, the others were trained.
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     experiment = load(arguments)
-    launcher = LauncherConfig(**experiment.launcher)
-    if launcher.name == "serial":
+    launcher = read_config(experiment.launcher)
+    jobs = _jobs(launcher, experiment, force)
+    if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
         return run(experiment, force=force)
-    serial = [argument for argument in arguments if not argument.lstrip("+").startswith("launcher")]
+    words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
+    serial = [*words, "launcher=serial"]
+    refused = False
     with stop_signals() as stop:
-        (_in_parallel if launcher.name == "local" else _on_slurm)(
-            launcher, experiment, [*serial, "launcher=serial"], force, stop
-        )
+        if launcher.name == "local":
+            refused = _on_this_machine(jobs, experiment, serial, force, stop)
+        else:
+            _on_slurm(launcher, jobs, experiment, serial, force, stop)
     console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
+    if refused:
+        raise UsageError(f"{experiment.info.name} cannot be run wholly as asked: the lines above say what and why")
     return unfinished(experiment)
+
+
+def read_config(settings: Mapping[str, Any]) -> LauncherConfig:
+    """Checks what ``launcher`` says.
+
+    Raises:
+        UsageError: Naming what is unknown or out of range.
+    """
+    try:
+        return LauncherConfig(**settings)
+    except ValidationError as error:
+        raise UsageError(explain(error, "launcher", LauncherConfig.model_fields)) from None
+
+
+def _jobs(launcher: LauncherConfig, experiment: Experiment, force: bool) -> int:
+    if launcher.jobs != "auto":
+        return launcher.jobs
+    missing = missing_runs(experiment, force=force)
+    return choose_jobs(missing) if missing else 1
 
 
 def work() -> None:
@@ -96,54 +135,27 @@ def work() -> None:
     run_command(sweep)
 
 
-def shares(jobs: int, cores: Sequence[int], gpus: int) -> list[tuple[list[int], int | None]]:
-    """The cores and the GPU of each of some processes, as equal as can be; with more processes than cores they take turns.
-
-    Returns:
-        For each process its cores, and the number of its GPU or None where there is none.
-    """
-    taken = [list(cores[number::jobs]) or [cores[number % len(cores)]] for number in range(jobs)]
-    return [(own, number % gpus if gpus else None) for number, own in enumerate(taken)]
-
-
-def _in_parallel(
-    launcher: LauncherConfig, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event
-) -> None:
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+def _on_this_machine(jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event) -> bool:
+    """Trains in several processes; returns whether one of them could not do all that was asked."""
     words = [*arguments, *(["force=true"] if force else [])]
-    console.print(f"{experiment.info.name}: {launcher.jobs} runs at once", markup=False)
-    processes, relays = [], []
-    for number, (cores, gpu) in enumerate(shares(launcher.jobs, available, torch.cuda.device_count())):
-        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
-        if gpu is not None:
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-            environment["CUDA_VISIBLE_DEVICES"] = visible[gpu] if len(visible) > gpu and visible[gpu] else str(gpu)
-        process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=_pinned(cores),
-            start_new_session=True,  # Ctrl-C comes to them from here
-        )
-        processes.append(process)
-        relays.append(threading.Thread(target=_relay, args=(process, number + 1), daemon=True))
-        relays[-1].start()
-    while any(process.poll() is None for process in processes):
+    workers, relays = [], []
+    for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
+        worker = processes.start(_WORKER, words, cores, gpu, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        workers.append(worker)
+        relays.append(threading.Thread(target=_relay, args=(worker, number + 1), daemon=True))
+    for relay in relays:
+        relay.start()
+    while any(worker.poll() is None for worker in workers):
         if stop.wait(0.2):
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait()
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait()
     for relay in relays:
         relay.join()
-    if stop.is_set() or any(process.returncode == EXIT_PREEMPTED for process in processes):
+    if stop.is_set() or any(worker.returncode == EXIT_PREEMPTED for worker in workers):
         raise Preempted(f"{experiment.info.name} is not finished")
-
-
-def _pinned(cores: Sequence[int]) -> Callable[[], None] | None:
-    return (lambda: os.sched_setaffinity(0, cores)) if hasattr(os, "sched_setaffinity") else None
+    return any(worker.returncode == EXIT_USAGE for worker in workers)
 
 
 def _relay(process: subprocess.Popen[str], number: int) -> None:
@@ -180,7 +192,7 @@ class SlurmWorker:
 
 
 def _on_slurm(
-    launcher: LauncherConfig, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event
+    launcher: LauncherConfig, jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event
 ) -> None:
     folder = experiment.paths.runs / experiment.info.name / ".slurm"
     try:
@@ -193,16 +205,14 @@ def _on_slurm(
         time=max(1, round(60 * launcher.hours)),
         cpus_per_task=launcher.cores,
         signal_delay_s=_WARNING_S,
-        array_parallelism=launcher.jobs,
+        array_parallelism=jobs,
         additional_parameters={"requeue": True},
         **({"gpus_per_node": launcher.gpus} if launcher.gpus else {}),
         **{key: value for key, value in optional.items() if value is not None},
     )
-    jobs = executor.map_array(SlurmWorker([*arguments, "wandb.mode=disabled"], force), list(range(launcher.jobs)))
-    array = jobs[0].job_id.split("_")[0]
-    console.print(
-        f"{experiment.info.name}: Slurm's array {array}, {launcher.jobs} jobs; their output is in {folder}", markup=False
-    )
+    submitted = executor.map_array(SlurmWorker([*arguments, "wandb.mode=disabled"], force), list(range(jobs)))
+    array = submitted[0].job_id.split("_")[0]
+    console.print(f"{experiment.info.name}: Slurm's array {array}, {jobs} jobs; their output is in {folder}", markup=False)
     while subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True, check=False).stdout.strip():
         if stop.wait(_POLL_S):
             raise Preempted(f"the jobs go on without this command; `scancel {array}` ends them")

@@ -6,12 +6,13 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from idinit.errors import UsageError
 
+from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
 from ..archive.variants import counted
 from ..config import RunConfig
@@ -22,9 +23,9 @@ from ..training.preemption import stop_signals
 from ..training.progress import SweepProgress, console
 from ..training.run_folder import FINISHED, RunFolder
 from ..training.trainer import train
-from .cost import Costs, announce
-from .grid import Experiment
-from .tuning import pick
+from .cost import Costs, announce, forecast
+from .grid import Cell, Experiment
+from .tuning import Plan, plan_runs, read_scores
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ POLL_S = 2.0  # how often a sweep that has nothing else to do looks whether a ru
 
 
 def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> list[str]:
-    """Runs an experiment seed by seed across its arms; finished runs are skipped, unfinished ones go on.
+    """Runs an experiment: its search, then its main runs seed by seed across variants; what is finished is skipped.
 
     Several processes may do so at the same time: a run that another one trains is passed over and looked at again later,
     until it has ended.
@@ -44,10 +45,10 @@ def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> 
         quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
 
     Returns:
-        One line for each run that failed twice, and each arm that waits for one.
+        One line for each run that failed, and each variant that waits for one.
 
     Raises:
-        UsageError: If what was asked cannot be done.
+        UsageError: If what was asked cannot be done. Where that is so of some variants only, the others were trained.
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     with stop_signals() as stop:
@@ -56,19 +57,31 @@ def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> 
 
 def run_folders(experiment: Experiment) -> list[Path]:
     """The folders that are there of the runs of an experiment."""
-    return [config.folder for config in _expected(experiment) if config.folder.exists()]
+    return [config.folder for config in _plan(experiment).runs if config.folder.exists()]
+
+
+def missing_runs(experiment: Experiment, *, force: bool = False) -> list[RunConfig]:
+    """The runs of an experiment that are known to be needed and are not in its archive, or all that are known."""
+    done = set() if force else archived(_results(experiment))
+    return [config for config in _plan(experiment).runs if config.hash not in done]
 
 
 def unfinished(experiment: Experiment) -> list[str]:
-    """Names of the runs of an experiment that are not in its archive."""
-    done = archived(experiment.paths.results / experiment.info.name)
-    return [config.name for config in _expected(experiment) if config.hash not in done]
+    """A line for each run of an experiment that is missing, and each variant that waits for one."""
+    waiting = _plan(experiment).waiting
+    return [*(config.name for config in missing_runs(experiment)), *map(_waits, waiting)]
 
 
-def _expected(experiment: Experiment) -> list[RunConfig]:
-    """All runs of an experiment, as far as is known before its search is finished."""
-    searches = experiment.tuning_runs()
-    return [*searches, *experiment.main_runs(pick(experiment, searches, experiment.paths.results / experiment.info.name))]
+def _results(experiment: Experiment) -> Path:
+    return experiment.paths.results / experiment.info.name
+
+
+def _plan(experiment: Experiment) -> Plan:
+    return plan_runs(experiment, read_scores(_results(experiment)))
+
+
+def _waits(cell: Cell) -> str:
+    return f"{cell}: not trained, as its search is not finished"
 
 
 class _Sweep:
@@ -77,79 +90,106 @@ class _Sweep:
     def __init__(self, experiment: Experiment, force: bool, quiet: bool, stop: threading.Event) -> None:
         self.experiment = experiment
         self.quiet = quiet
-        self.results = experiment.paths.results / experiment.info.name
+        self.results = _results(experiment)
         self.stop = stop
         self.started = time.time()
         self.forced = force
+        self.ended: set[str] = set()  # hashes of the runs that this call has finished or found finished since it began
+        self.failed: dict[str, str] = {}  # hash of a run -> what went wrong
+        self.refused: dict[str, str] = {}  # label of a variant -> why it cannot be trained as asked
         self.compiled = CompiledNetworks()
         self.costs = Costs()
+        self.progress = SweepProgress(experiment.info.name)
 
     def run(self) -> list[str]:
-        experiment = self.experiment
-        searches = experiment.tuning_runs()
-        expected = _expected(experiment)
-        missing = self._missing(expected)
-        announce(experiment, expected, missing, self.costs)
+        plan = self._plan()
+        missing = self._missing(plan)
+        announce(self.experiment, plan, missing, self.costs)
         if not missing:
             self._show()
             return []
-        self.progress = SweepProgress(experiment.info.name, self.costs.total(missing))
+        keep(forecast(self.experiment, missing, self.costs, archived(self.results)), self.results)
         try:
             with self.progress.shown():
-                failures = self._train(searches)
-                picked = pick(experiment, searches, self.results)
-                waiting = [arm for arm in experiment.grid.arms if searches and arm not in picked]
-                failures += [f"{arm}: not trained, as its search is not finished" for arm in waiting]
-                main = [config for config in experiment.main_runs(picked) if config.arm not in waiting]
-                failures += self._train(main)
+                while self._train_next():
+                    pass
         finally:
             self._show()
-        return failures
+        return self._failures()
 
     def _show(self) -> None:
         if not self.quiet:
             console.print(update_results(self.experiment.info, run_folders(self.experiment), self.results))
 
-    def _missing(self, runs: Sequence[RunConfig]) -> list[RunConfig]:
-        done = set() if self.forced else archived(self.results)
-        return [config for config in runs if config.hash not in done or _begun(config)]
+    def _plan(self) -> Plan:
+        scores = read_scores(self.results)
+        return plan_runs(self.experiment, {run: scores[run] for run in self._done(scores.keys())})
 
-    def _train(self, runs: Sequence[RunConfig]) -> list[str]:
-        """Trains what is missing of some runs, and waits for those that others train."""
-        failures: list[str] = []
-        missing = {config.hash for config in self._missing(runs)}
-        queue = [(number, config) for number, config in enumerate(runs, start=1) if config.hash in missing]
-        while queue:
-            elsewhere = []
-            for place, (number, config) in enumerate(queue):
-                if self.stop.is_set():
-                    left = counted(len(queue) - place, "run")
-                    raise Preempted(f"{left} of {self.experiment.info.name} to go")
-                try:
-                    failure = self._train_one(config, f"{number}/{len(runs)}")
-                    failures += [failure] if failure else []
-                except RunLocked:
-                    elsewhere.append((number, config))
-            if len(elsewhere) == len(queue):
-                self.stop.wait(POLL_S)
-            queue = elsewhere
-        return failures
+    def _done(self, archived_runs: Set[str]) -> Set[str]:
+        """What counts as done; with ``force`` only what was run again."""
+        return archived_runs & self.ended if self.forced else archived_runs
 
-    def _train_one(self, config: RunConfig, count: str) -> str | None:
-        """Trains a run, or merges what another process has made of it; returns what went wrong twice."""
+    def _missing(self, plan: Plan) -> list[RunConfig]:
+        done = self._done(archived(self.results))
+        return [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
+
+    def _train_next(self) -> bool:
+        """Trains the first missing run that no other process trains, or waits a moment; returns False if none is missing."""
+        plan = self._plan()
+        missing = self._missing(plan)
+        later = {config.hash for config in plan.later}
+        todo = [c for c in missing if c.hash not in later | self.failed.keys() and c.arm not in self.refused]
+        for config in todo:
+            if self.stop.is_set():
+                raise Preempted(f"{counted(len(missing), 'run')} of {self.experiment.info.name} to go")
+            try:
+                self._train(config, missing, len(plan.runs) + len(plan.later))
+                return True
+            except RunLocked:
+                continue
+        if todo:
+            self.stop.wait(POLL_S)
+        return bool(todo)
+
+    def _train(self, config: RunConfig, missing: Sequence[RunConfig], expected: int) -> None:
+        """Trains a run, or merges what another process has made of it."""
         with RunFolder(config.folder) as folder:  # whoever else is at it has priority
             if self.forced and not _finished_since(folder, self.started):
                 empty_held(folder)
             before = folder.status() or {}
-        if before.get("state") not in FINISHED or self.forced:
-            self.progress.begin(self._describe(config), count)
+        if before.get("state") not in FINISHED:
+            count = f"{expected - len(missing) + 1}/{expected}"
+            self.progress.begin(self._describe(config), count, self.costs.total(missing))
         begun = time.monotonic()
-        failure = _train_twice(config, self.compiled)
-        if failure is None:
+        try:
+            train(config, self.compiled)
             merge([config.folder], self.results)
+            self.ended.add(config.hash)
+        except (RunLocked, OSError):
+            raise  # the next run would meet the state of the disk too
+        except UsageError as error:
+            self.refused[config.arm] = str(error)
+        except Exception as error:
+            log.exception("run %s failed", config.name)
+            self.failed[config.hash] = f"{config.name}: {type(error).__name__}: {error}"
         whole = not before.get("step") and (RunFolder(config.folder).status() or {}).get("state") == "done"
         self.progress.end(self.costs.of(config), time.monotonic() - begun if whole else None)
-        return failure
+
+    def _failures(self) -> list[str]:
+        """A line for each run that failed, and each variant that waits for one.
+
+        Raises:
+            UsageError: If a variant cannot be trained as asked.
+        """
+        waiting = [cell for cell in self._plan().waiting if cell.variant not in self.refused]
+        failures = [*self.failed.values(), *map(_waits, waiting)]
+        if not self.refused:
+            return failures
+        reasons = set(self.refused.values())
+        if self.refused.keys() == self.experiment.grid.arms.keys() and len(reasons) == 1:
+            raise UsageError(*reasons)
+        lines = [f"{variant} was not trained: {reason}" for variant, reason in self.refused.items()]
+        raise UsageError("; ".join([*lines, *failures]))
 
     def _describe(self, config: RunConfig) -> str:
         keys = dict.fromkeys(["optim.lr", *self.experiment.sweep])
@@ -189,18 +229,3 @@ def empty_held(folder: RunFolder) -> None:
             shutil.rmtree(path)
         elif not path.name.startswith("."):
             path.unlink()
-
-
-def _train_twice(config: RunConfig, compiled: CompiledNetworks) -> str | None:
-    """Trains a run, once more if it fails; returns what went wrong the second time."""
-    problem = ""
-    for _ in range(2):
-        try:
-            train(config, compiled)
-            return None
-        except (UsageError, OSError):
-            raise  # the next run would meet it too
-        except Exception as error:
-            log.exception("run %s failed", config.name)
-            problem = f"{config.name}: {type(error).__name__}: {error}"
-    return problem

@@ -1,41 +1,187 @@
-"""The search before the main runs: what it found, read from the archive."""
+"""The search before the main runs: what is known of it from the archive, and which of its runs come next.
+
+Every cell of an experiment (`Cell`) is searched by the same rule, in two parts:
+
+1. Successive halving (Jamieson & Talwalkar, 2016; Li et al., 2018). All values of the grid are tried with runs of the first
+   rung's length, the better half of them again with those of the next rung's, and so on to whole search runs. A run of a rung
+   is a run in miniature, its schedule included.
+2. Widening. The best of the whole search runs is picked once it has beaten its two neighbours at that length. A neighbour
+   that was not tried, because it lost in a shorter rung or lies beyond the grid, is tried then. The grid goes on by the
+   ratio of its last pair but one, so that one of 0.1, 0.3, 1, 3 goes on with 10 and 30, up to ``widen`` values on each side.
+
+Nothing is kept but the runs themselves, so that a search goes on wherever it was left, and several processes agree on it.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import starmap
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..archive.runs import load
 from ..config import RunConfig
-from ..data import DATASETS
-from ..data.spec import MaskedTokens
-from .grid import Experiment
+from ..data import predicts_tokens
+from .grid import Cell, Experiment, Tuning
+
+Score = tuple[float, float]  # the higher the better
 
 
-def pick(experiment: Experiment, searches: Sequence[RunConfig], results: Path) -> dict[str, float]:
-    """For each arm the value of the search whose run ended with the highest validation accuracy, or the lowest loss.
+class Trial(NamedTuple):
+    """One search run: a value of the searched key, and the run's length as a share of a whole search run's."""
 
-    The loss is what counts for a language model: rates differ in it long before they do in the share of right guesses. For the
-    same reason it decides between equal accuracies, such as those of an arm that is still at chance. A diverged run ranks
-    below all others; of equals the smaller value is taken. An arm whose search is not complete is left out: picked from fewer
-    values, its rate would not be comparable.
+    value: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment, as far as its search has come.
+
+    Attributes:
+        runs: Those that are known to be needed, archived or not: of the search, then of the cells whose search is finished.
+        later: Stand-ins for those that depend on them, as many and as long as they will be at least.
+        picked: The values that the search has found, by cell.
+        waiting: Cells whose search is not finished.
     """
-    tune = experiment.grid.tune
-    if tune is None or not searches:
-        return {}
-    rows = load(results).runs.set_index("hash")
-    unfinished: set[str] = set()
-    best: dict[str, tuple[float, float, float]] = {}
-    for config, value in zip(searches, tune.values * len(experiment.grid.arms), strict=True):
-        if config.hash not in rows.index:
-            unfinished.add(config.arm)
-            continue
-        row = rows.loc[config.hash]
-        accuracy, loss = -math.inf, math.inf
-        if row["state"] == "done":
-            guesses_tokens = DATASETS[config.data["name"]].facts["gives"] is MaskedTokens
-            accuracy, loss = 0.0 if guesses_tokens else float(row["validation_accuracy"]), float(row["validation_loss"])
-        score = (accuracy, -loss, -value)
-        best[config.arm] = max(best.get(config.arm, score), score)
-    return {arm: -negated for arm, (_, _, negated) in best.items() if arm not in unfinished}
+
+    runs: Sequence[RunConfig]
+    later: Sequence[RunConfig]
+    picked: Mapping[Cell, float]
+    waiting: Sequence[Cell]
+
+
+def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
+    """Says which runs an experiment needs.
+
+    Args:
+        experiment: The experiment.
+        scores: Of the search runs that are finished, by hash; see `read_scores`.
+
+    Raises:
+        UsageError: If there is no validation split to compare search runs on.
+    """
+    tuning, cells = experiment.grid.tune, experiment.cells()
+    if tuning is None or not experiment.tuned:
+        return Plan(experiment.main_runs({}, cells), (), {}, ())
+    searches: dict[str, RunConfig] = {}  # a run may serve two cells, where what is swept makes no difference to it
+    later: dict[str, RunConfig] = {}
+    picked = {}
+    for cell in cells:
+        run = partial(experiment.search_run, cell)
+        steps = proceed(tuning, Values(tuning, experiment.recipe_value(cell)), partial(_score_of, scores, run))
+        searches |= {config.hash: config for config in starmap(run, steps.trials)}
+        later |= {config.hash: config for config in starmap(run, steps.later)}
+        if steps.pick is not None:
+            picked[cell] = steps.pick
+    waiting = [cell for cell in cells if cell not in picked]
+    return Plan(
+        [*searches.values(), *experiment.main_runs(picked, [cell for cell in cells if cell in picked])],
+        [*(config for run, config in later.items() if run not in searches), *experiment.main_runs({}, waiting)],
+        picked,
+        waiting,
+    )
+
+
+def _score_of(scores: Mapping[str, Score], run: Callable[[float, float], RunConfig], trial: Trial) -> Score | None:
+    return scores.get(run(*trial).hash)
+
+
+def read_scores(results: Path) -> dict[str, Score]:
+    """Scores of the runs in an archive, by hash.
+
+    A run with a higher validation accuracy is the better one, and of equal ones, such as those of a variant that is still at
+    chance, that with the lower validation loss. Of language models the loss alone counts: rates differ in it long before they
+    do in the share of right guesses. A diverged run ranks below all others.
+    """
+    rows = load(results).runs
+    return {str(row["hash"]): _score(row) for row in rows[rows["phase"] == "tune"].to_dict("records")}
+
+
+def _score(row: Mapping[Any, Any]) -> Score:
+    if row["state"] != "done":
+        return -math.inf, -math.inf
+    dataset = json.loads(row["config"])["data"]["name"]
+    accuracy = 0.0 if predicts_tokens(dataset) else float(row["validation_accuracy"])
+    return accuracy, -float(row["validation_loss"])
+
+
+class Values:
+    """The values that a search may try, in order: those of its grid, and beyond it on both sides.
+
+    Attributes:
+        grid: Those of the grid.
+    """
+
+    def __init__(self, tuning: Tuning, recipe_value: float) -> None:
+        factors = list(tuning.factors)
+        for _ in range(tuning.widen):
+            factors = [factors[0] * factors[1] / factors[2], *factors, factors[-1] * factors[-2] / factors[-3]]
+        self._all = [float(f"{factor * recipe_value:.6g}") for factor in factors]
+        self.grid = self._all[tuning.widen : len(factors) - tuning.widen]
+
+    def neighbours(self, value: float) -> list[float]:
+        """The next smaller and the next larger value, where there are."""
+        at = self._all.index(value)
+        return self._all[max(0, at - 1) : at] + self._all[at + 1 : at + 2]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How far the search of one cell has come.
+
+    Attributes:
+        trials: What is known to be needed.
+        later: Stand-ins for what depends on it.
+        pick: The value found, once all has ended.
+    """
+
+    trials: Sequence[Trial]
+    later: Sequence[Trial] = ()
+    pick: float | None = None
+
+
+def proceed(tuning: Tuning, values: Values, score: Callable[[Trial], Score | None]) -> Steps:
+    """The search of one cell, by the rule that this module states.
+
+    Args:
+        tuning: The rule's options.
+        values: What may be tried.
+        score: Of a finished trial; None for others.
+    """
+    trials: list[Trial] = []
+    rung: list[Trial] = []
+    alive = values.grid
+    for number, share in enumerate(tuning.rungs):
+        rung = [Trial(value, share) for value in alive]
+        trials += rung
+        if any(score(trial) is None for trial in rung):
+            return Steps(trials, _later(tuning.rungs[number + 1 :], alive, values))
+        alive = sorted(trial.value for trial in _ranked(rung, score)[: math.ceil(len(rung) / 2)])
+    while True:
+        best = _ranked(rung, score)[0]
+        new = [trial for value in values.neighbours(best.value) if (trial := Trial(value, best.share)) not in rung]
+        if not new:
+            return Steps(trials, pick=best.value)
+        rung, trials = rung + new, trials + new
+        if any(score(trial) is None for trial in new):
+            return Steps(trials)
+
+
+def _ranked(trials: Sequence[Trial], score: Callable[[Trial], Score | None]) -> list[Trial]:
+    """Finished trials, the best first; of equals the smaller value."""
+    return sorted(trials, key=lambda trial: (*(-part for part in score(trial) or ()), trial.value))
+
+
+def _later(rungs: Sequence[float], alive: Sequence[float], values: Values) -> list[Trial]:
+    """As many trials as will follow at least: halves of halves, and a pick with both its neighbours at the end."""
+    trials: list[Trial] = []
+    for share in rungs:
+        alive = alive[: math.ceil(len(alive) / 2)]
+        trials += [Trial(value, share) for value in alive]
+    missing = [value for value in values.grid if value not in alive][: 3 - len(alive)] if len(alive) < 3 else []
+    return trials + [Trial(value, 1.0) for value in missing]

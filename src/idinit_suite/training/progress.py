@@ -49,12 +49,11 @@ class SweepProgress:
 
     Args:
         label: Name of the sweep.
-        predicted: Seconds that all that is missing would take by the prediction.
     """
 
-    def __init__(self, label: str, predicted: float) -> None:
+    def __init__(self, label: str) -> None:
         self._label = label
-        self._left = predicted
+        self._left = 0.0
         self._finished = [0.0, 0.0]  # seconds that ended runs took, and that they were predicted to take
         self._bars = _bars() if console.is_terminal else None
 
@@ -78,13 +77,15 @@ class SweepProgress:
         took, predicted = self._finished
         return self._left * (took / predicted if predicted else 1.0)
 
-    def begin(self, what: str, count: str) -> None:
+    def begin(self, what: str, count: str, predicted: float) -> None:
         """Says which run is next, and how long the rest will take with it.
 
         Args:
             what: The run.
             count: Which of how many it is.
+            predicted: Seconds that all that is missing would take by the prediction, this run included.
         """
+        self._left = predicted
         left = self.seconds_left()
         if self._bars is None:
             console.print(f"[{count}] {what}; about {duration(left)} left for all", markup=False, soft_wrap=True)

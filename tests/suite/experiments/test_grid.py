@@ -7,7 +7,7 @@ import yaml
 
 from idinit.errors import UsageError
 from idinit_suite.config import CONFIG_DIR, check, compose
-from idinit_suite.experiments.grid import list_experiments, load
+from idinit_suite.experiments.grid import Cell, list_experiments, load
 
 BUDGETS = ["smoke", "cpu", "paper"]
 
@@ -53,7 +53,7 @@ def test_arms_seeds_and_swept_keys_come_from_the_command_line() -> None:
     assert [(r.seed, r.arm, r.optim["lr"]) for r in runs] == [
         (seed, arm, lr) for seed in (0, 1) for arm in ("idinit", "fixup") for lr in (0.01, 0.1)
     ]
-    assert experiment.tuning_runs() == [], "a learning rate that was asked for is not searched"
+    assert not experiment.tuned, "a learning rate that was asked for is not searched"
 
 
 def test_a_grid_with_a_sweep_runs_every_arm_at_every_point() -> None:
@@ -74,32 +74,22 @@ def test_any_initializer_can_join_an_experiment() -> None:
     assert [run.init["name"] for run in experiment.main_runs({})] == ["lsuv"] * len(experiment.grid.seeds)
 
 
-def test_every_arm_gets_the_same_search() -> None:
-    experiment = load(["experiment=cifar10-resnet20", "budget=cpu"])
-    searches = experiment.tuning_runs()
-    assert experiment.grid.tune is not None
-    for arm in experiment.grid.arms:
-        own = [run for run in searches if run.arm == arm]
-        assert tuple(run.optim["lr"] for run in own) == experiment.grid.tune.values
-        assert {(run.train.epochs, run.seed, run.phase) for run in own} == {(experiment.grid.tune.epochs, 0, "tune")}
-
-
 @pytest.mark.parametrize("override", ["optim.lr=0.1", "++optim.lr=0.1"])
 def test_what_the_command_line_sets_is_not_searched(override: str) -> None:
     experiment = load(["experiment=cifar10-resnet20", "init=idinit", override, "budget=cpu"])
-    assert experiment.tuning_runs() == []
+    assert not experiment.tuned
     assert {run.optim["lr"] for run in experiment.main_runs({})} == {0.1}
 
 
 def test_a_search_without_a_validation_split_is_refused() -> None:
     experiment = load(["experiment=cifar10-resnet20", "init=idinit", "data.validation=0"])
     with pytest.raises(UsageError, match="data.validation=0 leaves nothing to pick optim.lr by"):
-        experiment.tuning_runs()
+        experiment.search_run(Cell("idinit"), 0.1, 1.0)
 
 
 def test_what_the_search_found_is_used() -> None:
     experiment = load(["experiment=cifar10-resnet20", "init=idinit,fixup", "seed=0", "budget=cpu"])
-    rates = {run.arm: run.optim["lr"] for run in experiment.main_runs({"idinit": 0.03, "fixup": 0.01})}
+    rates = {run.arm: run.optim["lr"] for run in experiment.main_runs({Cell("idinit"): 0.03, Cell("fixup"): 0.01})}
     assert rates == {"idinit": 0.03, "fixup": 0.01}
 
 
@@ -111,6 +101,8 @@ def test_what_the_search_found_is_used() -> None:
         (["experiment=demo", "init=idint"], "unknown initializer 'idint': did you mean 'idinit'"),
         (["experiment=demo", "seed=-1"], "'seeds.0=-1': input should be greater than or equal to 0"),
         (["experiment=demo", "optim.lrr=0.1"], "unknown key 'optim.lrr': did you mean 'lr'"),
+        (["experiment=cifar10-resnet20", "grid.tune.factors=[1,0.3,3]"], "give each once, the smallest first"),
+        (["experiment=cifar10-resnet20", "grid.tune.rungs=[0.25,0.5]"], "the last rung is 1, a whole search run"),
         (["experiment=demo", "budget=cup"], "unknown budget 'cup': did you mean 'cpu'"),
         (["experiment=demo,cifar10-resnet20"], "which experiment? Say one"),
         (["experiment=demo", "paths.data=it's"], "cannot read 'paths.data=it's'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,8 +18,11 @@ import pandas as pd
 import pytest
 
 from idinit.errors import UsageError
+from idinit_suite.experiments.concurrency import choose_jobs
 from idinit_suite.experiments.grid import load
-from idinit_suite.experiments.launcher import LauncherConfig, launch, shares
+from idinit_suite.experiments.launcher import launch, read_config
+from idinit_suite.experiments.processes import cores, shares
+from idinit_suite.experiments.runner import missing_runs
 
 ROOT = Path(__file__).parents[3]
 TINY = ["model=resnet", "model.depth=8", "data.batch_size=16", "data.train_limit=32", "impl.threads=1", "wandb.mode=disabled"]
@@ -46,10 +50,25 @@ def test_processes_get_equal_shares_of_cores_and_gpus(jobs: int, cores: list[int
     assert shares(jobs, cores, gpus) == expected
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("serial", 1), ("local", 2), ("slurm", 4)])
-def test_every_launcher_is_a_choice(name: str, jobs: int) -> None:
-    config = LauncherConfig(**load(["experiment=demo", f"launcher={name}"]).launcher)
+@pytest.mark.parametrize(("name", "jobs"), [("serial", 1), ("local", "auto"), ("slurm", 4)])
+def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
+    config = read_config(load(["experiment=demo", f"launcher={name}"]).launcher)
     assert (config.name, config.jobs) == (name, jobs)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "value", "message"),
+    [
+        ("local", "0", "'launcher.jobs=0': say a whole number from 1 on, or auto"),
+        ("local", "abc", "'launcher.jobs=abc': say a whole number from 1 on, or auto"),
+        ("local", "true", "'launcher.jobs=True': say a whole number from 1 on, or auto"),
+        ("slurm", "auto", "jobs=auto is measured on this machine"),
+    ],
+)
+def test_a_number_of_jobs_that_makes_no_sense_gets_one_line(tmp_path: Path, launcher: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        launch(arguments(tmp_path, f"launcher={launcher}", f"launcher.jobs={value}"))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_local_processes_are_pinned_share_the_runs_and_write_the_results(
@@ -66,22 +85,52 @@ def test_local_processes_are_pinned_share_the_runs_and_write_the_results(
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_each_local_process_stays_on_its_cores(tmp_path: Path) -> None:
+    words = arguments(tmp_path, "launcher=local", "launcher.jobs=2", "train.epochs=400")
     sweep = subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "sweep.py", *arguments(tmp_path, "launcher=local", "train.epochs=400")],
+        [sys.executable, ROOT / "scripts" / "sweep.py", *words],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
     )  # fmt: skip
-    cores: list[set[int]] = []
+    bound: list[set[int]] = []
     children: list[int] = []
     deadline = time.monotonic() + 60
-    while (len(cores) < 2 or cores[0] & cores[1]) and time.monotonic() < deadline:  # they are pinned a moment after they start
+    while (len(bound) < 2 or bound[0] & bound[1]) and time.monotonic() < deadline:  # they are pinned a moment after they start
         time.sleep(0.2)
         children = [int(pid) for pid in Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()]
-        cores = [os.sched_getaffinity(pid) for pid in children]
+        bound = [os.sched_getaffinity(pid) for pid in children]
     sweep.send_signal(signal.SIGTERM)
     errors = sweep.communicate(timeout=60)[1]
-    assert len(cores) == 2 and not cores[0] & cores[1]
+    assert len(bound) == 2 and not bound[0] & bound[1]
     assert sweep.returncode == 75 and "run the same command again" in errors
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_a_variant_that_cannot_be_built_is_told_by_one_of_several_processes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="demo cannot be run wholly as asked"):
+        launch(arguments(tmp_path, "launcher=local", "launcher.jobs=2", "init=t_fixup,idinit"))
+    assert "t_fixup was not trained: " in capfd.readouterr().out
+    assert archived_arms(tmp_path) == ["idinit", "idinit"]
+
+
+@pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")
+def test_the_number_of_jobs_is_measured_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = [word for word in arguments(tmp_path, "launcher=local", "init=t_fixup,idinit") if "threads" not in word]
+    with pytest.raises(UsageError, match="t_fixup was not trained|cannot be run wholly"):
+        launch(words)
+    said = capfd.readouterr().out
+    assert "launcher.jobs=auto: measuring" in said and archived_arms(tmp_path) == ["idinit", "idinit"]
+    (speeds,) = json.loads((tmp_path / "runs" / ".concurrency.json").read_text()).values()
+    assert len(speeds) == 2 and min(speeds) > 0
+    assert f"launcher.jobs={2 if speeds[1] > speeds[0] else 1}: " in said
+    launch([word for word in words if "init=" not in word] + ["init=idinit,zero"])
+    assert "measuring" not in capfd.readouterr().out
+
+
+def test_runs_of_one_thread_are_as_many_as_cores(tmp_path: Path) -> None:
+    runs = missing_runs(load(arguments(tmp_path, "init=idinit,fixup,zero", "seed=range(40)")))
+    assert choose_jobs(runs) == len(cores())
+    assert choose_jobs(runs[:1]) == 1
 
 
 @pytest.mark.skipif(shutil.which("sbatch") is not None, reason="there is a Slurm here")

@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from idinit_suite.archive.forecasts import read as read_forecasts
+from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
 from idinit_suite.config import RunConfig
 from idinit_suite.errors import Preempted
 from idinit_suite.experiments.grid import Experiment, load
 from idinit_suite.experiments.runner import run
-from idinit_suite.experiments.tuning import pick
+from idinit_suite.experiments.tuning import plan_runs, read_scores
 from idinit_suite.training.compile_cache import CompiledNetworks
 from idinit_suite.training.run_folder import RunFolder
 
@@ -33,6 +35,12 @@ TINY = [
 ]
 
 
+def picks(grid: Experiment) -> dict[str, float]:
+    """What the search of each variant has found."""
+    scores = read_scores(grid.paths.results / grid.info.name)
+    return {cell.variant: value for cell, value in plan_runs(grid, scores).picked.items()}
+
+
 def experiment(folder: Path, *arguments: str, name: str = "cifar10-resnet20-ablation") -> Experiment:
     places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
     return load(
@@ -43,22 +51,21 @@ def experiment(folder: Path, *arguments: str, name: str = "cifar10-resnet20-abla
 def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ablation = experiment(tmp_path, "init=both,neither")
+    ablation = experiment(tmp_path, "init=both,neither", "+grid.tune.widen=1")
     assert run(ablation) == []
     results = tmp_path / "results" / "cifar10-resnet20-ablation"
     rows = pd.read_csv(results / "runs.csv")
-    assert sorted(zip(rows["arm"], rows["phase"], strict=True)) == sorted(
-        [(arm, "tune") for arm in ("both", "neither") for _ in range(3)] + [("both", "main"), ("neither", "main")]
-    )
-    picked = pick(ablation, ablation.tuning_runs(), results)
+    picked = picks(ablation)
     main = rows[rows["phase"] == "main"].set_index("arm")["lr"].to_dict()
-    assert main == picked
+    assert main == picked and set(picked) == {"both", "neither"}
     for arm in picked:
-        tried = rows[(rows["arm"] == arm) & (rows["phase"] == "tune") & (rows["state"] == "done")]
-        assert tried.set_index("lr")["validation_accuracy"].get(picked[arm]) == tried["validation_accuracy"].max()
+        tried = rows[(rows["arm"] == arm) & (rows["phase"] == "tune")]
+        assert set(tried.loc[tried["epochs"] == 0.25, "lr"]) == {0.01, 0.03, 0.1, 0.3}
+        whole = tried[tried["epochs"] == 1].set_index("lr")["validation_accuracy"]
+        assert len(whole) in (3, 4) and whole[picked[arm]] == whole.max()
     assert {"README.md", "runs.csv", "curves.csv", "curves.svg", "curves.png"} <= {p.name for p in results.iterdir()}
     first = capsys.readouterr().out
-    assert "2 runs and 6 short ones" in first and "8 to do, about" in first
+    assert "2 runs and at least 14 short ones" in first and "16 to do, about" in first
 
     before = {p.name: p.read_bytes() for p in results.iterdir()}
     assert run(ablation) == []
@@ -67,7 +74,8 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
 
 
 def test_of_equal_accuracies_the_lower_loss_is_picked(tmp_path: Path) -> None:
-    ablation = experiment(tmp_path, "init=both")
+    whole = ["grid.tune.rungs=[1]", "+grid.tune.widen=0"]
+    ablation = experiment(tmp_path, "init=both", "grid.tune.factors=[0.1,0.3,1]", *whole)
     assert run(ablation) == []
     results = tmp_path / "results" / "cifar10-resnet20-ablation"
     rows = pd.read_csv(results / "runs.csv")
@@ -75,7 +83,7 @@ def test_of_equal_accuracies_the_lower_loss_is_picked(tmp_path: Path) -> None:
     rows.loc[at_chance, "validation_accuracy"] = 0.1
     rows.loc[at_chance, "validation_loss"] = rows["lr"].map({0.01: 2.303, 0.03: 2.301, 0.1: 2.302})
     rows.to_csv(results / "runs.csv", index=False)
-    assert pick(ablation, ablation.tuning_runs(), results) == {"both": 0.03}
+    assert picks(ablation) == {"both": 0.03}
 
 
 def test_the_search_of_a_language_model_goes_by_its_loss(tmp_path: Path) -> None:
@@ -88,7 +96,7 @@ def test_the_search_of_a_language_model_goes_by_its_loss(tmp_path: Path) -> None
     assert run(pretraining) == []
     results = tmp_path / "results" / "bert-mini"
     tried = pd.read_csv(results / "runs.csv").query("phase == 'tune'").set_index("lr")["validation_loss"]
-    assert pick(pretraining, pretraining.tuning_runs(), results) == {"default": tried.idxmin()}
+    assert picks(pretraining) == {"default": tried.idxmin()}
     assert tried.idxmin() != tried.index.min()  # which is taken of equals
 
 
@@ -106,14 +114,15 @@ def test_a_run_in_the_archive_counts_as_done_where_its_folder_is_gone(tmp_path: 
 
 
 def test_a_diverged_run_is_a_result_and_ranks_last_in_the_search(tmp_path: Path) -> None:
-    ablation = experiment(tmp_path, "init=both", "schedule.warmup=0", "grid.tune.values=[1e30,0.01]")
+    factors = ["grid.tune.factors=[0.1,1e30,1e31]", "grid.tune.rungs=[1]", "+grid.tune.widen=0"]
+    ablation = experiment(tmp_path, "init=both", "schedule.warmup=0", *factors)
     assert run(ablation) == []
     rows = pd.read_csv(tmp_path / "results" / "cifar10-resnet20-ablation" / "runs.csv")
-    assert set(rows[rows["lr"] == 1e30]["state"]) == {"diverged"}
+    assert set(rows[rows["lr"] > 1e28]["state"]) == {"diverged"}
     assert rows[rows["phase"] == "main"]["lr"].tolist() == [0.01]
 
 
-def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_reported_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from idinit_suite.data.images import batches as loader
 
     original, calls = loader.ImageBatches.train_batch, []
@@ -129,7 +138,7 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
     grid = experiment(tmp_path, "init=idinit", "seed=0,1", "optim.lr=0.1", name="demo")
     failures = run(grid)
     assert len(failures) == 1 and "cosmic ray" in failures[0]
-    assert calls == [0, 0]
+    assert calls == [0]
     states = {config.seed: json.loads((config.folder / "status.json").read_text())["state"] for config in grid.main_runs({})}
     assert states == {0: "failed", 1: "done"}
 
@@ -137,8 +146,8 @@ def test_a_failure_is_retried_once_reported_and_stops_nothing(tmp_path: Path, mo
 def test_an_arm_whose_search_failed_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from idinit_suite.experiments import runner
 
-    original, ablation = runner.train, experiment(tmp_path, "init=both,neither", "grid.tune.values=[0.01,0.1]")
-    missing = ablation.tuning_runs()[1]
+    original, ablation = runner.train, experiment(tmp_path, "init=both,neither", "grid.tune.rungs=[1]")
+    missing = plan_runs(ablation, {}).runs[1]
 
     def fails_once_in_a_search(config: RunConfig, compiled: CompiledNetworks) -> object:
         if config.hash == missing.hash:
@@ -242,3 +251,27 @@ def test_an_archived_run_that_was_begun_again_is_finished(tmp_path: Path) -> Non
     status.write_text(json.dumps({**json.loads(status.read_text()), "state": "preempted"}))
     run(grid)
     assert json.loads(status.read_text())["state"] == "done"
+
+
+def test_a_variant_that_cannot_be_built_is_listed_and_the_others_run(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), "experiment=demo", "init=t_fixup,idinit", "seed=0,1"]
+    overrides = experiment(tmp_path, "optim.lr=0.1", name="demo").overrides
+    done = subprocess.run([*command, *overrides], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("idinit: t_fixup was not trained: ") and done.stderr.count("\n") == 1
+    rows = pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")
+    assert rows[["arm", "seed"]].to_numpy().tolist() == [["idinit", 0], ["idinit", 1]]
+
+
+def test_the_forecast_is_kept_beside_what_the_runs_took(tmp_path: Path) -> None:
+    run(experiment(tmp_path, "init=idinit", "seed=0", "optim.lr=0.1", name="demo"))
+    grid = experiment(tmp_path, "init=idinit", "seed=0,1,2", "optim.lr=0.1", name="demo")
+    run(grid)
+    run(grid, force=True)
+    results = tmp_path / "results" / "demo"
+    rows = load_archive(results).runs
+    first, second = read_forecasts(results)
+    assert (first.runs, second.runs) == (1, 2) and first.seconds > 0 < second.seconds
+    page = (results / "README.md").read_text()
+    assert page.count("\nForecast for ") == 2 and "Forecast for 2 runs of the smoke budget (1 variant, 1 epoch)" in page
+    assert second.took(rows) == (2, pytest.approx(rows.loc[rows["seed"] > 0, "time_s"].sum()))

@@ -80,8 +80,8 @@ def test_a_finished_run_is_not_run_again(finished: RunConfig) -> None:
 
 KILLER = """
 import os, signal, sys
-from idinit_suite.config.schema import check, compose
-from idinit_suite.data import loader
+from idinit_suite.config import check, compose
+from idinit_suite.data.images import batches as loader
 from idinit_suite.training.trainer import train
 
 kill_at, number = int(sys.argv[1]), int(sys.argv[2])

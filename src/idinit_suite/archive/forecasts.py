@@ -1,0 +1,84 @@
+"""What the runs of an experiment were forecast to take, kept beside its archive, and what they then took."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from ..atomic import write_atomically
+from .runs import damaged
+
+FILE = "forecasts.json"
+
+
+class Forecast(BaseModel):
+    """A forecast, made when a grid of runs was begun.
+
+    Attributes:
+        grid: Eight hexadecimal digits that name the grid: its variants, seeds and recipe, whatever its search finds.
+        budget: Its budget.
+        epochs: Length of its main runs.
+        variants: Labels of its variants.
+        runs: Number of runs that were missing, those of the search that were foreseen included.
+        seconds: What they would take on that machine, one after the other.
+        before: Hashes of the runs that were in the archive.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: str
+    budget: str
+    epochs: float
+    variants: tuple[str, ...]
+    runs: int
+    seconds: float
+    before: tuple[str, ...]
+
+    def took(self, runs: pd.DataFrame) -> tuple[int, float]:
+        """What was run since.
+
+        Args:
+            runs: The archive's; see `Archive.runs`.
+
+        Returns:
+            The number of runs, and the sum of the seconds that they took.
+        """
+        same_grid = (runs["budget"] == self.budget) & runs["arm"].isin(self.variants)
+        same_length = (runs["phase"] == "tune") | (runs["epochs"] == self.epochs)
+        since = runs[same_grid & same_length & ~runs["hash"].isin(self.before)]
+        return len(since), float(since["time_s"].sum())
+
+
+_LIST = TypeAdapter(list[Forecast])
+
+
+def read(results_dir: Path) -> list[Forecast]:
+    """The forecasts of an experiment, the oldest first; none where there is no file.
+
+    Raises:
+        UsageError: If the file is damaged.
+    """
+    file = results_dir / FILE
+    try:
+        return _LIST.validate_json(file.read_bytes()) if file.exists() else []
+    except ValidationError as error:
+        raise damaged(file, error) from error
+
+
+def keep(forecast: Forecast, results_dir: Path) -> None:
+    """Writes a forecast, unless there is one of the same grid: that of a grid which goes on stays as it was.
+
+    Args:
+        forecast: The forecast.
+        results_dir: ``results/<experiment>``; made if missing.
+    """
+    results_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(results_dir / ".lock"):
+        known = read(results_dir)
+        if all(other.grid != forecast.grid for other in known):
+            text = json.dumps([entry.model_dump() for entry in [*known, forecast]], indent=1) + "\n"
+            write_atomically(results_dir / FILE, text.encode())
