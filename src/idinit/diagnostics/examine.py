@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import UsageError
-from ..graph.capture import capture
 from ..graph.probe import Inputs, call_arguments, gradients
+from ..parts.classify import analyze
 from ..parts.find import find_structure, layout_by_hand
 from ..parts.structure import MAPS, Structure
 from .branches import BranchSize, branch_sizes
@@ -50,11 +50,11 @@ def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
     softmaxes: list[Softmax] = []
     peaks: list[Peak] = []
     zeros, moved = None, {}
-    graph = capture(model, example_inputs)
+    analysis = analyze(model, example_inputs)
     try:
-        softmaxes, peaks = watch_forward(graph, tree_leaves(call_arguments(model, example_inputs)))
-        branches = branch_sizes(model, example_inputs, graph=graph)
-        signals = measure_signal(model, example_inputs, graph=graph)
+        softmaxes, peaks = watch_forward(analysis.graph, tree_leaves(call_arguments(model, example_inputs)))
+        branches = branch_sizes(model, example_inputs, analysis=analysis)
+        signals = measure_signal(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"signals are not measured: {error}")
     try:

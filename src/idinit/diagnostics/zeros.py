@@ -17,10 +17,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..graph.capture import capture
-from ..graph.dataflow import Flow
 from ..graph.probe import Inputs, call_arguments, gradients
-from ..parts.classify import Reading
+from ..parts.classify import analyze
 from .blocked import Zeros
 
 _RATE = 1e-3
@@ -93,9 +91,9 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
     Raises:
         UsageError: If the model does not run on the inputs.
     """
-    graph = capture(model, example_inputs)
-    flow, inputs = Flow(graph), tree_leaves(call_arguments(model, example_inputs))
-    parts = Reading(flow, {name: parameter.numel() for name, parameter in model.named_parameters()}).parts
+    analysis = analyze(model, example_inputs)
+    graph, flow, parts = analysis.graph, analysis.flow, analysis.parts
+    inputs = tree_leaves(call_arguments(model, example_inputs))
     values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     factors = [name for name in Zeros(graph, flow, inputs, values).factors if name in values]
     steps = first_steps(model, example_inputs, values)

@@ -79,6 +79,9 @@ class Flow:
         self.maps_at: dict[int, list[Use]] = {}
         for use in self.maps:
             self.maps_at.setdefault(use.node.index, []).append(use)
+        self._is_live = [False] * len(self.nodes)
+        for node in reversed(self.nodes):
+            self._is_live[node.index] = node.op == "output" or any(self._is_live[user.index] for user in node.users)
         self.at_maps = sum(1 << index for index in self.maps_at)
         self.followed = 0
         for index in self.maps_at:
@@ -101,8 +104,10 @@ class Flow:
         return [n for n in node.inputs if self.active[n.index] and n.is_float and n.op != "detach"]
 
     def readers(self, node: Node) -> list[Node]:
-        """The nodes that are differentiably computed from a value, the output among them."""
-        return [user for user in node.users if self.ancestors[user.index] or user.op == "output"]
+        """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
+        return [
+            user for user in node.users if self._is_live[user.index] and (self.ancestors[user.index] or user.op == "output")
+        ]
 
     def values(self, node: Node) -> list[Node]:
         """The inputs whose values the node passes on: neither coefficients nor masks nor weights."""

@@ -22,8 +22,9 @@ Sums over time are no residual sums either; `find_loops` finds them.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 
 from ..graph.addition import addends
@@ -33,8 +34,9 @@ from ..graph.operators import GATE_RANK, NORMS, SAME
 from ..graph.traversal import walk_back
 
 _SPLITS = {"chunk", "split", "split_with_sizes", "unsafe_split", "tensor_split", "unbind"}
+_BY_CHANNEL = _SPLITS | SAME | NORMS | GATE_RANK.keys()
 _HIDDEN = NORMS | {op for op, rank in GATE_RANK.items() if rank == 1} | {"relu6", "hardtanh"}
-_FAR = 10**6
+_LAYER, _FAR = 1000, 10**9
 
 
 @dataclass(eq=False)
@@ -108,12 +110,21 @@ def find_sides(flow: Flow, scores: set[int], products: set[int]) -> Iterator[Reg
     for node in reversed(flow.nodes):
         if node.index in inner or node.index in scores or not addends(node):
             continue
-        terms = [_Term(term, reader, *_leading_to(flow, term)) for term, reader in _terms(flow, node, inner)]
-        if len(terms) > 1 and any(term.members & flow.at_maps for term in terms):
-            yield from _sides(flow, node, terms, products)
+        nested: set[int] = set()
+        terms = [_Term(term, reader, *_leading_to(flow, term)) for term, reader in _terms(flow, node, nested)]
+        sides = list(_sides(flow, node, terms, products))
+        if nested and len({id(side.operand) for side in sides}) < sum(term.members & flow.at_maps != 0 for term in terms):
+            # A sum inside, of which nothing else is a side, may be one side of this one.
+            direct = [_Term(n, node, *_leading_to(flow, n)) for n in addends(node) if flow.origins(n)]
+            if outer := list(_sides(flow, node, direct, products)):
+                sides, nested = outer, set()
+        inner |= nested
+        yield from sides
 
 
 def _sides(flow: Flow, node: Node, terms: list[_Term], products: set[int]) -> Iterator[Region]:
+    if len(terms) < 2 or not any(term.members & flow.at_maps for term in terms):
+        return
     shortcuts: dict[int, Region] = {}
     branches: list[tuple[_Term, Region, list[Node]]] = []
     for term in terms:
@@ -199,13 +210,21 @@ def _leading_to(flow: Flow, addend: Node) -> tuple[int, list[Node]]:
 def _splits(flow: Flow, node: Node, inside: list[Node], outside: list[Node]) -> bool:
     """Whether a map's output is cut in pieces, of which some lead to one place and the others to another."""
     made_by = node
-    while made_by.op in _SPLITS | SAME:
+    while made_by.op in _BY_CHANNEL:
         made_by = made_by.inputs[0]
     if made_by.index not in flow.maps_at or not inside:
         return False
     if node.op in _SPLITS:
         return True
     return all(_are_disjoint(a, b) for a in inside for b in outside)
+
+
+def is_split(use: Use) -> bool:
+    """Whether the outputs of a map are cut in pieces that are read one by one."""
+    node = use.node
+    while len(node.users) == 1 and node.users[0].op in _BY_CHANNEL - _SPLITS:
+        node = node.users[0]
+    return any(user.op in _SPLITS | {"slice"} for user in node.users)
 
 
 def _are_disjoint(a: Node, b: Node) -> bool:
@@ -233,28 +252,50 @@ def _carries(flow: Flow, shortcut: _Term, branch: _Term) -> tuple[int, list[Node
         return (0, [shortcut.operand]) if is_made_of and branch.members & flow.at_maps else (0, [])
     sources = {entrance.index: _sources(flow, entrance) for entrance in branch.entrances}
     lowest = min((min(found) for found in sources.values()), default=0)
-    carried = _distances(flow, shortcut.operand, lowest)
-    inside = _layers_inside(flow, branch)
+    carried = _carried(flow, shortcut.operand, lowest)
+    inside = _costs(branch.operand, partial(_price, flow), partial(_members_of, flow, branch))
+    has_maps, is_plain = branch.members & flow.at_maps, not shortcut.members & flow.at_maps
     fits = []
     for entrance in branch.entrances:
-        layers = min((carried[index] for index in sources[entrance.index] if index in carried), default=2)
-        if layers < 2 and layers < inside.get(entrance.index, 0):
-            fits.append((layers, entrance))
+        cost = min((carried[index] for index in sources[entrance.index] if index in carried), default=_FAR)
+        if has_maps and (cost < inside.get(entrance.index, 0) or (cost == 0 and is_plain)):
+            fits.append((cost, entrance))
     if fits:
-        least = min(layers for layers, _ in fits)
-        return least, [entrance for layers, entrance in fits if layers == least]
+        least = min(cost for cost, _ in fits)
+        return least // _LAYER, [entrance for cost, entrance in fits if cost == least]
     return _carries_behind(flow, shortcut, branch)
 
 
+def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
+    """What flows into a node through no layer, or through a projection and no other sum, and what that counts."""
+
+    def before(node: Node) -> list[Node]:
+        return [n for n in flow.values(node) if n.index >= lowest]
+
+    price = partial(_price, flow)
+    projected = _costs(end, price, lambda node: [] if addends(node) else before(node), 2 * _LAYER)
+    return projected | _costs(end, price, before, _LAYER)
+
+
+def _members_of(flow: Flow, branch: _Term, node: Node) -> list[Node]:
+    return [n for n in node.inputs if flow.ancestors[n.index]] if branch.members >> node.index & 1 else []
+
+
 def _carries_behind(flow: Flow, shortcut: _Term, branch: _Term) -> tuple[int, list[Node]]:
-    direct = _sources(flow, shortcut.operand)
+    """The same where a value that enters the branch and is read elsewhere is itself made of what the shortcut is."""
     if not branch.members & flow.at_maps:
         return 0, []
+    direct = _sources(flow, shortcut.operand)
+    projected = {
+        index for at in direct & flow.maps_at.keys() for n in flow.values(flow.nodes[at]) for index in _sources(flow, n)
+    }
     for entrance in branch.entrances:
         members, entering = _exclusive(flow, entrance)
-        if members & flow.at_maps and (found := [n for n in entering if _sources(flow, n) & direct]):
-            branch.members |= members
-            return 0, found
+        for layers, carried in enumerate((direct, projected)):
+            found = [n for n in entering if _sources(flow, n) & carried]
+            if members & flow.at_maps and found:
+                branch.members |= members
+                return layers, found
     return 0, []
 
 
@@ -271,38 +312,26 @@ def _sources(flow: Flow, node: Node) -> set[int]:
     return found
 
 
-def _distances(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
-    """For each value that flows into a node, the least number of layers it goes through on the way, up to 1."""
+def _costs(end: Node, price: Callable[[Node], int], inputs: Callable[[Node], list[Node]], limit: int = _FAR) -> dict[int, int]:
+    """For each value that flows into a node, the least price of the nodes on the way, its own not counted."""
     found: dict[int, int] = {}
-    level, queue = 0, [end]
-    while level < 2:
-        behind: list[Node] = []
-        while queue:
-            node = queue.pop()
-            if node.index in found or node.index < lowest:
-                continue
-            found[node.index] = level
-            maps = flow.maps_at.get(node.index, [])
-            (behind if maps and not all(_is_depthwise(use) for use in maps) else queue).extend(flow.values(node))
-        level, queue = level + 1, behind
+    heap = [(0, -end.index, end)]
+    while heap:
+        cost, _, node = heapq.heappop(heap)
+        if node.index in found:
+            continue
+        found[node.index] = cost
+        if (behind := cost + price(node)) < limit:
+            for read in inputs(node):
+                if read.index not in found:
+                    heapq.heappush(heap, (behind, -read.index, read))
     return found
 
 
-def _layers_inside(flow: Flow, branch: _Term) -> dict[int, int]:
-    """For each value that enters a branch, the least number of layers on its ways to the sum."""
-    found: dict[int, int] = {}
-    level, queue = 0, [branch.operand]
-    while queue:
-        behind: list[Node] = []
-        while queue:
-            node = queue.pop()
-            if node.index in found:
-                continue
-            found[node.index] = level
-            if branch.members >> node.index & 1:
-                (behind if node.index in flow.maps_at else queue).extend(n for n in node.inputs if flow.ancestors[n.index])
-        level, queue = level + 1, behind
-    return found
+def _price(flow: Flow, node: Node) -> int:
+    """What a node counts on a way: a layer, or next to nothing for a depthwise convolution, or nothing."""
+    maps = flow.maps_at.get(node.index, [])
+    return 0 if not maps else 1 if all(_is_depthwise(use) for use in maps) else _LAYER
 
 
 def _is_depthwise(use: Use) -> bool:
@@ -315,10 +344,22 @@ def _decodes(flow: Flow, branch: _Term, shortcut: _Term, entrances: list[Node], 
     upsamplings = [n for n in flow.upsamplings if branch.members >> n.index & 1 and flow.ancestors[n.index] & own]
     found = False
     for node in upsamplings:
-        passed = walk_back(flow, flow.values(node)[0]).passed if flow.values(node) else 0
-        found |= not any(passed >> index & 1 for index in products)
+        found |= not _attends(flow, node, products)
     lowest = min(n.index for n in entrances)
     return found and not any(flow.depends(shortcut.operand, n) for n in flow.upsamplings if n.index > lowest)
+
+
+def _attends(flow: Flow, node: Node, products: set[int]) -> bool:
+    """Whether a value is what an attention makes, with no sum in between."""
+    seen, queue = set(), [node]
+    while queue:
+        node = queue.pop()
+        if node.index in products:
+            return True
+        if node.index not in seen and not addends(node):
+            seen.add(node.index)
+            queue += flow.values(node)
+    return False
 
 
 def _adds_outputs(flow: Flow, node: Node, branch: _Term, shortcut: _Term) -> bool:
