@@ -9,16 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..graph.probe import Inputs, call_arguments, gradients
-from ..parts.classify import analyze
+from ..parts.classify import Analysis, analyze
+from ..tables import text_table
 from .blocked import Zeros
 
 _RATE = 1e-3
@@ -61,19 +59,16 @@ class ZeroCheck:
         return tuple(dict.fromkeys(zero.path for zero in self.zeros if zero.step is None))
 
     def __str__(self) -> str:
-        table = Table("zero factor", "part", "first moved by", "zeros in a row")
-        for zero in self.zeros:
-            step = "nothing, ever" if zero.step is None else f"step {zero.step}"
-            table.add_row(zero.parameter, zero.part, step, " -> ".join(zero.path))
-        table.caption = (
-            f"zero factors: {len(self.zeros)}; paths with several: {len(self.violations)}; starved besides: {len(self.starved)}"
-        )
-        out = StringIO()
-        Console(file=out, width=1000, color_system=None, markup=False, emoji=False).print(table)
-        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+        rows = [
+            (zero.parameter, zero.part, "nothing, ever" if zero.step is None else f"step {zero.step}", " -> ".join(zero.path))
+            for zero in self.zeros
+        ]
+        table = text_table(("zero factor", "part", "first moved by", "zeros in a row"), rows)
+        counts = (len(self.zeros), len(self.violations), len(self.starved))
+        return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
 
 
-def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
+def check_zeros(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 
     A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
@@ -84,6 +79,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
         model: Any module, initialized.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments. With other inputs, other
             units may be active: take more than one example.
+        analysis: What `analyze` found in them, where it has been called already.
 
     Returns:
         The zero factors, in the order of the forward pass.
@@ -91,7 +87,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
     Raises:
         UsageError: If the model does not run on the inputs.
     """
-    analysis = analyze(model, example_inputs)
+    analysis = analysis or analyze(model, example_inputs)
     graph, flow, parts = analysis.graph, analysis.flow, analysis.parts
     inputs = tree_leaves(call_arguments(model, example_inputs))
     values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}

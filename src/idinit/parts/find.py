@@ -33,7 +33,13 @@ def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
     return find_structure(model, example_inputs).parts
 
 
-def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mapping[str, Part] | None = None) -> Structure:
+def find_structure(
+    model: nn.Module,
+    example_inputs: Inputs,
+    *,
+    overrides: Mapping[str, Part] | None = None,
+    analysis: Analysis | None = None,
+) -> Structure:
     """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
 
     A *residual sum* adds values that share an ancestor. The side with a way around all weights is the shortcut, or else the
@@ -49,6 +55,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
         overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds. A part
             of linear maps is that of the matrices among them: ``{"stem.*": "stem"}`` leaves biases and norms what they are.
+        analysis: What `analyze` found in evaluation mode, where it has been called already.
 
     Returns:
         The parts, residual branches, shared parameters, and what could not be told.
@@ -63,7 +70,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
             raise UsageError(f"'{name}' has no shape yet: run the model once on example_inputs, then ask for its parts")
         names.setdefault(id(parameter), []).append(name)
     chosen = _overridden(model, overrides or {})
-    analysis = analyze(model, example_inputs)
+    analysis = analysis or analyze(model, example_inputs)
     flows = [analysis.flow]
     if analysis.idle:
         with suppress(UsageError):  # e.g. BatchNorm of a single value

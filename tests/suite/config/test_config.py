@@ -10,6 +10,7 @@ from idinit.errors import UsageError
 from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
 from idinit_suite.config.schema import is_compatible
 from idinit_suite.data import DATASETS, Sentences
+from idinit_suite.data.base import DatasetInfo
 from idinit_suite.experiments.grid import list_experiments
 from idinit_suite.models import MODELS
 from idinit_suite.optim.optimizers import OPTIMIZERS
@@ -93,7 +94,7 @@ def test_what_has_no_default_is_asked_for(group: str) -> None:
         (["model.depth=57"], "the depth of a CIFAR ResNet is 6n + 2"),
         (["seed=-1"], "'seed=-1': input should be greater than or equal to 0"),
         (["train.epochs=0"], "'train.epochs=0': input should be greater than 0"),
-        (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32' or 'bf16'"),
+        (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32', 'tf32', 'bf16' or 'fp16'"),
         (["+extra=1"], "unknown key 'extra'"),
         (["budget=huge"], "'budget=huge': input should be 'smoke', 'cpu' or 'paper'"),
         (["experiment=demo", "budget=huge"], "unknown budget 'huge': Valid: cpu, paper, smoke"),
@@ -161,7 +162,7 @@ def test_a_run_of_long_ago_has_the_hash_of_the_same_run_today() -> None:
 
 
 def test_a_model_is_told_which_data_fit_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = dataclasses.replace(DATASETS["cifar10"], facts={"gives": Sentences})
+    entry = dataclasses.replace(DATASETS["cifar10"], info=DatasetInfo(gives=Sentences))
     monkeypatch.setitem(DATASETS._entries, "cifar10", entry)
     with pytest.raises(UsageError, match="model 'resnet' cannot take data 'cifar10': data that fits it: cifar100, digits"):
         run("model=resnet", "data=cifar10")
