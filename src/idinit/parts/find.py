@@ -42,13 +42,12 @@ def find_structure(
 ) -> Structure:
     """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
 
-    A *residual sum* adds values that share an ancestor. The side with a way around all weights is the shortcut, or else the
-    one with the fewest; the others are branches. Weights on no side of a sum are on the main path: ``head`` where no weight
-    follows, ``stem`` before paths first run side by side, ``trunk`` elsewhere. In a network without residual sums, the
-    ``stem`` is the first weight. Of attention, the weights nearest to the softmax of queries times keys are ``query``,
-    ``key`` and ``value``; without a softmax (linear attention, state space models) nothing tells them apart, and they are
-    ``branch`` or ``trunk``. Where a parameter is idle in evaluation mode, e.g. in an auxiliary head, a second forward pass
-    in training mode tells its part.
+    A *residual sum* adds a branch to a shortcut that carries the branch's own input; `idinit.parts.residual_sums` defines it.
+    Weights on no side of such a sum are on the main path: ``head`` where no weight follows, ``stem`` before paths first run
+    side by side, ``trunk`` elsewhere. In a network without residual sums, the ``stem`` is the first weight. Of attention, the
+    weights nearest to the softmax of queries times keys are ``query``, ``key`` and ``value``; without a softmax (linear
+    attention, state space models) nothing distinguishes them, and they are ``branch`` or ``trunk``. Where a parameter is idle
+    in evaluation mode, e.g. in an auxiliary head, a second forward pass in training mode shows its part.
 
     Args:
         model: Any module; it is left exactly as it was.
@@ -95,8 +94,17 @@ def find_structure(
         gains=tuple(dict.fromkeys(_gains(analysis))),
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
+        coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
     )
+
+
+def _coordinates(flow: Flow) -> Iterator[Use]:
+    """The maps that make the sampling grids and offsets of operators that read a value at places of the network's choice."""
+    for node in flow.nodes:
+        places = node.arguments.get("grid" if node.op.startswith("grid_sampler") else "offset")
+        if isinstance(places, Node) and (node.op.startswith("grid_sampler") or node.op == "deform_conv2d"):
+            yield from walk_back(flow, places).maps
 
 
 def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Part]:
