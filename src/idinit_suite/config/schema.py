@@ -77,7 +77,12 @@ class ImplConfig(_Strict):
     device: Literal["auto", "cpu", "cuda"]
     channels_last: bool
     threads: PositiveInt | None
+    workers: Annotated[int, Field(ge=0)] | None = None  # processes that decode pictures, a process of the run
     checkpoint_every: PositiveInt  # steps
+
+    def workers_of(self, processes: int) -> int:
+        """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
+        return min(8, (os.cpu_count() or 1) // processes) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:
         """The device meant; ``auto`` is CUDA where there is one."""

@@ -155,7 +155,13 @@ def _planned_study(overrides: Sequence[str]) -> list[str]:
 
 
 def _load(config: RunConfig) -> Batches:
-    place = Place(config.paths.data, config.seed, config.impl.torch_device(), channels_last=config.impl.channels_last)
+    place = Place(
+        config.paths.data,
+        config.seed,
+        config.impl.torch_device(),
+        channels_last=config.impl.channels_last,
+        workers=config.impl.workers_of(1),
+    )
     built: Batches = DATASETS[config.data["name"]].build(place, **config.options("data"))
     return built
 
