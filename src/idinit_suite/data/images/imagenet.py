@@ -11,7 +11,7 @@ from torch import Tensor
 
 from idinit.errors import UsageError
 
-from ..base import DATASETS
+from ..base import DATASETS, DatasetInfo
 from ..context import Place
 from ..locate import other_data, reason_of
 from ..spec import Images
@@ -26,7 +26,7 @@ SIZES = {"train": 1_281_167, "test": 50_000}
 _NAMES = {"train": ("train",), "test": ("val", "validation")}  # its own test split has no labels
 
 
-@DATASETS.register("imagenet", gives=Images, classes=None)
+@DATASETS.register("imagenet", DatasetInfo(Images))
 def imagenet(
     place: Place,
     *,

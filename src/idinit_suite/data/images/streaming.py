@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import signal
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from typing import Any, BinaryIO, Protocol
 
 import torch
@@ -101,6 +105,16 @@ def _begin(_: int) -> None:
         state.reset()  # a tar file that this process's parent has opened: they would share the place at which they read
 
 
+_workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends the workers that are left, as Python would wait for them for ever: they take no notice of its SIGTERM."""
+    for worker in list(_workers):
+        worker.kill()
+
+
 class StreamedImages:
     """Implements `idinit_suite.data.Batches` for pictures in files.
 
@@ -174,7 +188,7 @@ class StreamedImages:
         """
         if step != self._next:
             pictures = _Pictures(self._sets["train"], self._training, self._place.seed)
-            self._batches = iter(self._loader(pictures, self._keys(step)))
+            self._batches = self._read(pictures, self._keys(step))
         self._next = step + 1
         (images,), labels = self._inputs(next(self._batches))
         return self._mixing(images, labels, generator(self._place.seed, "mix", step))
@@ -188,11 +202,16 @@ class StreamedImages:
         Yields:
             As `train_batch`; the last batch may be smaller.
         """
+        self.stop_workers()
         rows = range(self._place.rank, len(self._sets[split]), self._place.world)
         share = self.batch_size // self._place.world
         keys = [[(0, row) for row in rows[start : start + share]] for start in range(0, len(rows), share)]
-        for batch in self._loader(_Pictures(self._sets[split], self._evaluation, 0), keys):
+        for batch in self._read(_Pictures(self._sets[split], self._evaluation, 0), keys):
             yield self._inputs(batch)
+
+    def stop_workers(self) -> None:
+        """Ends the workers of training, which would idle during an evaluation and after the end of a run."""
+        self._next, self._batches = None, iter(())
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: a batch follows from its step."""
@@ -206,11 +225,11 @@ class StreamedImages:
             yield [(step // self.steps_per_epoch, row) for row in self._order.share(step).tolist()]
             step += 1
 
-    def _loader(self, pictures: _Pictures, keys: Any) -> DataLoader[Any]:
+    def _read(self, pictures: _Pictures, keys: Any) -> Iterator[Any]:
         workers = self._place.workers
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "This DataLoader will create")  # as many workers as were asked for
-            return DataLoader(
+            loader = DataLoader(
                 pictures,
                 batch_sampler=keys,
                 num_workers=workers,
@@ -219,6 +238,10 @@ class StreamedImages:
                 worker_init_fn=_begin if workers else None,
                 generator=torch.Generator(),  # else it would draw from the global state
             )
+            others = set(active_children())
+            batches = iter(loader)
+        _workers.update(set(active_children()) - others)
+        return batches
 
     def _inputs(self, batch: Any) -> tuple[Inputs, Tensor]:
         if isinstance(batch, _Unreadable):
