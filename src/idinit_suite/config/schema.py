@@ -86,11 +86,16 @@ class ImplConfig(_Strict):
     device: Literal["auto", "cpu", "cuda"]
     channels_last: bool
     threads: Annotated[int, Field(ge=1, le=1024)] | None
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that decode pictures, a process of the run
     checkpoint_every: PositiveInt  # steps
     check_every: PositiveInt = 16  # steps after which the host waits for the device, to see whether the loss is finite
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
     deterministic: bool = False  # CUDA: the same bits in every process, at some cost
     checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
+
+    def workers_of(self, processes: int) -> int:
+        """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
+        return min(8, (os.cpu_count() or 1) // processes) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:
         """The device meant; ``auto`` is CUDA where there is one."""
