@@ -9,6 +9,7 @@ import os
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -74,9 +75,9 @@ def fingerprint(files: Iterable[Path]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def scikit_learn() -> Place[Decoded]:
-    """The handwritten digits inside scikit-learn."""
-    return lambda root: Source((), read_digits)
+def scikit_learn(side: int) -> Place[Decoded]:
+    """The handwritten digits inside scikit-learn, enlarged to ``side`` pixels."""
+    return lambda root: Source((), partial(read_digits, side))
 
 
 def cifar_folder(dataset: str, folder: str) -> Place[Decoded]:
