@@ -25,6 +25,28 @@ Layout = Literal["patch", "spatial", "channel"]
 HadamardScale = Literal["orthonormal", "paper"]
 
 
+_KEPT_STD = 0.8796256610342398  # of a standard normal that is cut at two standard deviations
+
+
+@torch.no_grad()
+def truncated_normal_(w: Tensor, std: float, generator: Generator | None = None) -> Tensor:
+    """Fills a tensor with a normal around 0 that is cut at two of its standard deviations.
+
+    ``torch.nn.init.trunc_normal_`` takes the bounds in absolute units and the deviation before the cut; here the bounds
+    follow the deviation, which is that of the values drawn, as in JAX.
+
+    Args:
+        w: Any floating tensor.
+        std: Standard deviation of the values.
+        generator: Source of randomness.
+
+    Returns:
+        ``w``.
+    """
+    scale = std / _KEPT_STD
+    return nn.init.trunc_normal_(w, 0, scale, -2 * scale, 2 * scale, generator=generator)
+
+
 @torch.no_grad()
 def identity_(
     w: Tensor,
@@ -136,6 +158,34 @@ def delta_orthogonal_(w: Tensor, gain: float = 1.0, generator: Generator | None 
     matrix = nn.init.orthogonal_(w.new_empty(out, columns), gain, generator)
     w.zero_()[_centre(w)] = matrix
     return w
+
+
+@torch.no_grad()
+def sinusoidal_(w: Tensor) -> Tensor:
+    """Fills a weight with sines, of variance 2 / (fan-in + fan-out); each row of [out, in * k] sums to zero.
+
+    Row i of a matrix with n columns has the frequency 1 + i mod F, of F = n // 2, and of the R rows of a frequency the r-th
+    has the phase pi (r + 1/2) / R. Its rank is min(out, n - 1), the largest that rows with a sum of zero can have (after
+    Fernandez-Hernandez et al. 2025, whose formula has half of that in square matrices).
+
+    Args:
+        w: Weight of shape [out, in, *kernel], any floating dtype.
+
+    Returns:
+        ``w``.
+
+    Raises:
+        UsageError: If ``w`` has fewer than two dimensions.
+    """
+    columns = _columns(w, "patch")
+    frequencies = max(1, columns // 2)
+    row = torch.arange(len(w), dtype=torch.float64).unsqueeze(1)
+    shift = (row // frequencies + 0.5) / math.ceil(len(w) / frequencies)  # in half periods
+    turns = (1 + row % frequencies) * torch.arange(columns, dtype=torch.float64) / columns
+    waves = torch.sin(2 * math.pi * turns + math.pi * shift)
+    fan_out = w.numel() / w.shape[1]
+    waves *= (2 / (columns + fan_out) / waves.square().mean()).sqrt()
+    return w.copy_(waves.view(w.shape))
 
 
 def _columns(w: Tensor, layout: Layout) -> int:

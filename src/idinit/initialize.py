@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from inspect import formatannotation
 from typing import Any
 
-import torch
 from torch import Generator, nn
 
 from .errors import UsageError
-from .graph.probe import Inputs
+from .graph.capture import capture
+from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
@@ -58,7 +58,7 @@ def initialize_(
     example_inputs: Inputs | None = None,
     *,
     parts: Structure | Mapping[str, Part] | None = None,
-    keep: Sequence[str] = (),
+    keep: str | Sequence[str] = (),
     generator: Generator | None = None,
     seed: int | None = None,
     **options: Any,
@@ -82,7 +82,7 @@ def initialize_(
             positional ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``, which leaves its bias a bias; or a `Structure`, which is then taken as it is.
-        keep: Shell patterns of the names of parameters that keep their values, such as pretrained word vectors.
+        keep: Shell pattern, or patterns, of the names of parameters that keep their values, such as pretrained word vectors.
         generator: CPU generator of all randomness.
         seed: Seed of a fresh generator, where none is given; 0 by default. The same seed gives the same bytes.
         **options: Options of the method.
@@ -92,7 +92,7 @@ def initialize_(
 
     Raises:
         UsageError: If a name, an option or an override is not valid, or the method cannot do this network. The network
-            then keeps its values; scalars of an earlier call may be gone.
+            is then as it was, as after any other error.
     """
     checked = INITIALIZERS.check(method, options)
     if generator is not None and seed is not None:
@@ -100,17 +100,20 @@ def initialize_(
     if generator is not None and generator.device.type != "cpu":
         raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
     _refuse_wrapped(model)
-    generator = generator or torch.Generator().manual_seed(seed or 0)
+    generator = generator or Generator().manual_seed(seed or 0)
 
-    detach_scalars(model)
-    structure = _structure(model, example_inputs, parts)
-    entry = INITIALIZERS[method]
-    net = Network(model, structure, generator, method, _kept(model, keep), example_inputs)
-    for need in entry.facts["needs"]:
-        if problem := NEEDS[need](net):
-            raise UsageError(f"initializer '{method}' {problem}")
-    entry.build(net, **checked)
-    fill_rest(net)
+    kept = _kept(model, [keep] if isinstance(keep, str) else keep)
+    _refuse_complex(model, kept)
+    with unchanged_on_failure(model):
+        detach_scalars(model)
+        structure = _structure(model, example_inputs, parts)
+        entry = INITIALIZERS[method]
+        net = Network(model, structure, generator, method, kept, example_inputs)
+        for need in entry.facts["needs"]:
+            if problem := NEEDS[need](net):
+                raise UsageError(f"initializer '{method}' {problem}")
+        entry.build(net, **checked)
+        fill_rest(net)
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 
@@ -133,9 +136,28 @@ def _refuse_wrapped(model: nn.Module) -> None:
             raise UsageError("the model is sharded over processes: initialize it before fully_shard")
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
-            raise UsageError("the model is on the meta device, which holds no values; call model.to_empty(device=...) first")
+            raise UsageError(
+                f"the model is on the meta device, which holds no values; call model.to_empty(device=...) first{_ties(model)}"
+            )
         if hasattr(parameter, "device_mesh"):
             raise UsageError(f"'{name}' is distributed over processes: initialize the model before it is")
+
+
+def _ties(model: nn.Module) -> str:
+    """What else to do for a model on the meta device whose parameters are tied: ``to_empty`` gives each name its own memory."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    tied = next((own for own in names.values() if len(own) > 1), None)
+    return f", and tie '{tied[1]}' to '{tied[0]}' again: it would have memory of its own" if tied else ""
+
+
+def _refuse_complex(model: nn.Module, kept: Mapping[str, str]) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.is_complex() and name not in kept:
+            raise UsageError(
+                f"'{name}' is complex, and the methods are defined for real weights: leave complex ones alone, keep=('{name}',)"
+            )
 
 
 def _keep_from_hugging_face(model: nn.Module) -> None:
@@ -169,8 +191,7 @@ def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure
         return parts
     if example_inputs is None:
         raise UsageError("the parts of the network are found from a forward pass: give example_inputs=(x,)")
-    with torch.random.fork_rng(devices=[]):  # a forward pass may drop out
-        return find_structure(model, example_inputs, overrides=parts)
+    return find_structure(model, example_inputs, overrides=parts)
 
 
 def _lacks_branches(net: Network) -> str:
@@ -215,6 +236,14 @@ def _lacks_sum_norm(net: Network) -> str:
     return ""
 
 
+def _lacks_sines(net: Network) -> str:
+    if problem := _lacks_inputs(net):
+        return problem
+    if any(node.op == "sin" and node.inputs[0].op != "constant" for node in capture(net.model, net.example_inputs or ()).nodes):
+        return ""
+    return "is for networks whose activation is a sine, and this one computes none: use init=kaiming"
+
+
 def _lacks_inputs(net: Network) -> str:
     return "measures what flows through the network: give example_inputs=(x,)" if net.example_inputs is None else ""
 
@@ -227,4 +256,5 @@ NEEDS: dict[str, Callable[[Network], str]] = {
     "end_norm": _lacks_end_norm,
     "sum_norm": _lacks_sum_norm,
     "inputs": _lacks_inputs,
+    "sine": _lacks_sines,
 }

@@ -207,3 +207,17 @@ def test_what_is_to_be_kept_is_kept() -> None:
     assert not kept & changed and len(changed) > 5
     with pytest.raises(UsageError, match=r"keep: 'steem.\*' matches no parameter: did you mean 'stem.weight'"):
         idinit.initialize_(model, "idinit", (X,), keep=("steem.*",))
+
+
+def test_keep_may_be_one_pattern():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    report = idinit.initialize_(model, "kaiming", (torch.rand(3, 4),), keep="0*")
+    assert [row.parameter for row in report.left_alone] == ["0.weight", "0.bias"]
+
+
+def test_the_remedy_for_the_meta_device_says_what_it_unties():
+    with torch.device("meta"):
+        model = nn.ModuleDict({"embed": nn.Embedding(9, 4), "head": nn.Linear(4, 9, bias=False)})
+        model["head"].weight = model["embed"].weight
+    with pytest.raises(UsageError, match=r"to_empty.*and tie 'head.weight' to 'embed.weight' again"):
+        idinit.initialize_(model, "kaiming", (torch.zeros(1, dtype=torch.long),))

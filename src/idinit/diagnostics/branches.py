@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from ..graph.capture import capture
 from ..graph.dataflow import Flow
 from ..graph.evaluate import evaluate
-from ..graph.node import Node
+from ..graph.node import Graph, Node
 from ..graph.probe import Inputs, call_arguments, tensors_in
 from ..parts.classify import Reading
 from ..parts.residual_sums import entrances
@@ -34,7 +34,7 @@ class BranchSize:
     has_end_norm: bool
 
 
-def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
+def branch_sizes(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> list[BranchSize]:
     """Measures what every residual branch makes of its input; the model is left as it was.
 
     The input is what the branch has in common with what it is added to; of several such values, the largest counts. Batch
@@ -43,6 +43,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        graph: What `capture` recorded of them, where it has been called already.
 
     Returns:
         The branches, in the order of their sums.
@@ -50,7 +51,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs) -> list[BranchSize]:
     Raises:
         UsageError: If the model does not run on the inputs, or has operators that cannot be run one by one.
     """
-    graph = capture(model, example_inputs)
+    graph = graph or capture(model, example_inputs)
     reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
     sides = [side for side in reading.sides if side.shortcut and (own := reading.own(side)) and own[-1] in side.ends]
     inputs = [entrances(reading.flow, side) or side.others for side in sides]

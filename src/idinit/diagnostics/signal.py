@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
 from ..graph.evaluate import evaluate
-from ..graph.node import Node
+from ..graph.node import Graph, Node
 from ..graph.probe import Inputs, call_arguments, generic_loss, tensors_in
 from ..parts.classify import Reading
 
@@ -36,7 +36,7 @@ class Signal:
     gradient: float
 
 
-def measure_signal(model: nn.Module, example_inputs: Inputs) -> list[Signal]:
+def measure_signal(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> list[Signal]:
     """Measures the signal behind every layer and every residual sum, in one forward and backward pass.
 
     The pass is that of training without its randomness: batch normalization uses the batch's statistics, nothing is
@@ -45,6 +45,7 @@ def measure_signal(model: nn.Module, example_inputs: Inputs) -> list[Signal]:
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        graph: What `capture` recorded of them, where it has been called already.
 
     Returns:
         The signals in the order of execution.
@@ -53,7 +54,7 @@ def measure_signal(model: nn.Module, example_inputs: Inputs) -> list[Signal]:
         UsageError: If the model does not run on the inputs, has operators that cannot be run one by one, or if its output
             does not depend on its parameters.
     """
-    graph = capture(model, example_inputs)
+    graph = graph or capture(model, example_inputs)
     reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
     places = _places(reading)
     tensors: dict[int, Tensor] = {}

@@ -135,7 +135,7 @@ def first_steps(model: nn.Module, example_inputs: Inputs, values: dict[str, Tens
         found |= dict.fromkeys(news, step)
         for name, gradient in gradients_now.items():
             if gradient is not None:
-                values[name].sub_(gradient.sign(), alpha=_RATE)  # a step that tiny gradients take as well
+                values[name].sub_(gradient.sgn(), alpha=_RATE)  # a step that tiny gradients take as well
     return found
 
 

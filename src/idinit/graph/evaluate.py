@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from .node import Graph, Node
-from .probe import does_not_run
+from .probe import does_not_run, own_randomness
 
 
 def evaluate(
@@ -18,7 +18,7 @@ def evaluate(
     watch: Callable[[Node, Any], Any],
     parameters: Mapping[str, Tensor] | None = None,
 ) -> Any:
-    """Runs a graph; batch normalization uses the batch's statistics.
+    """Runs a graph; batch normalization uses the batch's statistics, random numbers are the same every time.
 
     Args:
         graph: What `capture` recorded.
@@ -33,6 +33,12 @@ def evaluate(
         UsageError: If an operator cannot be run on its own (a loop, or a choice between graphs) or fails on these values, or
             if there are more or fewer inputs than the graph has.
     """
+    devices = {node.value.device for node in graph.nodes if node.op == "parameter"}
+    with own_randomness(devices):
+        return _evaluate(graph, inputs, watch, parameters or {})
+
+
+def _evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], Any], parameters: Mapping[str, Tensor]) -> Any:
     values: dict[int, Any] = {}
     given = iter([value.clone() if isinstance(value, Tensor) else value for value in inputs])
     if sum(node.op == "input" for node in graph.nodes) != len(inputs):
@@ -42,7 +48,7 @@ def evaluate(
         if node.op == "input":
             values[node.index] = next(given)
         elif node.op == "parameter":
-            values[node.index] = (parameters or {}).get(node.name, node.value)
+            values[node.index] = parameters.get(node.name, node.value)
         elif node.op == "constant":
             values[node.index] = node.value.clone()  # some are written to
         elif node.op == "write":

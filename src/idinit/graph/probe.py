@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
@@ -49,7 +51,7 @@ def generic_loss(output: Any) -> Tensor:
     Raises:
         UsageError: If no output can carry a gradient.
     """
-    tensors = [t for t in tensors_in(output) if t.requires_grad]
+    tensors = [torch.view_as_real(t) if t.is_complex() else t for t in tensors_in(output) if t.requires_grad]
     if not tensors:
         raise UsageError("no output of the model depends on its parameters")
     generator = Generator().manual_seed(0)
@@ -77,40 +79,100 @@ def gradients(
     own = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     leaves = {name: (values or {}).get(name, parameter).detach().requires_grad_() for name, parameter in own.items()}
     with left_as_it_was(model):
-        torch.manual_seed(0)
         model.train()
         try:
             output = functional_call(model, leaves, args, kwargs)
         except Exception as error:
             raise does_not_run(error) from error
-        found = torch.autograd.grad(generic_loss(output), list(leaves.values()), allow_unused=True)
+        loss = generic_loss(output)
+        _refuse_hidden(loss)
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     return tensors_in(output), dict(zip(leaves, found, strict=True))
+
+
+def _refuse_hidden(loss: Tensor) -> None:
+    """Refuses a backward pass that runs parts of the forward pass again, out of our sight."""
+    seen, queue = set(), [loss.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            raise UsageError(
+                "the model uses torch.utils.checkpoint with use_reentrant=True, which hides its parameters from what measures "
+                "gradients: say use_reentrant=False, or switch checkpointing off"
+            )
+        seen.add(node)
+        queue += [following for following, _ in node.next_functions]
 
 
 @contextmanager
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Restores modules' attributes (mode and hooks among them), buffers' values and the random state afterwards.
 
-    Nothing is logged and no warning shown: what is tried here need not work.
+    Random numbers are the same every time. Nothing is logged and no warning shown: what is tried here need not work.
     """
-    saved = [(m, {k: (v, _copy(v)) for k, v in m.__dict__.items()}) for m in model.modules()]
-    buffers = [(b, b.detach().clone()) for b in model.buffers() if not b.is_meta]
-    devices = {p.device.index for p in model.parameters() if p.is_cuda}
+    restore = _saved(model, model.buffers())
     muted = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with torch.random.fork_rng(devices=devices), torch.enable_grad(), warnings.catch_warnings():
+        with own_randomness(p.device for p in model.parameters()), torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(muted)
-        for module, attributes in saved:
+        restore()
+
+
+@contextmanager
+def unchanged_on_failure(model: nn.Module) -> Iterator[None]:
+    """Restores modules' attributes and the values of parameters and buffers if what is done meanwhile fails."""
+    restore = _saved(model, (*model.parameters(), *model.buffers()))
+    try:
+        yield
+    except BaseException:
+        restore()
+        raise
+
+
+@contextmanager
+def own_randomness(devices: Iterable[torch.device]) -> Iterator[None]:
+    """Random numbers that are the same every time, from states of their own on the CPU and on some devices.
+
+    Generators of other devices are untouched; ``torch.manual_seed`` would seed them all.
+    """
+    used = set(devices)
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.default_generator.manual_seed(0)
+        for kind in {device.type for device in used} - {"cpu", "meta"}:
+            module = torch.get_device_module(kind)
+            if hasattr(module, "default_generators"):
+                own = [device.index or 0 for device in used if device.type == kind]
+                stack.enter_context(torch.random.fork_rng(devices=own, device_type=kind))
+                for index in own:
+                    module.default_generators[index].manual_seed(0)
+            else:  # mps: one device
+                stack.callback(module.set_rng_state, module.get_rng_state())
+                module.manual_seed(0)
+        yield
+
+
+def _saved(model: nn.Module, tensors: Iterable[Tensor]) -> Callable[[], None]:
+    """Notes modules' attributes and the values of some tensors; what it returns brings them back."""
+    attributes = [(m, {k: (v, _copy(v)) for k, v in m.__dict__.items()}) for m in model.modules()]
+    values = [(tensor, tensor.detach().clone()) for tensor in tensors if not tensor.is_meta]
+
+    def restore() -> None:
+        for module, own in attributes:
             module.__dict__.clear()
-            module.__dict__.update({name: _restored(*values) for name, values in attributes.items()})
+            module.__dict__.update({name: _restored(*pair) for name, pair in own.items()})
         with torch.no_grad():
-            for buffer, value in buffers:
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
+            for tensor, value in values:
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
+
+    return restore
 
 
 def _copy(value: Any) -> Any:
@@ -128,8 +190,17 @@ def _restored(value: Any, content: Any) -> Any:
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists and mappings."""
+    """The tensors in nested tuples, lists, mappings, data classes and distributions (their parameters)."""
     if isinstance(value, Tensor):
         return [value]
+    if is_dataclass(value) and not isinstance(value, (type, Mapping)):
+        value = [getattr(value, field.name) for field in fields(value)]
+    elif isinstance(value, Distribution):
+        value = [_given(value)[name] for name in sorted(_given(value))]
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     return [tensor for item in items for tensor in tensors_in(item)]
+
+
+def _given(distribution: Distribution) -> dict[str, Any]:
+    """The parameters that a distribution was made with, and the distributions that it is made of."""
+    return {name: value for name, value in vars(distribution).items() if isinstance(value, (Tensor, Distribution))}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ..graph.capture import capture
@@ -17,7 +16,7 @@ from ..network import Network
 from ..parts.classify import Reading
 from . import INITIALIZERS
 from ._default_rules import fill_rest
-from ._layers import count_layers
+from ._layers import decoder_branches
 from .xavier import fill_xavier
 
 
@@ -36,7 +35,7 @@ def admin(net: Network) -> None:
             be run one by one.
     """
     assert net.example_inputs is not None
-    places, of_decoder = net.branch_places(), {branch.end for branch in count_layers(net.structure).of_decoder}
+    places, of_decoder = net.branch_places(), {branch.end for branch in decoder_branches(net.structure)}
     graph = capture(net.model, net.example_inputs)
     inputs = tree_leaves(call_arguments(net.model, net.example_inputs))
     with torch.no_grad():
@@ -46,28 +45,30 @@ def admin(net: Network) -> None:
         fill_xavier(net, weight, 2**-0.5 if weight.part in ("query", "key", "value") else 1.0)
     fill_rest(net)
 
-    sums = {
-        side.sum.index: (side.operand, side.shortcut.operand, own[-1].parameter)
-        for side in reading.sides
-        if side.shortcut and (own := reading.own(side))
-    }
-    branches = {branch.index for branch, _, _ in sums.values()}
-    skips = {skip.index for _, skip, _ in sums.values()}
-    added: dict[int, Tensor] = {}
-    variances: dict[int, Tensor] = {}
+    skips: dict[int, int] = {}
+    branches: dict[int, list[tuple[int, str]]] = {}  # of each sum, what it adds to the skip path and where that ends
+    for side in reading.sides:
+        if side.kind == "branch" and side.shortcut and (own := reading.own(side)):
+            skips[side.sum.index] = side.shortcut.operand.index
+            branches.setdefault(side.sum.index, []).append((side.operand.index, own[-1].parameter))
+    added = {index: torch.empty(0) for sides in branches.values() for index, _ in sides}
+    variances = dict.fromkeys(skips.values(), 0.0)
     streams, omegas = {False: 1.0, True: 1.0}, {}
 
     def weigh(node: Node, value: Any) -> Any:
-        if node.index in branches:
+        if node.index in added:
             added[node.index] = value.clone()  # the sum may be written into it
-        if node.index in skips:
-            variances[node.index] = value.double().var()
-        if node.index not in sums:
+        if node.index in variances:
+            variances[node.index] = value.double().var().item()
+        if node.index not in branches:
             return value
-        branch, skip, end = sums[node.index]
-        omegas[end] = omega = streams[end in of_decoder]
-        streams[end in of_decoder] = (omega**2 * variances[skip.index] + added[branch.index].double().var()).sqrt().item()
-        return value + added[branch.index] * (1 / omega - 1)
+        ends = {end for _, end in branches[node.index]}
+        is_decoders = not of_decoder.isdisjoint(ends)
+        omega = streams[is_decoders]
+        omegas.update(dict.fromkeys(ends, omega))
+        total = torch.stack([added[index] for index, _ in branches[node.index]]).sum(0)
+        streams[is_decoders] = (omega**2 * variances[skips[node.index]] + total.double().var().item()) ** 0.5
+        return value + total * (1 / omega - 1)
 
     with torch.no_grad():
         evaluate(graph, inputs, weigh)

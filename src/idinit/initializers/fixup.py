@@ -6,12 +6,14 @@ from typing import Literal
 
 from torch import nn
 
+from ..errors import UsageError
 from ..network import Network
 from ..network.scalars import Kind
 from ..parts import Branch
 from ..parts.structure import owner_of
 from . import INITIALIZERS
 from ._default_rules import open_branches
+from ._layers import attends
 from .kaiming import BODY, fill_kaiming
 
 LR_SCALE = 0.1
@@ -27,23 +29,27 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
 
     With L branches of m weights each, inner weights are Kaiming (fan-out) times L^(-1/(2m-2)); every other weight is
-    Kaiming. A scalar bias (0) stands before and after each weight of a branch, after the stem and before the head, and
-    a scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the shortcut, the
-    branch's first bias feeds it too. The scalars learn at a tenth of the rate. Where no module's output is what a scalar
-    would act on, as in torch's MultiheadAttention, there is none, and the report says so.
+    Kaiming. Queries and keys count among the weights of attention's branch, packed with the values or not: m is 4, as in the
+    authors' code for Transformers. A scalar bias (0) stands before and after each weight of a branch, after the stem and
+    before the head, and a scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the
+    shortcut, the branch's first bias feeds it too. The scalars learn at a tenth of the rate. Where no module's output is what
+    a scalar would act on, as in torch's MultiheadAttention, there is none, and the report says so.
 
     Args:
         net: The network.
         stem: ``default`` leaves the first weight to torch's default, as the authors' code does; ``he`` reads the
             paper's rule for "the other layers" literally.
+
+    Raises:
+        UsageError: If it cannot be told to which branch queries or keys belong.
     """
-    depth = len(net.branches)
+    depth, attentions = len(net.branches), _attentions(net)
     for weight in net.weights(*BODY):
         if weight.part == "branch_end":
             net.fill(weight, "0", nn.init.zeros_)
         elif weight.part == "stem" and stem == "default":
             net.fill_default(weight)
-        elif weight.branch and (inner := len(weight.branch.weights) - 1):
+        elif (branch := attentions.get(weight.name, weight.branch)) and (inner := _inner(net, branch)):
             fill_kaiming(net, weight, factor=depth ** (-1 / (2 * inner)))
         else:
             fill_kaiming(net, weight)
@@ -56,6 +62,26 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
         _add_scalars(net, branch)
     for weight in net.weights("head"):
         _add_scalar(net, "input_bias", 0, weight.name)
+
+
+def _inner(net: Network, branch: Branch) -> int:
+    """How many weights of a branch are scaled: all but the last."""
+    return len(branch.weights) - 1 + 2 * attends(net.structure, branch)
+
+
+def _attentions(net: Network) -> dict[str, Branch]:
+    """The branch of the weights that make queries and keys alone."""
+    found: dict[str, Branch | None] = {}
+    for heads in net.structure.heads:
+        branch = next((branch for branch in net.branches if heads.output in branch.weights), None)
+        found |= {heads.query: branch, heads.key: branch}
+    for weight in net.weights("query", "key"):
+        if weight.name not in found and weight.branch is None:
+            raise UsageError(
+                f"initializer 'fixup': to which residual branch '{weight.name}' ({weight.part}) belongs could not be told: its "
+                "attention has not one weight each for queries, keys, values and output; use init=rezero"
+            )
+    return {name: branch for name, branch in found.items() if branch}
 
 
 def _add_scalars(net: Network, branch: Branch) -> None:

@@ -22,8 +22,9 @@ def gpt2(net: Network, *, std: Annotated[float, Field(gt=0)] = 0.02) -> None:
     """
     end = std * max(1, len(net.branches)) ** -0.5
     for weight in net.weights():
-        _fill(net, weight, end if weight.part == "branch_end" else std)
+        fill_normal(net, weight, end if weight.part == "branch_end" else std)
 
 
-def _fill(net: Network, weight: Weight, std: float) -> None:
+def fill_normal(net: Network, weight: Weight, std: float) -> None:
+    """Fills one weight with a normal of mean 0."""
     net.fill(weight, f"N(0, {std:.4g})", lambda w: w.normal_(0, std, generator=net.generator))

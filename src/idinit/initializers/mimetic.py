@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -20,10 +20,11 @@ Share = Annotated[float, Field(ge=0)]
 def mimetic(
     net: Network,
     *,
+    weights: Literal["qkvo", "vo"] = "qkvo",
     query_noise: Share = 0.7,
     query_identity: Share = 0.7,
-    value_noise: Share = 0.4,
-    value_identity: Share = 0.4,
+    value_noise: Share | None = None,
+    value_identity: Share | None = None,
 ) -> None:
     """Mimetic: of trained attention, the products Wq' Wk near noise plus identity and Wo Wv near noise minus identity.
 
@@ -32,31 +33,54 @@ def mimetic(
     Attention to another sequence, and all other weights, have torch's default. The publication's positions are sinusoids;
     those of the network stay what the shared rules make them.
 
+    With ``weights="vo"`` queries and keys have torch's default as well. Values are sqrt(value_identity) I and outputs its
+    negative, so that Wo Wv is near -value_identity I on each head's own components, and N(0, value_noise) is added to the
+    entries of both: the variant of a record in training GPT-2 (KellerJordan/modded-nanogpt, pull request 214).
+
     Args:
         net: The network.
+        weights: Which of queries, keys, values and outputs.
         query_noise: Factor on the noise of queries and keys.
         query_identity: Factor on their identity.
-        value_noise: Factor on the noise of values and output.
-        value_identity: Factor on their identity, which is subtracted.
+        value_noise: Factor on the noise of values and output; 0.4 if not given, 0.01 for "vo".
+        value_identity: Factor on their identity, which is subtracted; 0.4 if not given, 0.05 for "vo".
 
     Raises:
         UsageError: If queries and keys, or values and outputs, are not of the same size.
     """
+    usual = (0.4, 0.4) if weights == "qkvo" else (0.01, 0.05)
+    noise = usual[0] if value_noise is None else value_noise
+    identity = usual[1] if value_identity is None else value_identity
     own = [heads for heads in dict.fromkeys(net.structure.heads) if not heads.is_cross]
-    pairs = [_weights(net, heads) for heads in own]
+    found = [_weights(net, heads) for heads in own]
     for weight in net.weights():
-        if not any(weight in pair for pair in pairs):
+        if not any(weight in (four if weights == "qkvo" else four[2:]) for four in found):
             net.fill_default(weight)
-    for heads, (query, key, value, output) in zip(own, pairs, strict=True):
-        width = query.shape[1]
-        splits = [_split(query_noise, query_identity, width, net.generator) for _ in range(query.shape[0] // heads.size)]
-        rule = f"mimetic, {query_noise:g} Z + {query_identity:g} I"
-        _copy(net, query, rule, torch.cat([left[:, : heads.size].T for left, _ in splits]))
-        _copy(net, key, rule, torch.cat([right[:, : heads.size].T for _, right in splits]))
-        left, right = _split(value_noise, -value_identity, width, net.generator)
-        rule = f"mimetic, {value_noise:g} Z - {value_identity:g} I"
-        _copy(net, value, rule, right.T)
-        _copy(net, output, rule, left)
+    for heads, (query, key, value, output) in zip(own, found, strict=True):
+        if weights == "qkvo":
+            _fill_product(net, query, key, heads.size, query_noise, query_identity)
+            left, right = _split(noise, -identity, query.shape[1], net.generator)
+            rule = f"mimetic, {noise:g} Z - {identity:g} I"
+            _copy(net, value, rule, right.T)
+            _copy(net, output, rule, left)
+        else:
+            _fill_near_identity(net, value, identity**0.5, noise)
+            _fill_near_identity(net, output, -(identity**0.5), noise)
+
+
+def _fill_product(net: Network, query: Weight, key: Weight, size: int, noise: float, identity: float) -> None:
+    """Queries and keys whose product in each head is noise Z + identity I, cut to the head's size."""
+    splits = [_split(noise, identity, query.shape[1], net.generator) for _ in range(query.shape[0] // size)]
+    rule = f"mimetic, {noise:g} Z + {identity:g} I"
+    _copy(net, query, rule, torch.cat([left[:, :size].T for left, _ in splits]))
+    _copy(net, key, rule, torch.cat([right[:, :size].T for _, right in splits]))
+
+
+def _fill_near_identity(net: Network, weight: Weight, diagonal: float, noise: float) -> None:
+    def fill(w: Tensor) -> None:
+        w.normal_(0, noise, generator=net.generator).view(len(w), -1).diagonal().add_(diagonal)
+
+    net.fill(weight, f"mimetic, {diagonal:.4g} I + N(0, {noise:g})", fill)
 
 
 def _weights(net: Network, heads: Heads) -> tuple[Weight, Weight, Weight, Weight]:

@@ -21,7 +21,7 @@ from ..parts.structure import MAPS, Branch, Slice, Structure, owner_of
 from .fill import block_shape, fill_blocks
 from .record import LEFT_ALONE, Record, Row
 from .reparametrized import fit, settle
-from .scalars import Kind, Scalar, attach_scalar
+from .scalars import Kind, Scalar, attach_scalar, scalar_name
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,13 @@ class Network:
             owner = self.model.get_submodule(owner_of(name))
             settle(owner)
             parameters = {key: parameter.detach() for key, parameter in self._parameters.items()}
-            difference = fit(name, parameters, computed := self.structure.computed[name])
+            difference = fit(name, parameters, computed := self.structure.computed[name], self.kept)
             if difference is None:
                 value.copy_(before)
                 settle(owner)
                 return self.leave(name, f"its layer computes the weight from it, and cannot make it {rule}")
             note = "; ".join(filter(None, (note, difference)))
-            for magnitude in computed.magnitudes:
+            for magnitude in [key for key in computed.magnitudes if key not in self.kept]:
                 self._record.fill(magnitude, "length of the weight", f"of {name}")
         self._record.fill(name, rule, note, part)
 
@@ -169,7 +169,7 @@ class Network:
 
     def leave(self, name: str, reason: str) -> None:
         """Records that a parameter keeps its value, and why."""
-        self._record.fill(name, LEFT_ALONE, reason)
+        self._record.fill(name, LEFT_ALONE, self.kept.get(name, reason))
 
     def note(self, name: str, text: str) -> None:
         """Adds to what the report says of a parameter."""
@@ -224,11 +224,11 @@ class Network:
             learnable: Whether it is a parameter; else a buffer.
         """
         owner = owner_of(weight)
-        name = ".".join(filter(None, (owner, kind, "value")))
+        get = self.model.get_submodule
+        name = ".".join(filter(None, (owner, scalar_name(get(owner), kind), "value")))
         if name in self._record.added:
             return
         places = [owner if at is None else at] + ([] if also is None else [also])
-        get = self.model.get_submodule
         attach_scalar(Scalar(kind, value, lr_scale, learnable), get(owner), *(get(place) for place in places))
         notes = ["added" if places == [owner] else f"added, acts on {' and '.join(places)}"]
         notes += [f"lr x {lr_scale:g}"] * (lr_scale != 1) + ["a constant"] * (not learnable)

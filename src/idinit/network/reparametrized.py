@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from ..parts.reparametrized import Computed
 
@@ -14,7 +15,7 @@ _SILENT = 1e-3  # root mean square below which a weight is one that silences
 _ROUNDS = 30
 
 
-def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed) -> str | None:
+def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed, kept: Container[str] = ()) -> str | None:
     """Changes a filled parameter, and the magnitudes beside it, so that what acts is what the parameter holds.
 
     A magnitude takes the length that the weight should have. Without one, as in weight standardization, the scale is the
@@ -24,16 +25,18 @@ def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed) -> str 
         name: The parameter; it holds the weight that is wanted.
         parameters: All parameters by name; the ones concerned are changed in place.
         computed: How the layer computes the weight.
+        kept: Names of parameters that nothing may change.
 
     Returns:
         In which way what acts differs from what is wanted; empty where it does not. None if nothing makes the layer compute
         such a weight; the magnitudes are then as they were.
     """
     value = parameters[name]
-    wanted, before = value.clone(), {key: parameters[key].clone() for key in computed.magnitudes}
+    before = {key: parameters[key].clone() for key in computed.magnitudes if key not in kept}
+    wanted = value.clone()
     if computed(parameters).shape != wanted.shape:
         return "its layer computes the weight from it, which is not checked"
-    for key in computed.magnitudes:
+    for key in before:
         _set_length(value, parameters[key].fill_(1), wanted, parameters, computed)
     if not computed.magnitudes and _size(wanted) < _SILENT:
         for _ in range(_ROUNDS):
@@ -62,6 +65,11 @@ def settle(module: nn.Module) -> None:
                 for _ in range(_ROUNDS):
                     weight()
             weight.train(mode)
+    for hook in module._forward_pre_hooks.values():  # the older torch.nn.utils.spectral_norm
+        if isinstance(hook, SpectralNorm):
+            with torch.no_grad():
+                for _ in range(_ROUNDS):
+                    hook.compute_weight(module, do_power_iteration=True)
 
 
 def _set_length(value: Tensor, magnitude: Tensor, wanted: Tensor, parameters: Mapping[str, Tensor], computed: Computed) -> None:

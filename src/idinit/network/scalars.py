@@ -7,6 +7,7 @@ output of one module or several.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -37,11 +38,15 @@ class Scalar(nn.Module):
             self.register_buffer("value", number)
         self.kind = kind
         self.lr_scale = lr_scale
+        self._inputs: tuple[str, ...] = ()  # what the modules it acts on call their input, when they are called by keyword
 
     # The hooks are bound methods: copying a network copies them bound to the copied scalar. The value takes the dtype
     # of what flows through, or it would promote half-precision activations to float32.
-    def _shift_input(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0] + self.value.to(args[0].dtype), *args[1:])
+    def _shift_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if args:
+            return (args[0] + self.value.to(args[0].dtype), *args[1:]), kwargs
+        name = next(key for key in kwargs if key in self._inputs)
+        return args, {**kwargs, name: kwargs[name] + self.value.to(kwargs[name].dtype)}
 
     def _scale_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         return output * self.value.to(output.dtype)
@@ -52,7 +57,8 @@ class Scalar(nn.Module):
     def act_on(self, module: nn.Module) -> None:
         """Makes the scalar act on ``module``, after the scalars that already do."""
         if self.kind == "input_bias":
-            module.register_forward_pre_hook(self._shift_input)
+            self._inputs += tuple(inspect.signature(module.forward).parameters)[:1]
+            module.register_forward_pre_hook(self._shift_input, with_kwargs=True)
         else:
             module.register_forward_hook(self._scale_output if self.kind == "output_scale" else self._shift_output)
 
@@ -67,8 +73,16 @@ class Scalar(nn.Module):
         return f"{self.kind}, lr_scale={self.lr_scale}"
 
 
+def scalar_name(owner: nn.Module, kind: Kind) -> str:
+    """What a scalar is called in the module that saves it: its kind, unless something else there is called so."""
+    name: str = kind
+    while hasattr(owner, name) and not isinstance(getattr(owner, name), Scalar):
+        name = f"added_{name}"
+    return name
+
+
 def attach_scalar(scalar: Scalar, owner: nn.Module, *modules: nn.Module) -> None:
-    """Registers a scalar as the child ``owner.<kind>`` and makes it act on modules.
+    """Registers a scalar as the child `scalar_name` of a module and makes it act on modules.
 
     Args:
         scalar: The scalar; it takes the device and dtype of the owner's first parameter.
@@ -77,7 +91,7 @@ def attach_scalar(scalar: Scalar, owner: nn.Module, *modules: nn.Module) -> None
     """
     _make_compiled_code_check_hooks()
     like = next(owner.parameters())
-    owner.add_module(scalar.kind, scalar.to(device=like.device, dtype=like.dtype))
+    owner.add_module(scalar_name(owner, scalar.kind), scalar.to(device=like.device, dtype=like.dtype))
     for module in modules:
         scalar.act_on(module)
 

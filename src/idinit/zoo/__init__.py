@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-import torch
 from torch import nn
 
 from ..errors import UsageError, did_you_mean
-from ..graph.probe import Inputs
+from ..graph.probe import Inputs, own_randomness
 
 Build = Callable[[str, Sequence[int] | None], tuple[nn.Module, Inputs]]
 _SOURCES = {"timm": "timm_models", "torchvision": "torchvision_models", "hf": "transformers_models"}
@@ -42,8 +41,7 @@ def load(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inpu
     else:
         raise UsageError(f"'{name}' does not say where the network is from: {did_you_mean(name, _FORMS)}")
     build: Build = import_module(f".{module}", __name__).build
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with own_randomness(()):
         return build(rest if module != "python_file" else name, shape)
 
 

@@ -14,6 +14,18 @@ from ..graph.probe import Inputs
 from . import BATCH
 
 
+def check_name(name: str) -> str:
+    """Returns the name of a network of timm.
+
+    Raises:
+        UsageError: If timm has none of this name.
+    """
+    if not timm.is_model(name):
+        known = nearest(name, timm.list_models()) or "timm.list_models() names them"
+        raise UsageError(f"timm has no network '{name}': {known}")
+    return name
+
+
 def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tuple[nn.Module, Inputs]:
     """Builds a network of timm without pretrained weights.
 
@@ -25,10 +37,7 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
     Raises:
         UsageError: If timm has no such network, or it cannot have this shape.
     """
-    if not timm.is_model(name):
-        raise UsageError(
-            f"timm has no network '{name}': {nearest(name, timm.list_models()) or 'timm.list_models() names them'}"
-        )
+    check_name(name)
     config = timm.get_pretrained_cfg(name)
     usual = config.input_size if config else (3, 224, 224)
     channels, *size = shape or usual

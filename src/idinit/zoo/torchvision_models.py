@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torchvision
@@ -13,22 +14,43 @@ from ..graph.probe import Inputs
 from . import BATCH
 
 
-def build(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inputs]:
+def check_name(name: str) -> str:
+    """Returns the name of a network of torchvision.
+
+    Raises:
+        UsageError: If torchvision has none of this name.
+    """
+    names = torchvision.models.list_models()
+    if name not in names:
+        known = nearest(name, names) or "torchvision.models.list_models() names them"
+        raise UsageError(f"torchvision has no network '{name}': {known}")
+    return name
+
+
+def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tuple[nn.Module, Inputs]:
     """Builds a network of torchvision without pretrained weights.
 
     Args:
         name: What ``torchvision.models.get_model`` calls it.
         shape: Shape of one input; the usual one if None.
+        **options: Options of the network, e.g. ``num_classes=10``.
 
     Raises:
-        UsageError: If torchvision has no such network.
+        UsageError: If torchvision has no such network, or it cannot have this shape or these options.
     """
-    names = torchvision.models.list_models()
-    if name not in names:
-        raise UsageError(
-            f"torchvision has no network '{name}': {nearest(name, names) or 'torchvision.models.list_models() names them'}"
-        )
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}  # else they warn that it is slow
-    model = torchvision.models.get_model(name, weights=None, **options)
+    check_name(name)
+    if name in ("googlenet", "inception_v3"):
+        options = {"init_weights": False, **options}  # else they warn that it is slow
+        if "num_classes" in options:
+            options["aux_logits"] = False  # one answer, also in training
     usual = (3, 299, 299) if name == "inception_v3" else (3, 224, 224)
-    return model, (torch.randn(BATCH, *(shape or usual)),)
+    wanted = tuple(shape or usual)
+    if name.startswith("vit_") and wanted != usual:
+        options["image_size"] = wanted[-1]
+    if len(wanted) == 3 and wanted[0] != 3:
+        raise UsageError(f"torchvision's networks take 3 channels, and the images have {wanted[0]}: timm's take any number")
+    try:
+        model = torchvision.models.get_model(name, weights=None, **options)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"torchvision's '{name}' cannot be built for inputs of shape {wanted}: {error}") from error
+    return model, (torch.randn(BATCH, *wanted),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import transformers
@@ -63,6 +63,54 @@ def build(model_type: str, shape: Sequence[int] | None = None) -> tuple[nn.Modul
     finally:
         transformers.logging.set_verbosity(verbosity)
     return model, _inputs(model, config, shape)
+
+
+def classifier(
+    name: str, kind: Literal["images", "texts"], num_classes: int, options: dict[str, Any], length: int = 0
+) -> nn.Module:
+    """Builds a classifier of transformers with random weights.
+
+    Args:
+        name: A model type (``bert``), or where a configuration is: a folder, or OWNER/NAME of the hub.
+        kind: What it classifies.
+        num_classes: Number of classes.
+        options: Values of the configuration that are other than usual; those of sizes that it does not have are left out.
+        length: Tokens of the longest text; it gets more positions if it has less.
+
+    Raises:
+        UsageError: If there is no such network, or it classifies nothing of this kind.
+    """
+    auto: dict[str, Any] = {
+        "images": transformers.AutoModelForImageClassification,
+        "texts": transformers.AutoModelForSequenceClassification,
+    }
+    try:
+        if name in transformers.CONFIG_MAPPING:
+            config = transformers.AutoConfig.for_model(name)
+        else:
+            config = transformers.AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        known = nearest(name, transformers.CONFIG_MAPPING.keys())
+        raise UsageError(
+            f"transformers has no model type '{name}', and no configuration of this name can be read: {known} "
+            "Say a model type, a folder or OWNER/NAME of the hub"
+        ) from error
+    if type(config) not in auto[kind]._model_mapping:
+        raise UsageError(f"transformers' '{name}' has no classifier of {kind}: take another")
+    positions = {"max_position_embeddings": max(config.max_position_embeddings, length + 2)} if _has_positions(config) else {}
+    try:
+        for key, value in {**positions, **options, "num_labels": num_classes}.items():
+            setattr(config, key, value)
+        return cast(nn.Module, auto[kind].from_config(config))
+    except Exception as error:  # configurations and networks check themselves, each in its own way
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"transformers' '{name}' cannot be built for such {kind} ({reason}): say more of it in model.options"
+        ) from error
+
+
+def _has_positions(config: Any) -> bool:
+    return isinstance(getattr(config, "max_position_embeddings", None), int)
 
 
 def _small(cls: type, special: dict[str, Any]) -> Any:

@@ -17,6 +17,7 @@ import pandas as pd
 from ..config import completed
 from ..data import DATASETS, predicts_tokens
 from ..statistics.estimates import Estimate, Reached, estimate, first_epoch
+from .edges import edge
 from .runs import Archive
 
 BUDGETS = ("paper", "cpu", "smoke")  # the largest first
@@ -67,6 +68,8 @@ class Arm:
         runs: Their rows of ``runs.csv``.
         curves: Their rows of ``curves.csv``.
         last: The last epoch of the budget.
+        edge: ``highest`` or ``lowest`` where the learning rate is that of all that were searched; else empty.
+        classes: Number of classes; None where the answer is one of a vocabulary.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Arm:
     runs: pd.DataFrame
     curves: pd.DataFrame
     last: float
+    classes: int | None
+    edge: str = ""
 
     @property
     def lr(self) -> float:
@@ -111,8 +116,7 @@ class Arm:
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
-        classes = DATASETS[self._dataset].facts["classes"]
-        return 1 / classes if classes else 0.0
+        return 1 / self.classes if self.classes else 0.0
 
     @property
     def failures(self) -> int:
@@ -172,7 +176,8 @@ class Arm:
 
 def scales(archive: Archive) -> list[Scale]:
     """The scales at which an archive has main runs: the largest budget first, then the longest training."""
-    main = archive.runs[archive.runs["phase"] == "main"]
+    main = labelled(archive)
+    main = main[main["phase"] == "main"]
     conditions = main[["budget", "epochs", "data"]].drop_duplicates().itertuples(index=False)
     found = [Scale(str(budget), float(epochs), str(data)) for budget, epochs, data in conditions]
     return sorted(found, key=lambda scale: (BUDGETS.index(scale.budget), -scale.epochs, scale.data))
@@ -180,14 +185,11 @@ def scales(archive: Archive) -> list[Scale]:
 
 def arms(archive: Archive, scale: Scale) -> list[Arm]:
     """The arms at one scale, the best mean test accuracy (or validation loss) first; without a completed run last."""
-    runs = archive.runs
-    main = runs[
-        (runs["phase"] == "main")
-        & (runs["budget"] == scale.budget)
-        & (runs["epochs"] == scale.epochs)
-        & (runs["data"] == scale.data)
-    ]
+    runs = labelled(archive)
+    here = runs[(runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
+    main = here[(here["phase"] == "main") & (here["epochs"] == scale.epochs)]
     recipes = main["config"].map(_recipe)
+    searched = _searched(here[here["phase"] == "tune"])
     rows_of = archive.curves.groupby("hash").indices
     shared = _shared(main, recipes)
     found = []
@@ -208,9 +210,40 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
                     runs=group,
                     curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
                     last=scale.epochs,
+                    edge=edge(searched.get((str(name), _searched_with(recipe)), ()), float(recipe["optim.lr"])),
+                    classes=_classes(group.iloc[0], archive),
                 )
             )
     return sorted(found, key=_rank)
+
+
+def labelled(archive: Archive) -> pd.DataFrame:
+    """The runs, with the checksum in the name of their data where data of one name differ: such runs are never averaged."""
+    checksums = {key: str(content.get("data_checksum") or "unknown")[:8] for key, content in archive.environments.items()}
+    own = archive.runs["environment"].map(checksums).astype("string")
+    several = own.groupby(archive.runs["data"]).transform("nunique") > 1
+    names = archive.runs["data"].where(~several, archive.runs["data"] + ", checksum " + own)
+    return archive.runs.assign(data=names)
+
+
+def _searched(tune: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
+    """Arm and recipe -> the learning rates of its search runs."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for name, rate, config in zip(tune["arm"], tune["lr"], tune["config"], strict=True):
+        found.setdefault((str(name), _searched_with(json.loads(_recipe(config)))), []).append(float(rate))
+    return found
+
+
+def _searched_with(recipe: dict[str, Any]) -> str:
+    """What search runs share with the runs that they pick a learning rate for: all but that and the length."""
+    kept = {key: value for key, value in recipe.items() if key != "optim.lr" and key.split(".")[0] not in ("train", "schedule")}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _classes(run: pd.Series, archive: Archive) -> int | None:
+    """Number of classes of the data of a run: what the registry says of the data set, or the run's environment of one's own."""
+    known: int | None = DATASETS[json.loads(run["config"])["data"]["name"]].facts["classes"]
+    return known or archive.environments.get(run["environment"], {}).get("classes")
 
 
 def _joined(rows: list[np.ndarray]) -> np.ndarray:

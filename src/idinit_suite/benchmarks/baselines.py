@@ -43,7 +43,7 @@ def rivals(config: RunConfig, data: Batches, device: torch.device, ends: ExitSta
     Raises:
         UsageError: If there is nothing to compare such a run with.
     """
-    name = config.model["name"]
+    name = config.entry("model")
     if name == "bert":
         trainers = {text: TrainerInTurns(config, data, device, **options) for text, options in _SETTINGS.items()}
         return {f"transformers' Trainer, {text}": ends.enter_context(trainer).step for text, trainer in trainers.items()}

@@ -49,6 +49,7 @@ class ExperimentInfo(BaseModel):
         baseline: The arm that the others are compared with, seed by seed; its initializer, where arms are called
             ``model-initializer``.
         arms: Labels of all arms of its grid, whether they were asked for or not.
+        evidence: Whether its verdicts count in those over all experiments; not those of a demonstration.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,3 +62,4 @@ class ExperimentInfo(BaseModel):
     cost: Line
     baseline: Line = "idinit"
     arms: tuple[Line, ...] = ()
+    evidence: bool = True

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import yaml
@@ -31,7 +31,7 @@ from torch import nn
 
 from idinit.errors import UsageError, did_you_mean
 from idinit.initializers import INITIALIZERS
-from idinit.registry import Registry, explain
+from idinit.registry import Entry, Registry, explain
 
 from ..data import DATASETS
 from ..models import MODELS
@@ -135,9 +135,14 @@ class RunConfig(_Strict):
         """The run's folder."""
         return self.paths.runs / self.experiment / self.name
 
+    def entry(self, group: str) -> str:
+        """What the registry calls a group's entry."""
+        return entry_name(getattr(self, group))
+
     def options(self, group: str) -> dict[str, Any]:
         """The options of a group's entry, without its name."""
-        return {key: value for key, value in getattr(self, group).items() if key != "name"}
+        section = getattr(self, group)
+        return {key: value for key, value in section.items() if key != name_key(section)}
 
     def require_whole_parts(self, processes: int = 1) -> None:
         """Makes sure that a batch can be cut for the processes of a run, and for each one's ``train.accumulate``.
@@ -157,6 +162,23 @@ class RunConfig(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+def name_key(section: Mapping[str, Any]) -> str:
+    """The key under which a section of a configuration holds what the registry calls its entry.
+
+    This is ``name``, but for networks of other libraries, of which ``name`` is an option.
+    """
+    return "library" if "library" in section else "name"
+
+
+def entry_name(section: Mapping[str, Any]) -> str:
+    """What the registry calls the entry of a section, such as ``{"name": "resnet", "depth": 20}``."""
+    return str(section.get(name_key(section)))
+
+
+def _section(entry: Entry[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"library" if "name" in entry.options.model_fields else "name": entry.name, **options}
+
+
 def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     """Checks a composed configuration.
 
@@ -172,9 +194,9 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     settings["processes"] = _processes(settings)
     optim = dict(settings["optim"])
     OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
-    model, data = (GROUPS[group][settings[group]["name"]] for group in ("model", "data"))
-    if not issubclass(data.facts["gives"], takes := model.facts["takes"]):
-        fitting = ", ".join(name for name in DATASETS if issubclass(DATASETS[name].facts["gives"], takes))
+    model, data = (GROUPS[group][entry_name(settings[group])] for group in ("model", "data"))
+    if not is_compatible(data, model):
+        fitting = ", ".join(name for name in DATASETS if is_compatible(DATASETS[name], model))
         raise UsageError(f"model '{model.name}' cannot take data '{data.name}': data that fits it: {fitting}")
     length, positions = settings["data"].get("length"), settings["model"].get("positions")
     if length and positions and length > positions:  # models say so too, but data are read before one is built
@@ -191,9 +213,11 @@ def _processes(settings: Mapping[str, Any]) -> int:
     """The number of processes that torchrun started, where the outcome depends on it, else 1.
 
     It does if BatchNorm sees each process's share of a batch alone, and if each process draws a mask for its share (dropout,
-    stochastic depth). Gradients are averaged, which leaves the outcome alone.
+    stochastic depth), as a network from elsewhere may. Gradients are averaged, which leaves the outcome alone.
     """
-    draws_masks = any(value for option, value in settings["model"].items() if option.startswith("drop"))
+    model = settings["model"]
+    foreign = MODELS[entry_name(model)].facts.get("foreign", False)
+    draws_masks = foreign or any(value for option, value in model.items() if option.startswith("drop"))
     train = settings.get("train")
     local_batchnorm = isinstance(train, Mapping) and train.get("sync_batchnorm") is False
     return int(os.environ.get("WORLD_SIZE", "1")) if draws_masks or local_batchnorm else 1
@@ -241,10 +265,17 @@ def _without_nulls(value: Any) -> Any:
 def _checked_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
     groups = {}
     for group, registry in GROUPS.items():
-        options = dict(settings.get(group) or {})
-        name = str(options.pop("name", None))
-        groups[group] = {"name": name, **registry.check(name, options)}
+        section = dict(settings.get(group) or {})
+        name = entry_name(section)
+        options = {key: value for key, value in section.items() if key != name_key(section) and value != "???"}
+        groups[group] = _section(registry[name], registry.check(name, options))
     return groups
+
+
+def is_compatible(data: Entry[Any], model: Entry[Any]) -> bool:
+    """Whether a model may take some data; of data of one's own this is known when they are read."""
+    given, taken = (get_args(kinds) or (kinds,) for kinds in (data.facts["gives"], model.facts["takes"]))
+    return not set(given).isdisjoint(taken)
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -273,7 +304,7 @@ def register_choices() -> None:
                 continue
             fields = registry[name].options.model_fields
             defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
-            node = OmegaConf.create({"name": name, **json.loads(json.dumps(defaults, default=str))})
+            node = OmegaConf.create(_section(registry[name], json.loads(json.dumps(defaults, default=str))))
             store.store(group=group, name=name, node=node)
     OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True)
 
@@ -313,8 +344,13 @@ def check_choices(overrides: Sequence[str]) -> None:
 
 
 def literal_paths(overrides: Sequence[str]) -> list[str]:
-    """Overrides with the values of ``paths.`` in quotes: to Hydra, commas, brackets and quotes mean something."""
-    plain = re.compile(r"(paths\.\w+)=(?!(['\"]).*\2$)(.+)")
+    """Overrides with the values of paths in quotes: to Hydra, commas, brackets and quotes mean something.
+
+    A path of one's own data is left as it is where it holds a comma (several are a sweep), or is a number or null.
+    """
+    plain = re.compile(
+        r"(paths\.\w+|data\.(?:folder|path|train|validation|test)(?!.*,)(?!=(?:[\d.]+|null)$))=(?!(['\"]).*\2$)(.+)"
+    )
     return [
         "{}='{}'".format(found[1], found[3].replace("'", r"\'")) if (found := plain.fullmatch(text)) else text
         for text in overrides

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..config.experiment import ExperimentInfo
+from ..report.outcomes import Outcome
 from ..report.reproduction import Judged, list_claims
-from ..report.verdicts import Outcome, Verdict
+from ..report.verdicts import Verdict
 from .runner import Row
 
 LIBRARIES = {"timm": "timm", "torchvision": "torchvision (classification)", "hf": "transformers"}
@@ -35,7 +36,9 @@ def count(rows: Iterable[Row], source: str) -> tuple[int, int]:
 
 
 def judge(rows: Iterable[Row]) -> Judged | None:
-    """The verdict: reproduced where every library meets its goal, partly where at least half of all families are fine.
+    """What the coverage says of the claim: where the method can be applied; never that it helps there.
+
+    Where it can be applied to fewer than half of the families of some library, the claim is not reproduced.
 
     Args:
         rows: The rows of coverage.csv.
@@ -48,15 +51,14 @@ def judge(rows: Iterable[Row]) -> Judged | None:
     fine, checked = (sum(column) for column in zip(*counts.values(), strict=True))
     if not checked:
         return None
-    meets = all(100 * ok >= GOALS[source] * families for source, (ok, families) in counts.items())
-    outcome: Outcome = "partly" if 2 * fine >= checked else "not reproduced"
-    if meets:
-        outcome = "reproduced"
+    outcome: Outcome = "applies, benefit not measured"
+    if any(2 * ok < families for ok, families in counts.values()):
+        outcome = "not reproduced"
     if not all(families for _, families in counts.values()):
         outcome = "not run at this scale"
     listed = ", ".join(f"{name} {counts[source][0]} of {counts[source][1]}" for source, name in LIBRARIES.items())
     evidence = (
-        f"cpu budget, one small network a family: initialized without a fault are {fine} of {checked} families ({listed}); the "
-        f"goals are {', '.join(f'{goal} %' for goal in GOALS.values())}. Nothing was trained."
+        f"cpu budget, one small network a family: the method was applied without a fault to {fine} of {checked} families "
+        f"({listed}). Nothing was trained: how often it helps is not known from this."
     )
     return Judged(INFO, "cpu", [Verdict("C15", outcome, evidence)])

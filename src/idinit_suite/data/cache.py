@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,22 @@ def checksum(arrays: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
         digest.update(array.contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def key(files: Iterable[Path], root: Path | None = None, **options: object) -> str:
+    """Twelve hexadecimal digits that change when a file does, or an option of what reads them.
+
+    Args:
+        files: The files; a file counts as changed when its name, its size or its time is another.
+        root: Names are paths below this folder; None for the last part of a path alone.
+        **options: What else the decoded arrays depend on, as values that survive JSON.
+    """
+    facts = [
+        (path.relative_to(root).as_posix() if root else path.name, stat.st_size, stat.st_mtime_ns)
+        for path in files
+        for stat in [path.stat()]
+    ]
+    return hashlib.sha256(json.dumps([facts, options], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def cached(path: Path, build: Callable[[], Content]) -> Content:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,10 +67,9 @@ def resolve(
     )
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """Twelve hexadecimal digits that change when a file does: its name, its size or its time."""
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+def other_data(title: str, sizes: Mapping[str, int]) -> str:
+    """The title of files that lie where a known set may lie and are not that set."""
+    return f"{title} (other data: {', '.join(f'{count} {split}' for split, count in sizes.items())})"
 
 
 def scikit_learn(side: int) -> Place[Decoded]:

@@ -116,6 +116,8 @@ def read_parquet(files: Mapping[str, Sequence[Path]], image: str, label: str, ch
     jpeg = False
     for split, paths in files.items():
         tables = [_table(path, (image, label)) for path in paths]
+        for path, table in zip(paths, tables, strict=True):
+            _require_filled(path, table, (image, label))
         encoded = [[row["bytes"] for row in table.column(image).to_pylist()] for table in tables]
         parts = [_decode(content, channels, path) for content, path in zip(encoded, paths, strict=True)]
         images[split] = torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous()
@@ -136,6 +138,13 @@ def _table(path: Path, columns: Sequence[str]) -> Table:
             "it is another data set's, or in another layout"
         )
     return table
+
+
+def _require_filled(path: Path, table: Table, columns: Sequence[str]) -> None:
+    for name in columns:
+        if table.column(name).null_count:
+            row = table.column(name).is_null().index(True).as_py()
+            raise UsageError(f"data file {path}, row {row}: column '{name}' is empty (null): fill it or delete the row")
 
 
 def _decode(encoded: Sequence[bytes], channels: int, path: Path) -> np.ndarray:

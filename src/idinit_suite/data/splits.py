@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from idinit.errors import UsageError
 
@@ -24,8 +27,11 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     shuffled = torch.randperm(len(labels), generator=generator(seed, "split"))
     classes = labels[shuffled]
     # The i-th of the n examples of a class goes to the (i - 1/2)/n quantile of the order.
-    rank = one_hot(classes).cumsum(0).gather(1, classes[:, None])[:, 0]
-    quantile = (rank - 0.5) / torch.bincount(classes)[classes]
+    counts = torch.bincount(classes)
+    by_class = torch.argsort(classes, stable=True)
+    rank = torch.empty_like(classes)  # 1 to n within its class
+    rank[by_class] = torch.arange(1, len(classes) + 1) - (counts.cumsum(0) - counts)[classes[by_class]]
+    quantile = (rank - 0.5) / counts[classes]
     return shuffled[torch.argsort(quantile, stable=True)]
 
 
@@ -48,3 +54,38 @@ def split(labels: Tensor, validation: int, seed: int) -> tuple[Tensor, Tensor]:
         raise UsageError(f"data.validation={validation} leaves nothing of the {len(labels)} training examples: ask for fewer")
     order = stratified_order(labels, seed)
     return order[validation:], order[:validation]
+
+
+#: Examples to hold out of the training split: a number, or a share of it; 0 for none; None for a tenth, or for none where the
+#: data bring the split.
+HeldOut = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None
+
+
+def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test: HeldOut, seed: int) -> dict[str, Tensor]:
+    """Splits data of which not all splits are there, stratified by class.
+
+    Args:
+        labels: Of the training split, int64 [N].
+        brought: Names of the splits that the data bring.
+        validation: What to hold out for validation.
+        test: What to hold out for the test.
+        seed: Seed of the split, not of the run.
+
+    Returns:
+        Split -> indices into the training split, int64: ``train`` and what is held out of it.
+
+    Raises:
+        UsageError: If nothing would be left to train on.
+    """
+    order = stratified_order(labels, seed)
+    held = {}
+    for name, asked in (("test", test), ("validation", validation)):
+        if asked is None:
+            asked = 0 if name in brought else 0.1
+        count = asked if isinstance(asked, int) else max(1, round(asked * len(labels)))
+        if count:
+            held[name], order = order[:count], order[count:]
+    if not len(order):
+        asked_for = ", ".join(f"data.{name}={len(rows)}" for name, rows in held.items())
+        raise UsageError(f"{asked_for} leave nothing of the {len(labels)} training examples: ask for fewer")
+    return {"train": order, **held}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from idinit.errors import UsageError
 
 from ..archive import studies as study_archive
+from ..archive.forecasts import Forecast
 from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config import RunConfig
@@ -82,6 +84,27 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     tuned = f" and {'at least ' if plan.waiting else ''}{searches} short ones that pick the recipe" if searches else ""
     left = f"{len(missing)} to do, about {duration(costs.total(missing))}" if missing else "all done"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
+
+
+def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:
+    """What the missing runs of an experiment will take.
+
+    Args:
+        experiment: What is begun.
+        missing: Its runs that are not there.
+        costs: What runs take here.
+        before: Hashes of the runs in its archive.
+    """
+    main = experiment.main_runs({})
+    return Forecast(
+        grid=hashlib.sha256("".join(sorted(config.hash for config in main)).encode()).hexdigest()[:8],
+        budget=main[0].budget,
+        epochs=main[0].train.epochs,
+        variants=tuple(experiment.grid.arms),
+        runs=len(missing),
+        seconds=float(f"{costs.total(missing):.3g}"),
+        before=tuple(sorted(before)),
+    )
 
 
 def plan(overrides: Sequence[str]) -> None:

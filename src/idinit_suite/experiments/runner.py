@@ -12,6 +12,7 @@ from typing import Any
 
 from idinit.errors import UsageError
 
+from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
 from ..archive.variants import counted
 from ..config import RunConfig
@@ -22,8 +23,7 @@ from ..training.preemption import stop_signals
 from ..training.progress import SweepProgress, console
 from ..training.run_folder import FINISHED, RunFolder
 from ..training.trainer import train
-from .cost import Costs, announce
-from .forecast import record
+from .cost import Costs, announce, forecast
 from .grid import Cell, Experiment
 from .tuning import Plan, plan_runs, read_scores
 
@@ -108,7 +108,7 @@ class _Sweep:
         if not missing:
             self._show()
             return []
-        record(self.experiment, missing, self.costs.total(missing), archived(self.results))
+        keep(forecast(self.experiment, missing, self.costs, archived(self.results)), self.results)
         try:
             with self.progress.shown():
                 while self._train_next():

@@ -1,21 +1,66 @@
 """Networks by name, one small file each.
 
 To add one, add a file here with a function registered in `MODELS`. It takes the spec of the data; its keyword-only
-parameters are its options. Fact given when registering: ``takes``, the class of spec it is made for. A network whose
-weights are partly pretrained names these parameters in an attribute ``pretrained``: they are not initialized again.
+parameters are its options. Facts given when registering: ``takes``, the class of spec it is made for, or a union of several;
+and ``foreign``, if what it builds is the user's choice and must be tried before it is trained. A network whose weights are
+partly pretrained names these parameters in an attribute ``pretrained``: they are not initialized again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from idinit.errors import UsageError
 from idinit.registry import Registry
 
+from ..data.spec import MaskedTokens, Spec
+
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+
+
+def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> nn.Module:
+    """Builds a network for some data.
+
+    Args:
+        name: What the registry calls it.
+        spec: What the data are like.
+        inputs: Some of them, as the network will be called.
+        options: Options of the network.
+
+    Raises:
+        UsageError: If it cannot be built for them, or does not map them to logits.
+    """
+    entry = MODELS[name]
+    if not isinstance(spec, entry.facts["takes"]):
+        raise UsageError(f"model '{name}' cannot take these data, which are {type(spec).__name__.lower()}: take another model")
+    model = entry.build(spec, **options)
+    if entry.facts.get("foreign"):
+        _require_logits(name, model, spec, inputs)
+    return model
+
+
+def _require_logits(name: str, model: nn.Module, spec: Spec, inputs: tuple[Tensor, ...]) -> None:
+    """Makes sure that a network of the user's choice answers with a logit for each class."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            answer = model(*inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise UsageError(f"model '{name}' fails on inputs of shape {shapes}: {reason}") from error
+    wanted = (inputs[1].numel(), spec.vocabulary) if isinstance(spec, MaskedTokens) else (len(inputs[0]), spec.num_classes)
+    if not isinstance(answer, Tensor) or tuple(answer.shape) != wanted:
+        got = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        raise UsageError(f"model '{name}' answers with {got}, and training needs one tensor of logits of shape {wanted}")
+    model.train()
+
 
 for _module in iter_modules(__path__):
     import_module(f".{_module.name}", __name__)

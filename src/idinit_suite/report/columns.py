@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..archive.edges import LEGEND, MARKS
 from ..archive.variants import Arm
 from ..statistics.estimates import THRESHOLDS
 from .formatting import amount, duration, percent, plain
@@ -21,7 +22,8 @@ _OF_LOSSES = (
     "The loss is the mean cross-entropy of the tokens to guess on the validation split, with half of its 95 % t-interval. "
     "FLOPs are those of the matrix products of forward and backward passes, as counted by torch. Compute to the baseline's "
     "loss is the step, between two evaluations by a straight line, at which an arm first has the loss that the baseline's run "
-    "of the same seed ends with; what is saved is the rest of the baseline's steps."
+    "of the same seed ends with: the median over seeds, where one that never does counts as infinitely late. What is saved is "
+    "compared with the step at which the baseline itself first had that loss, from three seeds on."
 )
 
 
@@ -53,7 +55,7 @@ def columns(arms: Sequence[Arm], tuned: bool) -> list[Column]:
     return [
         Column("initializer", "initializer", lambda arm: arm.label),
         Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda arm: len(arm.runs)),
-        Column(*rate, lambda arm: f"{arm.lr:g}", lambda arm: arm.lr),
+        Column(*rate, lambda arm: f"{arm.lr:g}{MARKS.get(arm.edge, '')}", lambda arm: arm.lr),
         *(_LOSSES if arms and arms[0].guesses_tokens else _ACCURACIES),
         Column("time", "time", lambda arm: duration(arm.time), lambda arm: arm.time),
     ]
@@ -61,7 +63,8 @@ def columns(arms: Sequence[Arm], tuned: bool) -> list[Column]:
 
 def notes(arms: Sequence[Arm]) -> str:
     """What the columns mean."""
-    return _OF_LOSSES if arms and arms[0].guesses_tokens else _OF_ACCURACIES
+    words = _OF_LOSSES if arms and arms[0].guesses_tokens else _OF_ACCURACIES
+    return f"{words} {LEGEND}" if any(arm.edge for arm in arms) else words
 
 
 def _runs(arm: Arm) -> str:

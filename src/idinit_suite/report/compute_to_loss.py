@@ -1,67 +1,64 @@
-"""Compute to a loss: how much less of it an arm needs than the baseline needs in all, which is C9's measure."""
+"""Compute to a loss: how much sooner than the baseline itself an arm has the loss that the baseline ends with (C9)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from statistics import median
 
 from ..archive.variants import Arm
-from ..statistics.estimates import Estimate, estimate
-from .formatting import amount, percent
+from ..statistics.estimates import estimate
+from ..statistics.significance import ENOUGH
+from .formatting import amount
+from .measured import Measured, first_crossing, measured
 from .tables import grid
 
 
-def steps_to(steps: Sequence[float], losses: Sequence[float], target: float) -> float:
-    """When a loss was first as low as a target, linear between evaluations.
+def needed(own: Measured, baseline: Measured) -> dict[int, float]:
+    """Seed -> the step at which a variant first has the loss that the baseline's run of that seed ends with.
 
-    Args:
-        steps: Of the evaluations, ascending.
-        losses: What they measured.
-        target: The loss to reach.
-
-    Returns:
-        The step; NaN if it was never reached.
+    Linear between evaluations; infinity for a run that never has it. Only seeds of which the baseline's run completed. For
+    the baseline itself it is the first time that it is as low as at its end, which may be before the end.
     """
-    for number, loss in enumerate(losses):
-        if loss <= target:
-            if number == 0:
-                return float(steps[0])
-            before, since = losses[number - 1], steps[number - 1]
-            return float(since + (steps[number] - since) * (before - target) / (before - loss))
-    return math.nan
+    shared = [seed for seed in baseline.loss if seed in own.seeds]
+    return {seed: _first(own, seed, baseline.loss[seed]) for seed in shared}
 
 
-def needed(arm: Arm, baseline: Arm) -> dict[int, float]:
-    """Seed -> the share of the baseline's steps after which an arm has the loss with which the baseline ends.
+def _first(own: Measured, seed: int, loss: float) -> float:
+    if seed not in own.curves:
+        return math.inf
+    curve = own.curves[seed]
+    return first_crossing(curve.step, -curve.loss, -loss)
 
-    NaN where it never has. Only seeds of which the baseline's run completed.
+
+def savings(own: Measured, baseline: Measured) -> dict[int, float]:
+    """Seed -> the share of the baseline's steps to its final loss that a variant does without.
+
+    Minus infinity for a run that never has that loss: it is censored, and stays below every other.
     """
-    ends = dict(zip(baseline.completed["seed"], baseline.completed["validation_loss"], strict=True))
-    lengths = dict(zip(baseline.completed["seed"], baseline.completed["step"], strict=True))
-    shares = {}
-    for run in arm.runs[arm.runs["seed"].isin(list(ends))].itertuples():
-        curve = arm.curves[(arm.curves["hash"] == run.hash) & (arm.curves["split"] == "validation")]
-        curve = curve[np.isfinite(curve["loss"])]
-        shares[int(run.seed)] = steps_to(curve["step"].tolist(), curve["loss"].tolist(), ends[run.seed]) / lengths[run.seed]
-    return shares
+    theirs = needed(baseline, baseline)
+    return {seed: 1 - step / theirs[seed] if theirs[seed] else -math.inf for seed, step in needed(own, baseline).items()}
 
 
-def saved(shares: dict[int, float]) -> Estimate:
-    """The share of compute that was saved, over the seeds that reached the loss."""
-    return estimate(1 - share for share in shares.values())
+def typical(values: Mapping[int, float]) -> float:
+    """The median, in which a censored run counts as what it is: beyond all that are not; NaN if that is infinite."""
+    middle = median(values.values()) if values else math.nan
+    return middle if math.isfinite(middle) else math.nan
 
 
 def compute_table(arms: Sequence[Arm], baseline: str) -> str:
     """What each arm needs to reach the loss with which the baseline ends, as Markdown; it is one of the arms."""
     reference = next(arm for arm in arms if arm.name == baseline)
+    theirs = measured(reference)
+    total = estimate(reference.completed["step"]).mean
     rows = []
     for arm in arms:
-        shares = needed(arm, reference)
-        reached = [share for share in shares.values() if not math.isnan(share)]
-        mean = sum(reached) / len(reached) if reached else math.nan
-        work = [mean * total.mean for total in (estimate(reference.completed["step"]), reference.tokens, reference.flops)]
-        gain = percent(saved(shares)) if reached else "–"
-        rows.append([arm.label, f"{len(reached)} of {len(shares)}", *map(amount, work), "–" if arm is reference else gain])
+        own = measured(arm)
+        steps, saved = needed(own, theirs), savings(own, theirs)
+        middle = typical(steps)
+        work = [middle * whole / total for whole in (total, reference.tokens.mean, reference.flops.mean)]
+        reached = sum(map(math.isfinite, steps.values()))
+        told = arm is not reference and len(saved) >= ENOUGH and not math.isnan(typical(saved))
+        gain = f"{100 * typical(saved):.1f}" if told else "–"
+        rows.append([arm.label, f"{reached} of {len(steps)}", *map(amount, work), gain])
     return grid(["initializer", "reached", "steps", "tokens", "FLOPs", "compute saved, %"], rows)

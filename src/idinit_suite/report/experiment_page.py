@@ -8,11 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from ..archive.forecasts import Forecast
 from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
 from ..archive.variants import BANDS, Arm, Scale, arms, counted, scales
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from .columns import notes
+from .formatting import duration
+from .outcomes import SILENT
 from .recipes import main_table, more_tables
 from .tables import grid, tuning
 from .verdicts import Verdict, judge
@@ -62,13 +65,14 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
     return found
 
 
-def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) -> str:
+def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section], forecasts: Sequence[Forecast] = ()) -> str:
     """The page as Markdown.
 
     Args:
         info: What the config says of the experiment.
         archive: Its runs.
         sections: Its results.
+        forecasts: What its runs were forecast to take.
     """
     parts = [
         f"# {info.title}",
@@ -76,6 +80,7 @@ def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) ->
         f"`configs/experiment/{info.name}.yaml`; edits are overwritten.",
         f"```\n{info.command}\n```",
         f"Cost: {info.cost}",
+        *(_forecast(forecast, archive.runs) for forecast in forecasts),
         *claims_table(info),
         *(part for section in sections for part in _results(info, section)),
         *deviations(info),
@@ -83,6 +88,15 @@ def page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]) ->
         *_not_run(info, archive, sections),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _forecast(forecast: Forecast, runs: pd.DataFrame) -> str:
+    count, seconds = forecast.took(runs)
+    variants, epochs = counted(len(forecast.variants), "variant"), f"{forecast.epochs:g} epoch{'s' * (forecast.epochs != 1)}"
+    return (
+        f"Forecast for {counted(forecast.runs, 'run')} of the {forecast.budget} budget ({variants}, {epochs}), one after the "
+        f"other: {duration(forecast.seconds)}. The {counted(count, 'run')} since took {duration(seconds)}."
+    )
 
 
 def against_paper(claim: ClaimInfo, verdict: Verdict) -> str:
@@ -169,7 +183,7 @@ def _not_run(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]
         fewer = [f"{arm.label} {len(arm.runs)}" for arm in section.arms if len(arm.runs) < most]
         if fewer:
             lines.append(f"{section.scale}: fewer than {counted(most, 'run')} of {', '.join(fewer)}.")
-        lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome == "not run at this scale"]
+        lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome in SILENT]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
     lines += [f"{arm}: tuning runs only." for arm in sorted(set(archive.runs["arm"]) - main)]
     if missing := [arm for arm in info.arms if arm not in set(archive.runs["arm"])]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idinit.errors import UsageError
 
+from ..archive.edges import LEGEND
 from ..archive.runs import load
 from ..archive.variants import arms, scales
 from ..atomic import write_atomically
@@ -37,6 +38,7 @@ def with_results(text: str, results: Path) -> str:
         scale = scales(archive)[0]
         rows = arms(archive, scale)
         table = markdown(rows, bool(tuning(archive, scale, rows)))
+        table += f"\n\n{LEGEND}" if any(arm.edge for arm in rows) else ""
         return f"{block[1]}\n{scale}\n\n{table}\n\n{block[4]}"
 
     return _BLOCK.sub(fill, text)

@@ -9,10 +9,12 @@ import yaml
 
 from ..config import CONFIG_DIR
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
+from .outcomes import OUTCOMES, SILENT, Outcome
 from .tables import grid
-from .verdicts import Outcome, Verdict
+from .verdicts import Verdict
 
 TITLE = "Reproduction of IDInit"
+NO_SAY = " (a demonstration, without a say)"
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,22 @@ def list_claims() -> list[ClaimInfo]:
 
 
 def outcome_of(claim: str, judged: Sequence[Judged]) -> Outcome:
-    """The verdict over all experiments: reproduced where each that has a say finds it so, partly where some do."""
-    said = {v.outcome for one in judged for v in one.verdicts if v.claim == claim} - {"not run at this scale"}
+    """The verdict over all experiments that have a say: those that are evidence, with enough runs.
+
+    Where they agree, it is theirs. Else it is partly if one of them reproduces the claim or two find parts of it: of several
+    experiments, one may find a part by chance.
+    """
+    every = [(one, v.outcome) for one in judged for v in one.verdicts if v.claim == claim]
+    said = [outcome for one, outcome in every if one.info.evidence and outcome not in SILENT]
     if not said:
-        return "not run at this scale"
-    if said == {"reproduced"}:
-        return "reproduced"
-    return "not reproduced" if said == {"not reproduced"} else "partly"
+        few = any(outcome == "not enough runs" for one, outcome in every if one.info.evidence)
+        return "not enough runs" if few else "not run at this scale"
+    if len(set(said)) == 1:
+        return said[0]
+    if "reproduced" in said or said.count("partly") > 1:
+        return "partly"
+    rest = set(said) - {"partly"}
+    return rest.pop() if len(rest) == 1 else "not reproduced"
 
 
 def reproduction(judged: Sequence[Judged]) -> str:
@@ -62,9 +73,14 @@ def reproduction(judged: Sequence[Judged]) -> str:
         "Made by `make report` from the archives beside it; edits are overwritten. There is no code by its authors, and "
         "the paper itself could be read only in part, so each of its figures carries a tag that says how it is known: "
         f"{legend}.",
-        f"Of {len(claims)} claims: {', '.join(counts)}. An experiment that is too small for a claim has no say in its verdict; "
-        "its numbers are shown all the same. Curves and tables of everything: [report.html](report.html).",
+        f"Of {len(claims)} claims: {', '.join(counts)}. An experiment with too few runs for a claim has no say in its verdict, "
+        "nor has a demonstration; its numbers are shown all the same. Curves and tables of everything: "
+        "[report.html](report.html).",
         grid(head, rows, left=len(head)),
+        "## Verdicts",
+        "Each rule was simulated with methods that are all equal: *reproduced* or *partly* then come out in at most 5 % of "
+        "experiments. One of several experiments that finds a part of a claim, alone, does not make a verdict.",
+        "\n".join(f"- *{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -72,7 +88,10 @@ def reproduction(judged: Sequence[Judged]) -> str:
 def _row(claim: ClaimInfo, outcome: Outcome, judged: Sequence[Judged]) -> list[str]:
     said = [(one, verdict) for one in judged for verdict in one.verdicts if verdict.claim == claim.id]
     paper = "no number" if claim.paper == "-" else claim.paper
-    ours = [f"[{one.info.name}]({one.info.name}/): *{verdict.outcome}*. {verdict.evidence}" for one, verdict in said]
+    ours = [
+        f"[{one.info.name}]({one.info.name}/): *{verdict.outcome}*{'' if one.info.evidence else NO_SAY}. {verdict.evidence}"
+        for one, verdict in said
+    ]
     budgets = dict.fromkeys(one.budget for one, _ in said)
     links = [f"[{len(one.info.deviations)}]({one.info.name}/#deviations-from-the-paper)" for one, _ in said]
     return [

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..archive.runs import Archive
-from ..archive.variants import Arm, Scale, by_model, counted
+from ..archive.variants import Arm, Scale, by_model, counted, labelled
 from ..statistics.estimates import estimate
 from ..statistics.paired import Comparison, compare, success
+from ..statistics.significance import ENOUGH
 from .columns import columns
 
 PAIRED_NOTES = (
@@ -22,7 +23,7 @@ PAIRED_NOTES = (
     "the last epoch, in points, with its 95 % bootstrap interval, or Student's where there are fewer than six pairs. The "
     "probability of improvement is the share of seeds in which the arm ended higher, where a run that diverged ends below any "
     "that did not. A run trains if it ends more than 5 points above chance; its rate has Wilson's 95 % interval. The standard "
-    "deviation is that of the test accuracy over seeds, in points."
+    f"deviation is that of the test accuracy over seeds, in points. With fewer than {ENOUGH} pairs or runs nothing is compared."
 )
 
 
@@ -68,9 +69,11 @@ def paired(arms: Sequence[Arm], baseline: str) -> str:
         found = compare(arm.finals, reference.finals)
         against = ["–", "–", "–"] if arm is reference else _against(found)
         runs = len(arm.runs)
-        low, high = success(runs - arm.failures, runs)
-        trains = f"{runs - arm.failures} of {runs} ({100 * low:.0f} to {100 * high:.0f} %)"
-        spread = "–" if math.isnan(arm.test.sd) else f"{100 * arm.test.sd:.1f}"
+        trains = f"{runs - arm.failures} of {runs}"
+        if runs >= ENOUGH:
+            low, high = success(runs - arm.failures, runs)
+            trains += f" ({100 * low:.0f} to {100 * high:.0f} %)"
+        spread = "–" if arm.test.n < ENOUGH else f"{100 * arm.test.sd:.1f}"
         rows.append([arm.label, *against, trains, spread])
         if arm is not reference:
             comparisons[arm.label] = found
@@ -82,26 +85,29 @@ def _told_apart(comparisons: Mapping[str, Comparison], baseline: str) -> str:
 
     Where runs diverged, the interval is one of those that did not: such arms are named and not judged by it.
     """
+    comparisons = {label: found for label, found in comparisons.items() if found.pairs >= ENOUGH}
     if all(math.isnan(found.low) for found in comparisons.values()):
         return ""
     whole = {label: found for label, found in comparisons.items() if found.completed == found.pairs}
     above = ", ".join(label for label, found in whole.items() if found.low > 0)
     below = ", ".join(label for label, found in whole.items() if found.high < 0)
     lost = ", ".join(label for label in comparisons if label not in whole)
-    rule = "by an interval that leaves out 0, none of them widened for the number of arms"
+    rule = "its 95 % interval leaves out 0; not corrected for the number of comparisons"
     judged = f"above it {above or 'none'}; below it {below or 'none'}"
     if lost:
         judged += f"; not judged, since a run of some seed diverged: {lost}"
-    return f"\n\nTold apart from {baseline} ({rule}): {judged}."
+    return f"\n\nDifferent from {baseline} ({rule}): {judged}."
 
 
 def _against(found: Comparison) -> list[str]:
+    if found.pairs < ENOUGH:
+        return [str(found.pairs), "–", "–"]
     apart = f"{100 * found.difference:+.1f}" if found.completed else "–"
     if not math.isnan(found.low):
         apart += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
     if 0 < found.completed < found.pairs:
         apart += f", of {found.completed}"
-    return [str(found.pairs), apart, f"{found.improvement:.2f}" if found.pairs else "–"]
+    return [str(found.pairs), apart, f"{found.improvement:.2f}"]
 
 
 def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
@@ -115,7 +121,7 @@ def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
     Returns:
         One Markdown table for each length of the tuning runs; empty where there are none.
     """
-    runs = archive.runs
+    runs = labelled(archive)
     tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
     used = {(arm.name, arm.lr) for arm in arms if arm.primary}
     metric, scored = ("loss", "loss") if arms and arms[0].guesses_tokens else ("accuracy", "accuracy in percent")

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..archive.forecasts import read as read_forecasts
 from ..archive.recipe_grid import maps
 from ..archive.runs import load, merge
 from ..atomic import write_atomically
@@ -45,7 +46,7 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         save_curves(f"{info.title}\n{section.scale}", section.arms, results_dir / section.figure)
         if found_maps := maps(section.arms):
             save_maps(f"{info.title}\n{section.scale}", found_maps, results_dir / section.map_figure)
-    write_atomically(results_dir / "README.md", page(info, archive, found).encode())
+    write_atomically(results_dir / "README.md", page(info, archive, found, read_forecasts(results_dir)).encode())
     shown = [part for section in found if not merged or _has(section, merged) for part in _printed(info, section)]
     return Group(*shown, Text(f"\n{notes(found[0].arms if found else ())}\n", style="dim"), Text(f"Written: {results_dir}"))
 

@@ -1,7 +1,10 @@
 """Verdicts: what the runs of one scale say of a claim of the paper.
 
-Adding a claim is writing one function that gets the arms and returns an outcome with its evidence in one sentence. Arms
-are meant by name: ``kaiming`` is the arm of that name, on the experiment's network without BatchNorm.
+Adding a claim is writing one function that gets the variants' numbers and returns an outcome with its evidence in one
+sentence. Variants are meant by name: ``kaiming`` is the variant of that name, on the experiment's network without BatchNorm.
+What the outcomes mean is in `idinit_suite.report.outcomes`, the tests of differences in
+`idinit_suite.statistics.significance`. Each rule is simulated in the tests with methods that are all equal: it must not find
+a difference in more than one of twenty such experiments.
 """
 
 from __future__ import annotations
@@ -9,22 +12,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from statistics import median
+
+from scipy import stats
 
 from idinit.registry import Registry
 
-from ..archive.recipe_grid import Map, maps
+from ..archive.recipe_grid import maps
 from ..archive.variants import MARGIN, Arm, Scale, counted
-from ..statistics.estimates import difference
-from .compute_to_loss import needed, saved
-from .formatting import percent, plain
+from ..statistics.estimates import estimate
+from ..statistics.significance import ALPHA, ENOUGH, Gain, equivalence, gain, holm, more_often, paired
+from .compute_to_loss import needed, savings, typical
+from .formatting import plain
+from .measured import Measured, measured
+from .outcomes import SILENT, Outcome
 
-Outcome = Literal["reproduced", "partly", "not reproduced", "not run at this scale"]
-
-TIE = 0.01  # final accuracies this close count as equal
+TIE = 0.01  # final accuracies are equivalent if their means differ by less
 GOOD = 0.05  # a recipe is a good one if it comes this close to the best
 SPEED = 60  # percent: the accuracy to which C8 counts epochs
-SPEED_THRESHOLDS = (80, 70, 60, 50, 40, 30, 20)  # percent; the paper's is the first
+SPEED_THRESHOLDS = (80, 70, 60)  # percent; the paper's is the first
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Verdict:
 
     Attributes:
         claim: Its id.
-        outcome: One of the four.
+        outcome: One of `idinit_suite.report.outcomes.OUTCOMES`.
         evidence: One sentence that starts with the scale and gives the numbers.
     """
 
@@ -42,13 +48,14 @@ class Verdict:
     evidence: str
 
 
-Judge = Callable[..., tuple[Outcome, str]]  # of the arms by name and the names of those to compare with
+Cells = Mapping[tuple[float, float], Measured]  # a variant's runs by recipe
+Rule = Callable[..., tuple[Outcome, str]]  # of the variants by name and the names of those to compare with
 
-# Facts of an entry: ``needs`` names the arms without which there is no verdict; ``against`` those to compare with, of
-# which one must be there, or None for all other arms.
-# ``at_the_end`` says that a claim is about fully trained networks, on which only the paper budget has a say; ``maps`` that
-# it is about all recipes of a grid: the function then gets the arms as `Map`s.
-CLAIMS: Registry[Judge] = Registry("claim")
+# Facts of an entry: ``needs`` names the variants without which there is no verdict; ``against`` those to compare with, of
+# which one must be there, or None for all others. ``maps`` says that a claim is about all recipes of a grid: the function
+# then gets `Cells`. ``by_model`` says that variants are called ``model-initializer``, and that the rule itself looks which
+# models have enough runs.
+CLAIMS: Registry[Rule] = Registry("claim")
 
 
 def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
@@ -64,220 +71,344 @@ def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
     """
     entry = CLAIMS[claim]
     primary = {arm.name: arm for arm in arms if arm.primary}
-    needs, against = entry.facts["needs"], entry.facts["against"]
-    if against is None:
-        against = [name for name in primary if name not in needs]
-    rivals = [name for name in against if name in primary]
-    missing = [name for name in needs if name not in primary] or ([] if rivals or not against else against)
     if scale.budget == "smoke":
         return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
+    found: Mapping[str, Measured | Cells] = {name: measured(arm) for name, arm in primary.items()}
+    if entry.facts.get("maps") and set(entry.facts["needs"]) <= found.keys():
+        found = {name: {at: measured(arm) for at, arm in one.cells.items()} for name, one in maps(arms).items()}
+        if not set(entry.facts["needs"]) <= found.keys():
+            return Verdict(claim, "not run at this scale", f"{scale}: the grid is not complete.")
+    outcome, sentence = decide(claim, found)
+    against = entry.facts["against"]
+    named = primary if against is None else [name for name in primary if name in (*entry.facts["needs"], *against)]
+    edges = ", ".join(f"{name} ({primary[name].edge})" for name in named if primary[name].edge)
+    remark = f" Learning rates at an edge of those searched: {edges}." if edges and outcome not in SILENT else ""
+    return Verdict(claim, outcome, f"{scale}: {sentence}.{remark}")
+
+
+def decide(claim: str, found: Mapping[str, Measured | Cells]) -> tuple[Outcome, str]:
+    """Outcome and evidence of a claim from the numbers of the variants: no verdict without ``ENOUGH`` seeds of each.
+
+    Args:
+        claim: Its id.
+        found: The variants by name, `Cells` for a claim about recipes.
+    """
+    entry = CLAIMS[claim]
+    needs, against = entry.facts["needs"], entry.facts["against"]
+    others = [name for name in found if name not in needs]
+    rivals = [name for name in (others if against is None else against) if name in found]
+    missing = [name for name in needs if name not in found] or ([] if rivals or not against else list(against))
     if missing:
-        return Verdict(claim, "not run at this scale", f"{scale}: there are no runs of {_listed(missing)}.")
-    judged = maps(arms) if entry.facts.get("maps") else primary
-    if not judged.keys() >= set(needs):
-        return Verdict(claim, "not run at this scale", f"{scale}: the grid is not complete.")
-    outcome, sentence = entry.build(judged, rivals)
-    if entry.facts.get("at_the_end") and scale.budget != "paper":
-        outcome = "not run at this scale"  # the numbers are shown all the same
-    sizes = sorted({len(primary[name].runs) for name in (*needs, *rivals)})
-    n = counted(sizes[0], "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
-    absent = [name for name in against if name not in primary]
-    tail = f" Not run: {', '.join(absent)}." if absent else ""
-    return Verdict(claim, outcome, f"{scale}, {n} an arm: {sentence}.{tail}")
+        return "not run at this scale", f"there are no runs of {_listed(missing)}"
+    if entry.facts.get("by_model"):
+        return entry.build(found, rivals)
+    seeds = {name: _seeds(found[name]) for name in (*needs, *rivals)}
+    if against is None:  # the claim does not name them: those with few runs are left out
+        rivals = [name for name in rivals if len(seeds[name]) >= ENOUGH]
+    shared = frozenset.intersection(*(seeds[name] for name in (*needs, *rivals)))
+    if len(shared) < ENOUGH or (against is None and not rivals):
+        return "not enough runs", f"{ENOUGH} seeds in common are needed; {_few(found, seeds)}"
+    outcome, sentence = entry.build(found, rivals)
+    absent = [name for name in against or () if name not in found]
+    if absent:
+        sentence += f"; not run: {', '.join(absent)}"
+        outcome = "partly" if outcome == "reproduced" else outcome
+    return outcome, f"{counted(len(shared), 'seed')} in common, {sentence}"
+
+
+def combine(gains: Sequence[Gain]) -> Outcome:
+    """The outcome of a claim that names several differences: none is believed before Holm's method finds one."""
+    values = [one.p for one in gains]
+    if any(holm(values)):
+        return "reproduced" if max(values) <= ALPHA else "partly"
+    return "undecided" if all(one.mean > 0 for one in gains) else "not reproduced"
 
 
 @CLAIMS.register("C1", needs=("idinit",), against=("xavier", "kaiming"))
-def _fails_without(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """Xavier and Kaiming fail on a deep residual network without BatchNorm, and IDInit trains it."""
-    failed = {name: arms[name].failures for name in ("idinit", *rivals)}
-    all_fail = [failed[name] == len(arms[name].runs) for name in rivals]
+def _fails_without(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """Xavier and Kaiming fail on a deep residual network without BatchNorm in every run, IDInit trains it in every run."""
+    trains = not found["idinit"].failed
+    fail = [found[name].failed == found[name].seeds for name in rivals]
     outcome: Outcome = "not reproduced"
-    if failed["idinit"] == 0 and any(failed[name] for name in rivals):
-        outcome = "reproduced" if all(all_fail) else "partly"
-    bar = 100 * (arms["idinit"].chance + MARGIN)
-    described = ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
-    return outcome, f"{described}; to fail is to diverge or to end at or below {bar:.0f} % test accuracy"
+    if trains and any(found[name].failed for name in rivals):
+        outcome = "reproduced" if all(fail) else "partly" if any(fail) else "undecided"
+    described = ", ".join(f"{name} {_training(found[name])}" for name in ("idinit", *rivals))
+    return outcome, f"{described}; {_bar(found['idinit'])}"
 
 
 @CLAIMS.register("C2", needs=("idinit",), against=("kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "rezero_bn", "zero"))
-def _first_to_threshold(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit needs the fewest epochs to 80 % accuracy.
 
-    Where no arm gets that far, there is no verdict; the highest threshold that one did reach is told instead.
+    Where no variant gets that far in all of its runs, the highest lower threshold to which one does stands in. Partly means
+    first in the mean, and by more than chance before at least half of the methods that get there at all.
     """
     names = ("idinit", *rivals)
     for threshold in SPEED_THRESHOLDS:
-        reached = {name: arms[name].reached(threshold) for name in names}
-        if any(r.count for r in reached.values()):
+        epochs = {name: found[name].epochs_to(threshold) for name in names}
+        if any(all(map(math.isfinite, own.values())) for own in epochs.values()):
             break
     else:
-        return "not run at this scale", f"no arm reached {SPEED_THRESHOLDS[-1]} % validation accuracy"
-    mine = reached["idinit"]
-    ahead = [name for name in rivals if reached[name].rank < mine.rank]
-    level = [name for name in rivals if reached[name].rank == mine.rank]
-    if ahead:
-        outcome: Outcome = "not reproduced"
-        place = f"{_listed(ahead)} came before idinit"
-    else:
-        outcome = "partly" if level else "reproduced"
-        place = f"idinit came first{f', level with {_listed(level)}' if level else ''}"
-    described = ", ".join(f"{name} {reached[name]}" for name in sorted(names, key=lambda name: reached[name].rank))
-    stand_in = ""
-    if threshold != SPEED_THRESHOLDS[0]:
-        outcome = "not run at this scale"
-        stand_in = f"no arm reached {SPEED_THRESHOLDS[0]} %; "
-    return outcome, f"{stand_in}{place} in epochs to {threshold} % validation accuracy ({described})"
+        return "not run at this scale", f"no variant reached {SPEED_THRESHOLDS[-1]} % validation accuracy in all of its runs"
+    gains = {name: gain(_sooner(epochs["idinit"], epochs[name], found[name].last)) for name in rivals}
+    shown = {name: held for name, held in zip(gains, holm([one.p for one in gains.values()]), strict=True) if held}
+    contenders = [name for name in rivals if any(map(math.isfinite, epochs[name].values()))]
+    outcome: Outcome = "not reproduced"
+    if all(one.mean >= 0 for one in gains.values()):
+        outcome = "undecided"
+        if all(one.p <= ALPHA for one in gains.values()):
+            outcome = "reproduced"
+        elif contenders and 2 * sum(name in shown for name in contenders) >= len(contenders):
+            outcome = "partly"
+    ahead = [name for name, one in gains.items() if one.mean < 0]
+    places = [
+        f"sooner by more than chance than {_listed(list(shown)) if shown else 'none'}",
+        *([f"later in the mean than {_listed(ahead)}"] if ahead else []),
+    ]
+    ranked = sorted(names, key=lambda name: _middle(epochs[name]))
+    described = ", ".join(f"{name} {_epochs(epochs[name], found[name].last)}" for name in ranked)
+    low = "" if threshold == SPEED_THRESHOLDS[0] else f" (no variant reached {SPEED_THRESHOLDS[0]} % in all runs)"
+    return outcome, f"median epochs to {threshold} % validation accuracy{low}: {described}; idinit is {', '.join(places)}"
 
 
-@CLAIMS.register("C3", needs=("idinit",), against=("kaiming", "fixup"), at_the_end=True)
-def _ties_at_the_end(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """The final accuracy of IDInit about equals that of Kaiming and Fixup."""
-    mine = arms["idinit"].test
-    ties, described = [], []
+@CLAIMS.register("C3", needs=("idinit",), against=("kaiming", "fixup"))
+def _ties_at_the_end(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """The final accuracy of IDInit about equals that of Kaiming and Fixup: equivalence by two one-sided tests."""
+    mine = found["idinit"]
+    values, apart, described = [], [], []
     for name in rivals:
-        apart, half = difference(mine, arms[name].test)
-        tied = abs(apart) <= TIE or abs(apart) <= half  # false for NaN: a rival that diverged, or no interval
-        ties.append(tied)
-        points = "" if not (mine.n and arms[name].test.n) else f", {100 * apart:+.1f} points" + _plus_minus(half)
-        described.append(f"{'a tie' if tied else 'no tie'} with {name} ({_score(arms[name])}{points})")
-    outcome: Outcome = "reproduced" if all(ties) else "partly" if any(ties) else "not reproduced"
-    rule = f"a tie is a difference of at most {100 * TIE:g} point, or one whose 95 % interval covers 0"
-    return outcome, f"idinit ({_score(arms['idinit'])}): {'; '.join(described)}; {rule}"
+        differences = paired(mine.finals, found[name].finals)
+        trained = not (mine.failed or found[name].failed)
+        values.append(equivalence(differences, TIE) if trained else 1.0)
+        beyond = [gain([sign * value - TIE for value in differences]).p for sign in (1, -1)]
+        apart.append(not trained or min(beyond) <= ALPHA / 2)
+        tied = "a tie" if values[-1] <= ALPHA else "no tie" if apart[-1] else "perhaps a tie"
+        described.append(f"{tied} with {name} ({_score(found[name])}, {_points(gain(differences))})")
+    outcome: Outcome = "not reproduced" if any(apart) else "undecided"
+    if all(value <= ALPHA for value in values):
+        outcome = "reproduced"
+    elif any(holm(values)):
+        outcome = "partly"
+    rule = f"a tie is a difference within {100 * TIE:g} point by two one-sided tests at {100 * ALPHA:g} %, where both train"
+    return outcome, f"idinit ({_score(mine)}): {'; '.join(described)}; {rule}"
 
 
 @CLAIMS.register("C4", needs=("neither", "idic", "idizc", "both"), against=())
-def _both_ideas_help(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """Final accuracy rises from neither idea over IDIC and IDIZC to both.
+def _both_ideas_help(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """Final accuracy rises from neither idea to IDIC and to IDIZC alone, and from each of these to both.
 
-    Reproduced means that the means stand in this order and that, with several seeds, the 95 % interval of the gain of
-    both over neither excludes 0. An arm of which every run diverged stands below all others.
+    Where both ideas together fail in some run, or are not above neither in the mean, it is not reproduced.
     """
-    order = ("neither", "idic", "idizc", "both")
-    means = [arms[name].test.mean if arms[name].test.n else 0.0 for name in order]
-    gain, half = difference(arms["both"].test, arms["neither"].test)
-    outcome: Outcome = "not reproduced"
-    if means == sorted(set(means)):
-        outcome = "partly" if gain <= half else "reproduced"
-    elif means[-1] == max(means) and means[-1] > means[0]:
-        outcome = "partly"
-    known = arms["both"].test.n and arms["neither"].test.n
-    gained = f"; both over neither gains {100 * gain:+.1f} points{_plus_minus(half)}" if known else ""
-    return outcome, ", ".join(f"{name} {_score(arms[name])}" for name in order) + gained
+    steps = (("idic", "neither"), ("idizc", "neither"), ("both", "idic"), ("both", "idizc"))
+    gains = {pair: gain(paired(found[pair[0]].finals, found[pair[1]].finals)) for pair in steps}
+    whole = gain(paired(found["both"].finals, found["neither"].finals))
+    outcome = combine(list(gains.values())) if whole.mean > 0 and not found["both"].failed else "not reproduced"
+    scores = ", ".join(f"{name} {_score(found[name])}" for name in ("neither", "idic", "idizc", "both"))
+    described = "; ".join(f"{a} over {b} {_points(one)}" for (a, b), one in gains.items())
+    return outcome, f"{scores}; {described}; both over neither {_points(whole)}"
 
 
 @CLAIMS.register("C5", needs=("idinit", "kaiming"), against=(), maps=True)
-def _wider_region(grids: Mapping[str, Map], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """IDInit trains in a larger share of the grid than Kaiming, on the same network: without BatchNorm, and with it."""
+def _wider_region(found: Mapping[str, Cells], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """IDInit trains with more recipes of a grid than Kaiming, on the same network: without BatchNorm, and with it.
+
+    Runs are paired by recipe and seed, and those counted in which one of the two trains and the other does not.
+    """
     pairs = (("idinit", "kaiming"), ("idinit_bn", "kaiming_bn"))
-    wider = [grids[mine].trains > grids[kaiming].trains for mine, kaiming in pairs if {mine, kaiming} <= grids.keys()]
-    outcome: Outcome = "reproduced" if all(wider) else "partly" if any(wider) else "not reproduced"
-    best = max(arm.validation.mean for grid in grids.values() for arm in grid.cells.values() if arm.validation.n)
-    described = ", ".join(
-        f"{name} trains in {grid.trains} and is good in {grid.within(GOOD, best)} of {len(grid.cells)}"
-        for name, grid in grids.items()
-    )
-    bar = 100 * (next(iter(grids["idinit"].cells.values())).chance + MARGIN)
-    rules = f"to train is to end above {bar:.0f} % test accuracy"
-    return outcome, f"{described} recipes; {rules}, good is within {100 * GOOD:g} points of the best, on validation"
+    gains = [_more_recipes(found[a], found[b]) for a, b in pairs if {a, b} <= found.keys()]
+    everything = [one for cells in found.values() for one in cells.values()]
+    best = max((estimate(one.finals.values()).mean for one in everything), default=math.nan)
+    described = []
+    for name, cells in found.items():
+        trains = sum(not one.failed for one in cells.values())
+        good = sum(not one.diverged and one.test.mean >= best - GOOD for one in cells.values())
+        described.append(f"{name} trains in {trains} and is good in {good} of {len(cells)}")
+    rules = f"{_bar(everything[0])}, good is within {100 * GOOD:g} points of the best"
+    return combine(gains), f"{', '.join(described)} recipes; {rules}"
 
 
 @CLAIMS.register("C6", needs=("idinit",), against=None)
-def _trains_without_warmup(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """A network without shortcuts trains from IDInit without warm-up."""
-    failed = {name: arms[name].failures for name in ("idinit", *rivals)}
-    outcome: Outcome = "reproduced" if not failed["idinit"] else "partly"
-    if failed["idinit"] == len(arms["idinit"].runs):
-        outcome = "not reproduced"
-    return outcome, ", ".join(f"{name} {_training(arms[name], failed[name])}" for name in ("idinit", *rivals))
+def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """A network without shortcuts trains from IDInit without warm-up in every run, which at least half of the others do not."""
+    failing = [name for name in rivals if found[name].failed == found[name].seeds]
+    outcome: Outcome = "not reproduced"
+    if not found["idinit"].failed:
+        outcome = "reproduced" if 2 * len(failing) >= len(rivals) else "holds, not distinctive"
+    train = sum(not found[name].failed for name in rivals)
+    described = ", ".join(f"{name} {_training(found[name])}" for name in ("idinit", *rivals))
+    return outcome, f"{described}; of the {len(rivals)} others {train} train in every run; {_bar(found['idinit'])}"
 
 
-@CLAIMS.register("C7", needs=(), against=None)
-def _best_and_steadiest(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
+@CLAIMS.register("C7", needs=(), against=None, by_model=True)
+def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """On each model IDInit has the best mean test accuracy and the smallest standard deviation over seeds.
 
-    Arms are named ``model-initializer``. A model counts once all of its arms have the same number of runs. Reproduced
-    means both on every model, partly at least one of them on some model.
+    A model counts once IDInit and another initializer have the same seeds, ``ENOUGH`` or more. Each of the two criteria on each
+    model is a first place to win; if all initializers were equal, each would win it equally often. Partly means more first
+    places than that explains (exact binomial test), reproduced all of them.
     """
-    models: dict[str, dict[str, Arm]] = {}
-    for name, arm in arms.items():
-        model, _, initializer = name.rpartition("-")
-        models.setdefault(model, {})[initializer] = arm
-    complete = {model: rows for model, rows in models.items() if len({len(arm.runs) for arm in rows.values()}) == 1}
-    compared = {model: rows for model, rows in complete.items() if "idinit" in rows and _seeded(rows)}
-    if not compared:
-        missing = "there are no runs of idinit and the others with the same number of seeds, two or more, on any model"
-        return "not run at this scale", missing
-    best, steady, described = 0, 0, []
-    for model, rows in compared.items():
-        mine, others = rows["idinit"].test, _seeded(rows)
-        first = max(others, key=lambda name: others[name].test.mean)
-        steadiest = min(others, key=lambda name: others[name].test.sd)
-        apart, half = difference(mine, others[first].test)
-        best += apart > 0
-        steady += mine.sd < others[steadiest].test.sd
-        spread = f", standard deviation {100 * mine.sd:.2f}" if mine.n > 1 else ""
-        gap = f" ({100 * apart:+.1f} points{_plus_minus(half)})" if mine.n else ""
+    models = _models(found)
+    if not models:
+        return "not enough runs", f"{ENOUGH} seeds of idinit and of the other initializers of a model are needed"
+    places, chance, described = 0, 0.0, []
+    counts = {"mean": 0, "sd": 0}
+    for model, rows in models.items():
+        ends = {name: estimate(one.finals.values()) for name, one in rows.items()}
+        means = {name: end.mean for name, end in ends.items()}
+        spreads = {name: -ends[name].sd for name, one in rows.items() if not one.failed}
+        for criterion, values in (("mean", means), ("sd", spreads)):
+            chance = max(chance, 1 / max(2, len(values)))
+            places += 1
+            others = [value for name, value in values.items() if name != "idinit"]
+            counts[criterion] += "idinit" in values and (not others or values["idinit"] > max(others))
+        first = max((name for name in rows if name != "idinit"), key=lambda name: means[name])
+        steady = max((name for name in spreads if name != "idinit"), key=lambda name: spreads[name], default="")
+        steadiest = f", steadiest {steady} {-100 * spreads[steady]:.2f}" if steady else ""
         described.append(
-            f"{f'{model} ' if model else ''}idinit {_score(rows['idinit'])}{spread}; best of the others {first} "
-            f"{_score(others[first])}{gap}, steadiest {steadiest} {100 * others[steadiest].test.sd:.2f}"
+            f"{f'{model} ' if model else ''}idinit {_score(rows['idinit'])}, standard deviation {100 * ends['idinit'].sd:.2f}; "
+            f"best of the others {first} {_score(rows[first])}{steadiest}"
         )
-    held = best + steady
-    outcome: Outcome = "reproduced" if held == 2 * len(compared) else "partly" if held else "not reproduced"
-    count = f"the best mean in {best} and the smallest standard deviation in {steady} of {len(compared)}"
-    return outcome, f"{count}: {'. '.join(described)}"
-
-
-@CLAIMS.register("C8", needs=("idinit", "default"), against=(), at_the_end=True)
-def _gains_on_the_default(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """IDInit ends with a higher accuracy than the default initialization, and is sooner at 60 %."""
-    mine, other = arms["idinit"], arms["default"]
-    apart, half = difference(mine.test, other.test)
-    ahead = mine.reached(SPEED).rank < other.reached(SPEED).rank
-    outcome: Outcome = "reproduced" if apart > 0 and ahead else "partly" if apart > 0 or ahead else "not reproduced"
-    gap = f" ({100 * apart:+.1f} points{_plus_minus(half)})" if mine.test.n and other.test.n else ""
+    won = sum(counts.values())
+    p = float(stats.binomtest(won, places, chance, alternative="greater").pvalue)
+    outcome: Outcome = "not reproduced"
+    if p <= ALPHA:
+        outcome = "reproduced" if won == places else "partly"
+    elif won > chance * places:
+        outcome = "undecided"
+    seeds = sorted({len(one.seeds) for rows in models.values() for one in rows.values()})
+    n = counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     return outcome, (
-        f"idinit {_score(mine)}, default {_score(other)}{gap}; epochs to {SPEED} % validation accuracy: "
-        f"idinit {mine.reached(SPEED)}, default {other.reached(SPEED)}"
+        f"{n}: best mean in {counts['mean']} and the smallest standard deviation in {counts['sd']} of {len(models)} models; "
+        f"equal initializers would win {chance * places:.1f} of these {places} first places (p = {p:.2g}). "
+        f"{'. '.join(described)}"
     )
 
 
-@CLAIMS.register("C9", needs=("idinit", "default"), against=(), at_the_end=True)
-def _less_compute(arms: Mapping[str, Arm], rivals: Sequence[str]) -> tuple[Outcome, str]:
-    """IDInit reaches the loss with which the default initialization ends after less compute.
+@CLAIMS.register("C8", needs=("idinit", "default"), against=())
+def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """IDInit ends with a higher accuracy than the default initialization, and is sooner at 60 %."""
+    mine, other = found["idinit"], found["default"]
+    higher = gain(paired(mine.finals, other.finals))
+    epochs, theirs = mine.epochs_to(SPEED), other.epochs_to(SPEED)
+    sooner = gain(_sooner(epochs, theirs, other.last))
+    return combine([higher, sooner]), (
+        f"idinit {_score(mine)}, default {_score(other)} ({_points(higher)}); median epochs to {SPEED} % validation accuracy: "
+        f"idinit {_epochs(epochs, mine.last)}, default {_epochs(theirs, other.last)}{_p(sooner)}"
+    )
 
-    Reproduced means in every seed, partly in some.
+
+@CLAIMS.register("C9", needs=("idinit", "default"), against=())
+def _less_compute(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
+    """IDInit first reaches the final loss of the default initialization after less compute than that itself.
+
+    A seed in which it never does is kept: with one, no saving is shown.
     """
-    mine, other = arms["idinit"], arms["default"]
-    shares = needed(mine, other)
-    reached = [share for share in shares.values() if not math.isnan(share)]
-    sooner = [share < 1 for share in shares.values()]
-    outcome: Outcome = "reproduced" if shares and all(sooner) else "partly" if any(sooner) else "not reproduced"
-    gain = f", after {percent(saved(shares))} % less compute" if reached else ""
-    ends = f"idinit ends at {plain(mine.loss, 3)}, default at {plain(other.loss, 3)}"
-    return outcome, f"idinit reaches the final loss of default in {len(reached)} of {len(shares)} seeds{gain}; {ends}"
+    mine, other = found["idinit"], found["default"]
+    saved = savings(mine, other)
+    tested = gain(list(saved.values()))
+    steps, theirs = needed(mine, other), needed(other, other)
+    reached = sum(map(math.isfinite, steps.values()))
+    middle = typical(saved)
+    amount = f", with {100 * middle:.1f} % less compute in the median" if middle > 0 else ""
+    span = f" (95 % interval of the mean {100 * tested.low:.1f} to {100 * tested.high:.1f} %)" if tested.low > -math.inf else ""
+    ends = ", ".join(f"{name} ends at {_mean(one.loss)}" for name, one in (("idinit", mine), ("default", other)))
+    return combine([tested]), (
+        f"idinit reaches the final loss of default in {reached} of {len(theirs)} seeds{amount}{span if amount else ''}"
+        f"{_p(tested)}; {ends}"
+    )
 
 
-def _seeded(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """The arms but IDInit's of which two runs or more completed."""
-    return {name: arm for name, arm in arms.items() if name != "idinit" and arm.test.n > 1}
+def _sooner(mine: Mapping[int, float], other: Mapping[int, float], last: float) -> list[float]:
+    """By how many epochs a variant was sooner, seed by seed.
+
+    Of a run that never got there only is known that it is later than the last epoch: the other's counts as that, which
+    understates the gain; against one that did, the variant's own counts as infinitely late. Where neither did, it is 0.
+    """
+    both = [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
+    return [0.0 if math.isinf(a) and math.isinf(b) else min(b, last) - a for a, b in both]
 
 
-def _training(arm: Arm, failed: int) -> str:
-    runs = len(arm.runs)
+def _more_recipes(mine: Cells, other: Cells) -> Gain:
+    pairs = [(at, seed) for at in mine for seed in mine[at].seeds & other[at].seeds]
+    wins = sum(seed not in mine[at].failed and seed in other[at].failed for at, seed in pairs)
+    losses = sum(seed in mine[at].failed and seed not in other[at].failed for at, seed in pairs)
+    return more_often(wins, losses)
+
+
+def _models(found: Mapping[str, Measured]) -> dict[str, dict[str, Measured]]:
+    """Model -> initializer -> runs, of the models of which IDInit and another have the same seeds, enough of them."""
+    models: dict[str, dict[str, Measured]] = {}
+    for name, one in found.items():
+        model, _, initializer = name.rpartition("-")
+        models.setdefault(model, {})[initializer] = one
+    return {
+        model: rows
+        for model, rows in models.items()
+        if "idinit" in rows and len(rows) > 1
+        and len(rows["idinit"].seeds) >= ENOUGH and len({one.seeds for one in rows.values()}) == 1
+    }  # fmt: skip
+
+
+def _seeds(one: Measured | Cells) -> frozenset[int]:
+    """The seeds of a variant; of one with many recipes those that all of them have."""
+    return one.seeds if isinstance(one, Measured) else frozenset.intersection(*(cell.seeds for cell in one.values()))
+
+
+def _few(found: Mapping[str, Measured | Cells], seeds: Mapping[str, frozenset[int]]) -> str:
+    described = []
+    for name, own in seeds.items():
+        one = found[name]
+        numbers = ""
+        if isinstance(one, Measured):
+            numbers = f" ({_score(one)})" if one.chance else f" (final loss {_mean(one.loss)})"
+        described.append(f"{name} has {len(own)}{numbers}")
+    return ", ".join(described)
+
+
+def _bar(one: Measured) -> str:
+    return f"a run fails if it diverges or ends at or below {100 * (one.chance + MARGIN):.0f} % test accuracy"
+
+
+def _training(one: Measured) -> str:
+    failed, runs = len(one.failed), len(one.seeds)
     verb = "trains" if not failed else "fails" if failed == runs else f"fails in {failed} of {runs} runs"
-    return f"{verb} ({_score(arm)})"
+    return f"{verb} ({_score(one)})"
 
 
-def _score(arm: Arm) -> str:
+def _score(one: Measured) -> str:
     """Final test accuracy with its interval, and how many runs diverged."""
-    if not arm.test.n:
-        return "diverged" if arm.diverged == 1 else f"all {arm.diverged} diverged"
-    text = f"{100 * arm.test.mean:.1f}{_plus_minus(arm.test.half_width)} %"
-    return f"{text}, {arm.diverged} of {len(arm.runs)} diverged" if arm.diverged else text
+    runs, diverged = len(one.seeds), len(one.diverged)
+    if diverged == runs:
+        return "diverged" if runs == 1 else f"all {runs} diverged"
+    half = "" if math.isnan(one.test.half_width) else f" ± {100 * one.test.half_width:.1f}"
+    text = f"{100 * one.test.mean:.1f}{half} %"
+    return f"{text}, {diverged} of {runs} diverged" if diverged else text
 
 
-def _plus_minus(half_width: float) -> str:
-    return "" if half_width != half_width else f" ± {100 * half_width:.1f}"
+def _points(one: Gain) -> str:
+    """A difference of accuracies with its interval and p-value."""
+    interval = "" if math.isnan(one.low) else f" ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+    return f"{100 * one.mean:+.1f} points{interval}{_p(one)}"
+
+
+def _p(one: Gain) -> str:
+    return f", p = {one.p:.2g}"
+
+
+def _middle(epochs: Mapping[int, float]) -> float:
+    return median(epochs.values())
+
+
+def _epochs(epochs: Mapping[int, float], last: float) -> str:
+    """The median epoch; where not all runs got there, how many did."""
+    reached, middle = sum(map(math.isfinite, epochs.values())), _middle(epochs)
+    text = f"{middle:.3g}" if math.isfinite(middle) else f"> {last:g}"
+    return text if reached in (0, len(epochs)) else f"{text} ({reached} of {len(epochs)})"
+
+
+def _mean(values: Mapping[int, float]) -> str:
+    """A loss as a mean with its interval."""
+    return plain(estimate(values.values()), 3)
 
 
 def _listed(names: Sequence[str]) -> str:

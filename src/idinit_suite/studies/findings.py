@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from idinit.registry import Registry
 
-from ..report.verdicts import Outcome
+from ..report.outcomes import Outcome
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from idinit.errors import UsageError
@@ -12,8 +12,9 @@ from ..archive.studies import StudyArchive
 from ..config.experiment import ExperimentInfo
 from ..report.experiment_page import against_paper, claims_table, deviations, environments
 from ..report.verdicts import Verdict
+from ..statistics.significance import ENOUGH
 from .config import checked
-from .findings import FINDINGS, Findings
+from .findings import FINDINGS, Finding, Findings
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,19 @@ def sections(info: ExperimentInfo, archive: StudyArchive) -> list[StudySection]:
         changes = [f"{key}={value}" for key, value in options.items() if first.get(key) != value]
         scale = ", ".join([f"{run.budget} budget", *changes])
         findings = FINDINGS[str(run.study)].build(archive.of(str(run.hash)))
-        verdicts = []
-        for finding in findings.claims:
-            smoke = run.budget == "smoke"
-            evidence = "this budget only shows that everything runs" if smoke else finding.evidence
-            outcome = "not run at this scale" if smoke else finding.outcome
-            verdicts.append(Verdict(finding.claim, outcome, f"{scale}: {evidence}."))
+        verdicts = [_verdict(finding, str(run.budget), scale, options) for finding in findings.claims]
         suffix = f"-{run.hash}" if found else ""
         found.append(StudySection(str(run.hash), scale, findings, verdicts, suffix))
     return found
+
+
+def _verdict(finding: Finding, budget: str, scale: str, options: Mapping[str, object]) -> Verdict:
+    """The verdict on a finding; a study that has seeds needs as many of them as a grid of runs."""
+    if budget == "smoke":
+        return Verdict(finding.claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
+    seeds = options.get("seeds")
+    few = isinstance(seeds, Sequence) and len(seeds) < ENOUGH
+    return Verdict(finding.claim, "not enough runs" if few else finding.outcome, f"{scale}: {finding.evidence}.")
 
 
 def _options(text: str) -> dict[str, object]:

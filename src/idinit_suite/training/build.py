@@ -13,20 +13,21 @@ from idinit.network.report import Report
 
 from ..config import RunConfig
 from ..data import Batches
-from ..models import MODELS
+from ..models import build_model
 from ..seeds import derive, generator
 from .attention import PlainAttention
 
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
     """The network of a run on the CPU, initialized."""
+    inputs = tuple(tensor.cpu() for tensor in data.example_inputs())
     with torch.random.fork_rng(devices=[]):  # constructors draw from the global state what an initializer leaves alone
         torch.manual_seed(derive(config.seed, "init"))
-        model = MODELS[config.model["name"]].build(data.spec, **config.options("model"))
+        model = build_model(config.entry("model"), data.spec, inputs, config.options("model"))
     report = initialize_(
         model,
         config.init["name"],
-        example_inputs=tuple(inputs.cpu() for inputs in data.example_inputs()),
+        example_inputs=inputs,
         generator=generator(config.seed, "init"),
         keep=getattr(model, "pretrained", ()),
         **config.options("init"),

@@ -86,6 +86,14 @@ class RunFolder:
             return None
         return status
 
+    def environment(self) -> dict[str, Any]:
+        """What ``env.json`` says; empty where it is not there or damaged."""
+        try:
+            environment: dict[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return environment
+
     def write_config(self, text: str) -> None:
         """Writes ``config.yaml``."""
         write_atomically(self.path / "config.yaml", text.encode())

@@ -6,6 +6,7 @@ from generators seeded by (seed, purpose, epoch or step). So a run that was kill
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -35,9 +36,11 @@ from .environment import describe
 from .flops import count_flops
 from .objective import Classification
 from .preemption import stop_signals
-from .progress import RunProgress
+from .progress import RunProgress, console
 from .run_folder import FINISHED, RunFolder
 from .sync_batchnorm import convert_sync_batchnorm
+
+log = logging.getLogger(__name__)
 
 Status = dict[str, Any]
 _SHORT = {"validation": "val"}  # a line of progress has 80 columns
@@ -65,12 +68,48 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         with folder if team.main else nullcontext():
             status = team.broadcast(folder.status() if team.main else None)
             if isinstance(status, dict) and status["state"] in FINISHED:
+                if team.main:
+                    _answer_again(config, folder, status)
                 return status
             with stop_signals() as stop_asked:
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
         if stop_asked.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished")
         return finished
+
+
+def _answer_again(config: RunConfig, folder: RunFolder, status: Status) -> None:
+    """Says that a run is finished; it is not trained again.
+
+    Raises:
+        UsageError: If the data that are there now are others than those that it was trained on.
+    """
+    then = folder.environment().get("data_checksum")
+    try:
+        data = load_data(config, Place(config.paths.data, config.seed))
+    except UsageError as error:
+        log.warning("the data of run %s cannot be compared with what is there now: %s", config.name, error)
+    else:
+        if then != data.checksum:
+            raise other_data(config, then, data, "finished")
+    accuracies = [
+        f"{_SHORT.get(s, s)} {100 * row['accuracy']:.1f} %" for s, row in status["final"].items() if row.get("accuracy")
+    ]
+    outcome = ", ".join(accuracies) or status.get("reason") or ""
+    console.print(f"{config.name} is {status['state']} ({outcome}) and not trained again: {folder.path}", soft_wrap=True)
+
+
+def load_data(config: RunConfig, place: Place) -> Batches:
+    """The data of a run."""
+    return DATASETS[config.entry("data")].build(place, **config.options("data"))
+
+
+def other_data(config: RunConfig, then: str | None, data: Batches, what: str) -> UsageError:
+    """The error of a run whose data have changed: where data lie is not in its hash."""
+    return UsageError(
+        f"run {config.name} was {what} on other data than {data.source} as it is now (checksum {str(then)[:8]}, "
+        f"now {data.checksum[:8]}): bring the data back, or delete {config.folder} to start again"
+    )
 
 
 @dataclass
@@ -117,7 +156,7 @@ class Training:
         self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
         self.started = time.monotonic()
         place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, config.impl.channels_last)
-        self.data: Batches = DATASETS[config.data["name"]].build(place, **config.options("data"))
+        self.data = load_data(config, place)
         # A search run never looks at the test split, so nothing can be picked on it.
         unseen = {"train"} if config.phase == "main" else {"train", "test"}
         self.splits = [split for split in self.data.splits if split not in unseen]
@@ -303,10 +342,7 @@ class Training:
         now = self.data.checksum
         then = state.get("data_checksum", now)  # checkpoints of earlier versions have none
         if then != now:
-            raise UsageError(
-                f"run {self.config.name} was begun on other data than {self.data.source} as it is now (checksum {then[:8]}, "
-                f"now {now[:8]}): bring the data back, or delete {self.folder.path} to start again"
-            )
+            raise other_data(self.config, then, self.data, "begun")
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from idinit import check_zeros, initialize_
 from idinit.diagnostics.zeros import Zero
@@ -157,3 +159,58 @@ def test_the_table_and_the_model_as_it_was() -> None:
 def test_inputs_that_the_model_does_not_take() -> None:
     with pytest.raises(UsageError, match="the model does not run on example_inputs"):
         check_zeros(nn.Linear(3, 3), (X,))
+
+
+@dataclasses.dataclass
+class Output:
+    logits: torch.Tensor
+    name: str = "output"
+
+
+class Wrapped(nn.Module):
+    """A network whose zeros are in a row, and that returns something else than tensors."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.first, self.second, self.wrap = nn.Linear(4, 3), nn.Linear(3, 2), wrap
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x):
+        return self.wrap(self.second(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        Output,
+        lambda y: torch.distributions.Normal(y, 1.0),
+        lambda y: torch.distributions.Categorical(logits=y),
+        lambda y: torch.distributions.Independent(torch.distributions.Normal(y, 1.0), 1),
+        lambda y: {"a": [Output(y)]},
+    ],
+    ids=["dataclass", "normal", "categorical", "independent", "nested"],
+)
+def test_outputs_of_any_kind(wrap):
+    zeros = {zero.parameter: zero.step for zero in check_zeros(Wrapped(wrap), (torch.rand(3, 4),)).zeros}
+    assert zeros == {"first.weight": None, "second.weight": None}
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpointing_is_right_or_refused(use_reentrant):
+    inner, outer = nn.Linear(4, 3), nn.Linear(3, 2)
+    nn.init.zeros_(inner.weight)
+
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = inner, outer
+
+        def forward(self, x):
+            return self.outer(checkpoint(self.inner, x.clone().requires_grad_(), use_reentrant=use_reentrant))
+
+    if use_reentrant:
+        with pytest.raises(UsageError, match="use_reentrant=True, which hides its parameters"):
+            check_zeros(Checkpointed(), (torch.rand(3, 4),))
+    else:
+        assert [zero.step for zero in check_zeros(Checkpointed(), (torch.rand(3, 4),)).zeros] == [1]

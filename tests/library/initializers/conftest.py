@@ -67,6 +67,17 @@ class Transformer(nn.Module):
         return self.head(self.layers(self.stem(x.reshape(-1, 12, 64))).mean(1))
 
 
+class Siren(nn.Module):
+    """A perceptron of sines over an image's pixels: [N, 3, 16, 16] -> [N, 5]."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.trunk, self.head = nn.Linear(768, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 5)
+
+    def forward(self, x):
+        return self.head(torch.sin(30 * self.trunk(torch.sin(30 * self.stem(x.flatten(1))))))
+
+
 TRANSFORMERS = {"transformer": "before", "transformer-post-norm": "after", "transformer-plain": None}
 KINDS = {
     "resnet": ("resnet", dict(depth=14, width=4)),
@@ -131,8 +142,10 @@ def _structure(kind: str, model: nn.Module) -> Structure:
 def _build(kind: str) -> Case:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(8, 3, 16, 16, generator=generator)
-    if kind in TRANSFORMERS:
-        model: nn.Module = Transformer(TRANSFORMERS[kind])
+    if kind == "siren":
+        model: nn.Module = Siren()
+    elif kind in TRANSFORMERS:
+        model = Transformer(TRANSFORMERS[kind])
     else:
         name, options = KINDS[kind]
         model = MODELS[name].build(Images((3, 16, 16), 5), **options)
@@ -150,6 +163,8 @@ def _kinds_for(method: str) -> list[str]:
         kinds = [k for k in kinds if k == "resnet-norm"]
     if "sum_norm" in needs:
         kinds = [k for k in kinds if k == "transformer-post-norm"]
+    if "sine" in needs:
+        kinds = ["siren"]
     if "no_norm" in needs:
         kinds = [k for k in kinds if k != "transformer" and "norm" not in k]
     return kinds

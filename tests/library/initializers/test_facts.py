@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from idinit.errors import UsageError
 from idinit.initialize import initialize_
+from idinit.network.scalars import detach_scalars, named_scalars
 from idinit.parts import Branch, Structure
 from idinit_suite.data import Images
 from idinit_suite.models import MODELS
@@ -270,3 +272,106 @@ def test_conditioned_attention_has_condition_number_one(transformer):
     query, key, value = model.layers[1].attention.qkv.weight.detach().chunk(3)
     for head in (*query.split(8), *key.split(8), value):
         assert torch.linalg.svdvals(head).tolist() == pytest.approx([1.0] * len(head), abs=1e-5)
+
+
+class Separate(nn.Module):
+    """Attention with a matrix each for queries, keys and values, or with one for all."""
+
+    def __init__(self, packed):
+        super().__init__()
+        self.maps = nn.ModuleList([nn.Linear(64, 192)] if packed else [nn.Linear(64, 64) for _ in range(3)])
+        self.proj = nn.Linear(64, 64)
+
+    def forward(self, x):
+        parts = self.maps[0](x).chunk(3, -1) if len(self.maps) == 1 else [layer(x) for layer in self.maps]
+        heads = [part.unflatten(-1, (4, 16)).transpose(1, 2) for part in parts]
+        return self.proj(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
+
+
+class Attending(nn.Module):
+    def __init__(self, packed, depth=4):
+        super().__init__()
+        self.stem, self.head = nn.Linear(8, 64), nn.Linear(64, 3)
+        self.layers = nn.ModuleList(Separate(packed) for _ in range(depth))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_fixup_scales_queries_keys_and_values_alike_be_they_packed_or_not(packed):
+    model = Attending(packed)
+    initialize_(model, "fixup", (torch.rand(2, 5, 8),))
+    for layer in model.layers:
+        for weight in torch.cat([m.weight for m in layer.maps]).split(64):
+            assert weight.std().item() == pytest.approx(math.sqrt(2 / 64) * 4 ** (-1 / 6), rel=0.05)
+        assert not layer.proj.weight.any()
+
+
+class Summed(nn.Module):
+    """A post-norm layer whose sum is written in some order, with one branch or two."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order, self.norm = order, nn.LayerNorm(8)
+        self.a, self.b = (nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)) for _ in range(2))
+        self.proj = nn.Linear(8, 8) if "proj" in order else nn.Identity()
+
+    def sides(self, x):
+        """The shortcut, and what is added to it."""
+        return self.proj(x), self.a(x) + self.b(x) if "two" in self.order else self.a(x)
+
+    def forward(self, x):
+        if "first" in self.order:
+            return self.norm(self.a(x) + self.proj(x))
+        if "two" in self.order:
+            return self.norm(x + self.a(x) + self.b(x))
+        return self.norm(self.proj(x) + self.a(x))
+
+
+@pytest.mark.parametrize("order", ["branch last", "branch first", "branch first, proj", "branch last, proj", "two branches"])
+def test_admin_weighs_each_sum_by_all_that_was_added_before(order):
+    model = nn.Sequential(nn.Linear(4, 8), Summed(order), Summed(order), Summed(order), nn.Linear(8, 2))
+    x = torch.rand(5, 3, 4)
+    initialize_(model, "admin", (x,))
+    scales = [[s.value.item() for _, s in named_scalars(layer)] for layer in model[1:4]]
+    detach_scalars(model)
+    omega, x = 1.0, model[0](x).detach()
+    for layer, own in zip(model[1:4], scales, strict=True):
+        skip, added = (value.detach() for value in layer.sides(x))
+        assert own == pytest.approx([1 / omega] * (2 if "two" in order else 1), rel=1e-4)
+        x = layer.norm(omega * skip + added).detach()
+        omega = math.sqrt((omega * skip).var() + added.var())
+
+
+class Unequal(nn.Module):
+    """Layers of attention and feed-forward, but one whose attention mixes tokens without a softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.mixers = nn.ModuleList(Separate(packed=False) for _ in range(3))
+        self.norms = nn.ModuleList(nn.LayerNorm(64) for _ in range(6))
+        self.mlps = nn.ModuleList(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64)) for _ in range(3))
+
+    def forward(self, x):
+        for i, (mixer, mlp) in enumerate(zip(self.mixers, self.mlps, strict=True)):
+            if i == 1:
+                query, key, value = (layer(x) for layer in mixer.maps)
+                mixed = mixer.proj(query.relu() @ (key.relu().transpose(1, 2) @ value))
+            else:
+                mixed = mixer(x)
+            x = self.norms[2 * i](x + mixed)
+            x = self.norms[2 * i + 1](x + mlp(x))
+        return x
+
+
+@pytest.mark.parametrize("name", ["deepnorm", "small_init"])
+def test_layers_that_cannot_be_counted_are_refused(name):
+    model = Unequal()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UsageError, match="scales with the number of layers, and they cannot be counted: layers have 2 to 4"):
+        initialize_(model, name, (torch.rand(2, 5, 64),))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -13,7 +13,7 @@ from idinit.initialize import NEEDS, initialize_, list_initializers
 from idinit.initializers import INITIALIZERS
 from idinit.network.scalars import named_scalars
 
-DETERMINISTIC = {"zero"}
+DETERMINISTIC = {"zero", "sinusoidal"}
 MEASURED = {"admin", "lsuv"}  # on data
 
 
@@ -167,9 +167,16 @@ def test_facts(method):
             (n, "transformer-plain", rf"'{n}' weighs the two sides.*'layers.0.attention.proj.weight'.*post-norm")
             for n in ("deepnorm", "admin")
         ),
-        *((n, "residual-mlp", rf"'{n}' is for attention.*use a transformer") for n in ("conditioned", "mimetic", "t_fixup")),
+        *(
+            (n, "residual-mlp", rf"'{n}' is for attention.*use a transformer")
+            for n in ("conditioned", "mimetic", "small_init", "t_fixup")
+        ),
         ("t_fixup", "transformer", r"'t_fixup' replaces normalization.*'layers.0.norm1.weight'"),
-        *((n, "mlp", rf"'{n}' acts on residual branches.*none") for n in ("fixup", "rezero", "skipinit", "zero_gamma")),
+        ("siren", "mlp", r"'siren' is for networks whose activation is a sine, and this one computes none"),
+        *(
+            (n, "mlp", rf"'{n}' acts on residual branches.*none")
+            for n in ("depth_scaled", "fixup", "rezero", "skipinit", "zero_gamma")
+        ),
     ],
 )
 def test_a_network_that_a_method_cannot_do_is_refused_unchanged(name, kind, line, build):
@@ -195,3 +202,27 @@ def test_a_method_that_measures_needs_inputs(build):
     with pytest.raises(UsageError, match=r"'lsuv' measures what flows through the network: give example_inputs=\(x,\)"):
         initialize_(case.model, "lsuv", parts=case.structure)
     assert _same(before, _state(case.model))
+
+
+def test_whatever_fails_and_when_the_network_is_as_it_was(method, case, monkeypatch):
+    """Here all is filled, and scalars are replaced, when the failure comes; those of an earlier call stay."""
+    initialize_(case.model, "rezero" if case.structure.branches else "kaiming", (case.x,), parts=case.structure)
+    modules, before, output = list(case.model.modules()), _state(case.model), case.model.eval()(case.x)
+
+    def fail(net):
+        assert not _same(before, _state(case.model)) or method in ("rezero", "kaiming")
+        raise MemoryError
+
+    monkeypatch.setattr("idinit.initialize.fill_rest", fail)
+    with pytest.raises(MemoryError):
+        initialize_(case.model, method, (case.x,), parts=case.structure, seed=3)
+    assert _same(before, _state(case.model)) and list(case.model.modules()) == modules
+    assert torch.equal(case.model(case.x), output)
+
+
+def test_complex_weights_are_refused_unless_they_are_kept(method):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4, dtype=torch.cfloat), torch.nn.Linear(4, 2, dtype=torch.cfloat))
+    before, x = _state(model), torch.rand(3, 4).to(torch.cfloat)
+    with pytest.raises(UsageError, match=r"'0.weight' is complex.*keep=\('0.weight',\)"):
+        initialize_(model, method, (x,))
+    assert _same(before, _state(model))

@@ -158,10 +158,13 @@ def zero_gamma(ref):
 
 
 def fixup(ref, stem="default"):
-    """He (fan-out) x L^(-1/(2m-2)); last weight and classifier 0; scalar biases 0, one scale of 1 a branch."""
+    """He (fan-out) x L^(-1/(2m-2)); last weight and classifier 0; scalar biases 0, one scale of 1 a branch.
+
+    The m of attention is 4: queries, keys, values, output.
+    """
     count = len(ref.branches)
     inner = {name: len(branch.weights) for branch in ref.branches for name in branch.weights[:-1]}
-    inner |= {f"{name}:{part}": inner[name] for name in ref.packed for part in ("query", "key", "value")}
+    inner |= {f"{name}:{part}": 4 for name in ref.packed for part in ("query", "key", "value")}
     for name in ref.body():
         if ref.parts[name] == "branch_end":
             ref.constant(name, 0)
@@ -257,6 +260,73 @@ def gpt2(ref, std=0.02):
     ref.norms_and_biases()
 
 
+def lecun(ref, distribution="truncated"):
+    """Variance 1 / fan-in; what lies beyond two standard deviations is drawn again, and all is widened to make up for it."""
+    for name in ref.matrices():
+        std = 1 / math.sqrt(ref.fans(name)[0])
+        if distribution == "normal":
+            ref.normal(name, std)
+        elif distribution == "uniform":
+            ref.uniform(name, math.sqrt(3) * std)
+        else:
+            wide = std / _std_within(2)
+            ref.normal(name, wide)
+            value = ref.values[name]
+            while (value.abs() > 2 * wide).any():
+                again = torch.empty(value.shape).normal_(0, wide, generator=ref.generator)
+                value[value.abs() > 2 * wide] = again[value.abs() > 2 * wide]
+    ref.norms_and_biases()
+
+
+def _std_within(bound):
+    """Standard deviation of a standard normal given that it is within +-bound."""
+    density = math.exp(-(bound**2) / 2) / math.sqrt(2 * math.pi)
+    return math.sqrt(1 - 2 * bound * density / math.erf(bound / math.sqrt(2)))
+
+
+def depth_scaled(ref, std=0.02):
+    """N(0, std); the end of a branch over sqrt(2 (l + 1)) in layer l of a transformer, over sqrt(l + 1) elsewhere."""
+    ends = [branch.end for branch in ref.branches]
+    for name in ref.matrices():
+        size = 1 / math.sqrt(ref.fans(name)[0]) if std == "fan_in" else std
+        if name in ends:
+            number = ends.index(name)
+            size /= math.sqrt(2 * (number // 2 + 1) if ref.heads else number + 1)
+        ref.normal(name, size)
+    ref.norms_and_biases()
+
+
+def small_init(ref):
+    """N(0, 2 / (5 d)); the ends of branches N(0, (2 / (L sqrt d))^2)."""
+    d, depth = 16, len(ref.heads)
+    for name in ref.matrices():
+        is_end = ref.parts[name] == "branch_end"
+        ref.normal(name, 2 / depth / math.sqrt(d) if is_end else math.sqrt(2 / (5 * d)))
+    ref.norms_and_biases()
+
+
+def sinusoidal(ref):
+    """Row i is a sin(2 pi f j / n + phi): all frequencies up to n / 2 in turn, each time round with another phase."""
+    for name in ref.matrices():
+        out, n = ref.shapes[name][0], ref.fans(name)[0]
+        places = [(f, turn) for turn in range(out) for f in range(1, n // 2 + 1)][:out]
+        turns = 1 + max(turn for _, turn in places)
+        rows = [[math.sin(2 * math.pi * f * j / n + math.pi * (turn + 0.5) / turns) for j in range(n)] for f, turn in places]
+        waves = torch.tensor(rows, dtype=torch.float64)
+        waves *= math.sqrt(2 / sum(ref.fans(name)) / waves.square().mean())
+        ref.values[name] = waves.float().reshape(ref.shapes[name])
+    ref.norms_and_biases()
+
+
+def siren(ref, omega=30.0):
+    """U(-1/n, 1/n) at first, then U(-sqrt(6/n)/omega, sqrt(6/n)/omega); biases U(-1/sqrt(n), 1/sqrt(n))."""
+    for name in ref.matrices():
+        n = ref.fans(name)[0]
+        ref.uniform(name, 1 / n if ref.parts[name] == "stem" else math.sqrt(6 / n) / omega)
+    for name in ref.named("bias"):
+        ref.uniform(name, 1 / math.sqrt(ref.fans(name.replace("bias", "weight"))[0]))
+
+
 def conditioned(ref):
     """Values the identity, each head's queries and keys orthonormal, the rest as torch does."""
     for name in ref.matrices():
@@ -271,8 +341,11 @@ def conditioned(ref):
     ref.norms_and_biases()
 
 
-def mimetic(ref, query_noise=0.7, query_identity=0.7, value_noise=0.4, value_identity=0.4):
-    """Wq' Wk near 0.7 Z + 0.7 I in each head, Wo Wv = 0.4 Z - 0.4 I, by singular value decomposition."""
+def mimetic(ref, weights="qkvo", query_noise=0.7, query_identity=0.7, value_noise=None, value_identity=None):
+    """Wq' Wk near 0.7 Z + 0.7 I in each head, Wo Wv = 0.4 Z - 0.4 I, by singular value decomposition.
+
+    With weights="vo", Wv = sqrt(0.05) I and Wo = -sqrt(0.05) I, both with noise of 0.01.
+    """
 
     def split(noise, identity, width):
         z = torch.empty(width, width).normal_(generator=ref.generator) / math.sqrt(width)
@@ -280,16 +353,24 @@ def mimetic(ref, query_noise=0.7, query_identity=0.7, value_noise=0.4, value_ide
         root = torch.diag(s.sqrt())
         return u @ root, root @ vh
 
+    is_whole = weights == "qkvo"
+    value_noise = value_noise if value_noise is not None else 0.4 if is_whole else 0.01
+    value_identity = value_identity if value_identity is not None else 0.4 if is_whole else 0.05
     ends = {heads.output for heads in ref.heads}
     for name in ref.matrices():
-        if ref.parts[name] not in ("query", "key", "value") and name not in ends:
+        if name not in ends and ref.parts[name] not in (("query", "key", "value") if is_whole else ("value",)):
             ref.torch_default(name)
     for heads in ref.heads:
-        query, width = f"{heads.query}:query", ref.shapes[f"{heads.query}:query"][1]
-        halves = [split(query_noise, query_identity, width) for _ in range(ref.shapes[query][0] // heads.size)]
-        ref.values[query] = torch.cat([left[:, : heads.size].T for left, _ in halves])
-        ref.values[f"{heads.key}:key"] = torch.cat([right[: heads.size] for _, right in halves])
-        ref.values[heads.output], ref.values[f"{heads.value}:value"] = split(value_noise, -value_identity, width)
+        query, value, width = f"{heads.query}:query", f"{heads.value}:value", ref.shapes[heads.output][0]
+        if is_whole:
+            halves = [split(query_noise, query_identity, width) for _ in range(ref.shapes[query][0] // heads.size)]
+            ref.values[query] = torch.cat([left[:, : heads.size].T for left, _ in halves])
+            ref.values[f"{heads.key}:key"] = torch.cat([right[: heads.size] for _, right in halves])
+            ref.values[heads.output], ref.values[value] = split(value_noise, -value_identity, width)
+        else:
+            for name, sign in ((value, 1), (heads.output, -1)):
+                ref.normal(name, value_noise)
+                ref.values[name] += sign * math.sqrt(value_identity) * torch.eye(width)
     ref.norms_and_biases()
 
 
@@ -375,6 +456,7 @@ REFERENCES = {
     for function in (
         *(default, xavier, kaiming, orthogonal, delta_orthogonal, zero_gamma),
         *(fixup, skipinit, rezero, zero, idinit),
+        *(lecun, depth_scaled, small_init, sinusoidal, siren),
         *(gpt2, conditioned, mimetic, t_fixup, deepnorm, admin, lsuv),
     )
 }
@@ -397,6 +479,13 @@ OPTIONS = [
     ("idinit", dict(head="idi")),
     ("idinit", dict(coefficients="idi")),
     ("gpt2", dict(std=0.1)),
+    ("lecun", dict(distribution="normal")),
+    ("lecun", dict(distribution="uniform")),
+    ("depth_scaled", dict(std=0.1)),
+    ("depth_scaled", dict(std="fan_in")),
+    ("siren", dict(omega=1.0)),
+    ("mimetic", dict(weights="vo")),
+    ("mimetic", dict(weights="vo", value_noise=0.1, value_identity=1.0)),
     ("mimetic", dict(query_noise=0.5, query_identity=0.2, value_noise=1.0, value_identity=0.0)),
 ]
 
@@ -410,7 +499,7 @@ def _check(case, method, options):
     assert actual.keys() - {name for name, _ in case.model.named_buffers() if "norm" in name} == expected.keys()
     tolerance = 1e-5 if method in MEASURED else 1e-6
     for name, value in expected.items():
-        torch.testing.assert_close(actual[name].detach(), value, rtol=tolerance, atol=0, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(actual[name].detach(), value, rtol=tolerance, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_equals_reference(method, kind, build):
@@ -421,6 +510,7 @@ def test_equals_reference(method, kind, build):
 def test_options_equal_reference(name, options, build):
     needs = INITIALIZERS[name].facts["needs"]
     kinds = ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv")
+    kinds = ("siren",) if "sine" in needs else kinds
     for kind in ("transformer",) if "coefficients" in options or name == "mimetic" else kinds:
         _check(build(kind), name, options)
 

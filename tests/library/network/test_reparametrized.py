@@ -121,3 +121,33 @@ def test_spectral_normalization_knows_the_new_weight_at_once():
     for layer in (inner, outer):  # the second keeps the weight that it had
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=0.02)
         assert not layer.parametrizations.weight.training
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+@pytest.mark.parametrize("how", ["keep", "frozen"])
+def test_magnitudes_that_nothing_may_change_do_not(wrap, how):
+    net = Net(_conv(), WRAPPERS[wrap](_conv()))
+    key = next(name for name, p in net.named_parameters() if name.startswith("outer") and p.ndim > 1 and p.numel() < 100)
+    net.get_parameter(key).requires_grad_(how != "frozen")
+    before = {name: p.detach().clone() for name, p in net.named_parameters() if name.startswith("outer")}
+    for method in ("kaiming", "zero"):  # what has no length is not possible, what has another is said
+        report = initialize_(net, method, (X,), keep=[key] if how == "keep" else [])
+        rows = {row.parameter: row for row in report.rows}
+        assert torch.equal(net.get_parameter(key), before[key])
+        assert rows[key].rule == "left alone" and ("frozen" if how == "frozen" else "kept") in rows[key].note
+    direction = max(before, key=lambda name: before[name].numel())
+    assert rows[direction].rule == "left alone" and "cannot make it 0" in rows[direction].note
+
+
+@pytest.mark.parametrize("wrap", ["hooks", "parametrizations"])
+@pytest.mark.parametrize("method", ["idinit", "kaiming", "orthogonal"])
+def test_spectral_norm_has_settled_on_the_new_weight(wrap, method):
+    normalize = nn.utils.spectral_norm if wrap == "hooks" else parametrizations.spectral_norm
+    net = nn.Sequential(normalize(nn.Conv2d(3, 8, 3, padding=1)), nn.ReLU(), normalize(nn.Conv2d(8, 8, 3)), nn.Flatten())
+    initialize_(net, method, (X,))
+    before = net.eval()(X)
+    for _ in range(20):
+        net.train()(X)
+    torch.testing.assert_close(net.eval()(X), before, rtol=2e-2, atol=1e-3)
+    for layer in (net[0], net[2]):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)

@@ -248,3 +248,50 @@ def test_an_optimizer_moves_a_scalar_at_its_own_rate():
     shift, scale = net.body[0].input_bias.value, net.body[2].output_scale.value
     assert shift.item() == pytest.approx(0.5 - 0.01 * shift.grad.item())
     assert scale.item() == pytest.approx(2.0 - 0.1 * scale.grad.item())
+
+
+class Keywords(nn.Module):
+    """Layers that are called by keyword, one of them with the input last."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(3, 3), nn.Bilinear(3, 1, 3)
+
+    def forward(self, x):
+        return x + self.outer(input2=x[:, :1], input1=self.inner(input=x))
+
+
+def test_modules_may_be_called_by_keyword():
+    net, plain = Keywords(), Keywords()
+    plain.load_state_dict(net.state_dict())
+    attach_scalar(Scalar("input_bias", 0.5), net.inner, net.inner)
+    attach_scalar(Scalar("input_bias", -1.0), net.outer, net.outer)
+    attach_scalar(Scalar("output_scale", 2.0), net.outer, net.outer)
+    expected = X + 2 * plain.outer(plain.inner(X + 0.5) - 1, X[:, :1])
+    torch.testing.assert_close(net(X), expected)
+    torch.testing.assert_close(copy.deepcopy(net)(X), expected)
+
+
+class Taken(nn.Linear):
+    """A layer that has attributes of its own by the names of scalars."""
+
+    input_bias = "relative"
+
+    def __init__(self, width):
+        super().__init__(width, width)
+        self.output_scale = 0.5
+        self.register_parameter("output_bias", nn.Parameter(torch.zeros(width)))
+
+    def forward(self, x):
+        return super().forward(x) * self.output_scale + self.output_bias
+
+
+def test_names_that_are_taken_are_left_to_the_network():
+    net = nn.Sequential(Taken(3), nn.Linear(3, 3))
+    before = net(X)
+    for kind in ("input_bias", "output_scale", "output_bias"):
+        attach_scalar(Scalar(kind, 1.0 if kind == "output_scale" else 0.0), net[0], net[0])
+    assert [name for name, _ in named_scalars(net)] == [f"0.added_{k}" for k in ("input_bias", "output_scale", "output_bias")]
+    assert torch.equal(net(X), before)
+    detach_scalars(net)
+    assert net[0].output_scale == 0.5 and "0.output_bias" in net.state_dict() and torch.equal(net(X), before)

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from idinit.errors import UsageError
 from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
+from idinit_suite.config.schema import is_compatible
 from idinit_suite.data import DATASETS, Sentences
 from idinit_suite.experiments.grid import list_experiments
 from idinit_suite.models import MODELS
@@ -38,17 +39,35 @@ def test_checking_draws_nothing_from_the_global_state() -> None:
 def partner(group: str, name: str) -> list[str]:
     """Data for a model, and a model for data."""
     if group == "model":
-        return ["data=" + next(d for d in DATASETS if DATASETS[d].facts["gives"] is MODELS[name].facts["takes"])]
+        return ["data=" + next(d for d in DATASETS if d not in REQUIRED and is_compatible(DATASETS[d], MODELS[name]))]
     if group == "data":
-        return ["model=" + next(m for m in MODELS if MODELS[m].facts["takes"] is DATASETS[name].facts["gives"])]
+        return ["model=" + next(m for m in MODELS if m not in REQUIRED and is_compatible(DATASETS[name], MODELS[m]))]
     return []
+
+
+# Options without a default, of data and models of one's own.
+REQUIRED = {
+    **{"timm": {"name": "resnet10t"}, "torchvision": {"name": "resnet18"}, "hf": {"name": "bert"}},
+    **{"python": {"target": "my_module:make"}, "image_folder": {"folder": "pictures"}},
+    **{"texts": {"train": "my.csv"}, "hub": {"path": "owner/name"}},
+}
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group, registry in GROUPS.items() for name in registry])
 def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) -> None:
     registry = GROUPS[group]
-    config = run(f"{group}={name}", *partner(group, name))
-    assert getattr(config, group) == {"name": name, **registry.check(name, {})}
+    required = REQUIRED.get(name, {})
+    config = run(f"{group}={name}", *partner(group, name), *(f"{group}.{key}={value}" for key, value in required.items()))
+    assert config.entry(group) == name
+    assert config.options(group) == registry.check(name, required)
+    assert required.items() <= getattr(config, group).items()
+
+
+@pytest.mark.parametrize("group", ["model", "data"])
+def test_what_has_no_default_is_asked_for(group: str) -> None:
+    for name in set(REQUIRED) & set(GROUPS[group]):
+        with pytest.raises(UsageError, match=f"'{next(iter(REQUIRED[name]))}' is missing"):
+            run(f"{group}={name}", *partner(group, name))
 
 
 @pytest.mark.parametrize(
@@ -98,8 +117,18 @@ def test_a_path_is_taken_as_it_is(path: str) -> None:
     assert run(*literal_paths([f"paths.data={path}"])).paths.data == Path(path)
 
 
+@pytest.mark.parametrize("path", ["data", "/with space/a=b", "it's (here) [or] {there}"])
+def test_so_is_a_path_of_ones_own_data(path: str) -> None:
+    assert run("data=image_folder", *literal_paths([f"data.folder={path}"])).data["folder"] == path
+    texts = ["model=textcnn", "data=texts", "data.train=a.csv"]
+    assert run(*texts, *literal_paths([f"data.validation={path}"])).data["validation"] == path
+    for held_out in (500, 0.1, None):
+        overrides = literal_paths([f"data.validation={'null' if held_out is None else held_out}"])
+        assert run(*texts, *overrides).data["validation"] == held_out
+
+
 def test_only_paths_are_quoted_and_only_once() -> None:
-    untouched = ["-m", "init=idinit,fixup", "data=digits", "paths.data='it\\'s'", 'paths.runs="a b"']
+    untouched = ["data.folder=a,b", "-m", "init=idinit,fixup", "data=digits", "paths.data='it\\'s'", 'paths.runs="a b"']
     assert literal_paths(untouched) == untouched
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from image_layouts import tiny, write_idx, write_parquet
 
 from idinit.errors import UsageError
 from idinit_suite.data import load_images
+from idinit_suite.data.images.datasets import IMAGE_SETS
 from idinit_suite.data.images.load import channel_statistics
 from idinit_suite.data.readers import Decoded
 
@@ -29,7 +31,7 @@ def test_images_are_loaded_as_they_were_written(tmp_path) -> None:
         assert torch.equal(images, written.images[split])
         assert torch.equal(labels, written.labels[split])
     assert data.classes == written.classes
-    assert data.source == "CIFAR-10"
+    assert data.source == "CIFAR-10 (other data: 40 train, 20 test)"
 
 
 def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch) -> None:
@@ -73,9 +75,23 @@ def test_the_checksum_is_of_the_images_and_not_of_their_storage(tmp_path, write_
     assert load_images("cifar10", cifar10(tmp_path / "changed", changed)).checksum != one.checksum
 
 
+def test_files_of_the_size_of_the_set_have_its_title(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(IMAGE_SETS, "cifar10", dataclasses.replace(IMAGE_SETS["cifar10"], sizes=(40, 20)))
+    assert load_images("cifar10", cifar10(tmp_path)).source == "CIFAR-10"
+
+
+def test_images_decoded_to_another_size_are_not_taken_from_the_cache(tmp_path, monkeypatch) -> None:
+    before = load_images("cifar10", cifar10(tmp_path, tiny(side=28)))
+    monkeypatch.setattr("idinit_suite.data.images.load.SIDE", 36)
+    after = load_images("cifar10", tmp_path)
+    assert before.train_images.shape[-1] == 32 and after.train_images.shape[-1] == 36
+
+
 def test_a_jpeg_copy_is_called_one(tmp_path) -> None:
-    assert load_images("cifar10", cifar10(tmp_path, kind="JPEG")).source == "CIFAR-10 (JPEG copy)"
-    assert load_images("cifar10", tmp_path).source == "CIFAR-10 (JPEG copy)"  # from the cache
+    assert (
+        load_images("cifar10", cifar10(tmp_path, kind="JPEG")).source == "CIFAR-10 (other data: 40 train, 20 test) (JPEG copy)"
+    )
+    assert load_images("cifar10", tmp_path).source == "CIFAR-10 (other data: 40 train, 20 test) (JPEG copy)"  # from the cache
 
 
 def test_statistics_are_those_of_the_training_images(tmp_path) -> None:

@@ -128,6 +128,19 @@ def test_a_damaged_image_is_named_by_its_row(tmp_path: Path, damaged: bytes | No
         read_parquet(files, "img", "label", 3)
 
 
+@pytest.mark.parametrize("column", ["img", "label"])
+def test_an_empty_cell_is_named_by_its_row(tmp_path: Path, column: str) -> None:
+    write_parquet(tmp_path / "data", tiny())
+    (path,) = tables(tmp_path / "data")["train"]
+    table = pq.read_table(path)
+    cells = table.column(column).to_pylist()
+    cells[7] = None
+    index = table.column_names.index(column)
+    pq.write_table(table.set_column(index, column, pa.array(cells, table.schema.field(column).type)), path)
+    with pytest.raises(UsageError, match=rf"{re.escape(str(path))}, row 7: column '{column}' is empty"):
+        read_parquet(tables(tmp_path / "data"), "img", "label", 3)
+
+
 def test_another_sets_table_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "tables", tiny())
     with pytest.raises(UsageError, match="has no column fine_label, only img, label"):

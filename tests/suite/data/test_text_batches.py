@@ -110,7 +110,9 @@ def test_pretrained_vectors_stand_where_their_words_do(root: Path) -> None:
     vocabulary = vocabulary_of((text.split() for text in 2 * TEXTS), 1)
     assert data.spec.vectors[vocabulary.index("good")].tolist() == [1, 2, 3]
     assert data.spec.vectors[vocabulary.index("film")].tolist() == [4, 5, 6]
-    assert data.source == make(root).source == "SST-2 (sentences)"  # runs of one source are compared
+    assert (
+        data.source == make(root).source == "SST-2 (sentences) (other data: 12 train, 6 validation, 6 test)"
+    )  # runs of one source are compared
     assert data.facts == {"words_with_vectors": 0.222} and make(root).facts == {}
     assert data.checksum != make(root).checksum
     assert data.checksum == make(root, seed=1, vectors="mine.txt").checksum

@@ -8,7 +8,7 @@ from text_files import LABELS, TEXTS, write_texts
 
 from idinit.errors import UsageError
 from idinit_suite.data.locate import resolve
-from idinit_suite.data.text.datasets import TEXT_SETS, from_columns, read_jsonl
+from idinit_suite.data.text.datasets import TEXT_SETS, from_columns, read_jsonl, titled
 
 
 def test_the_data_root_is_read(tmp_path: Path) -> None:
@@ -39,6 +39,20 @@ def test_a_bad_line_is_told(tmp_path: Path, line: bytes, problem: str) -> None:
         read_jsonl(path, 2)
     assert problem in str(caught.value) and str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "fine", "label": 1}\n\n{"text": "bad", "label": 0}\n\n')
+    assert read_jsonl(path, 2) == [("fine", 1), ("bad", 0)]
+
+
+@pytest.mark.parametrize("name", TEXT_SETS)
+def test_a_set_of_another_size_is_called_other_data(name: str) -> None:
+    text_set = TEXT_SETS[name]
+    assert titled(text_set, dict(zip(text_set.splits, text_set.sizes, strict=False))) == text_set.title
+    other = titled(text_set, dict.fromkeys(text_set.splits, 7))
+    assert other == text_set.title if text_set.made else other.startswith(f"{text_set.title} (other data: 7 train")
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

@@ -64,6 +64,36 @@ def test_words_of_glove_that_hold_spaces_are_passed_over(tmp_path: Path) -> None
     assert rows.tolist() == [4, 1] and vectors.tolist() == [VECTORS["the"], VECTORS["film"]]
 
 
+def test_a_number_with_a_space_is_a_word_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "vectors").mkdir()
+    (tmp_path / "vectors" / "fr.vec").write_text("3 3\n1 000 0.1 0.2 0.3\n1 0.5 -1 2\n000 1 1 1\n")
+    rows, vectors = load_vectors("fr.vec", tmp_path, ["1", "000"])
+    assert rows.tolist() == [0, 1] and vectors.tolist() == [[0.5, -1, 2], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("kind", ["txt", "bin"])
+def test_of_a_word_with_two_vectors_the_first_counts_and_it_is_said(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "vectors").mkdir()
+    entries = [("film", [1.0, 2.0, 3.0]), ("the", [0.0, 0.0, 1.0]), ("film", [4.0, 5.0, 6.0])]
+    if kind == "txt":
+        content = "\n".join(" ".join([word, *map(str, values)]) for word, values in entries).encode()
+    else:
+        content = b"3 3\n" + b"".join(word.encode() + b" " + np.array(values, "<f4").tobytes() for word, values in entries)
+    (tmp_path / "vectors" / f"twice.{kind}").write_bytes(content)
+    rows, vectors = load_vectors(f"twice.{kind}", tmp_path, WORDS)
+    assert dict(zip(rows.tolist(), vectors.tolist(), strict=True)) == {1: [1, 2, 3], 4: [0, 0, 1]}
+    assert "of words with several vectors the first counts: film" in caplog.text
+
+
+def test_a_model_of_fasttext_names_the_file_to_take(tmp_path: Path) -> None:
+    (tmp_path / "vectors").mkdir()
+    (tmp_path / "vectors" / "cc.en.300.bin").write_bytes((793712314).to_bytes(4, "little") + bytes(60))
+    with pytest.raises(UsageError, match=r"cc.en.300.bin is a model of fastText.*\.vec"):
+        load_vectors("cc.en.300.bin", tmp_path, WORDS)
+
+
 def test_a_vector_of_another_width_is_told(tmp_path: Path) -> None:
     (tmp_path / "vectors").mkdir()
     (tmp_path / "vectors" / "cut.txt").write_bytes(b"the 1 2 3\nother 1\nfilm 1 2\n")

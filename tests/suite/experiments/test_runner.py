@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from idinit_suite.archive.forecasts import read as read_forecasts
 from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
 from idinit_suite.config import RunConfig
 from idinit_suite.errors import Preempted
-from idinit_suite.experiments.forecast import read as read_forecasts
 from idinit_suite.experiments.grid import Experiment, load
 from idinit_suite.experiments.runner import run
 from idinit_suite.experiments.tuning import plan_runs, read_scores
@@ -272,4 +272,6 @@ def test_the_forecast_is_kept_beside_what_the_runs_took(tmp_path: Path) -> None:
     rows = load_archive(results).runs
     first, second = read_forecasts(results)
     assert (first.runs, second.runs) == (1, 2) and first.seconds > 0 < second.seconds
+    page = (results / "README.md").read_text()
+    assert page.count("\nForecast for ") == 2 and "Forecast for 2 runs of the smoke budget (1 variant, 1 epoch)" in page
     assert second.took(rows) == (2, pytest.approx(rows.loc[rows["seed"] > 0, "time_s"].sum()))

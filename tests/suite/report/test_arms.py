@@ -156,3 +156,26 @@ def test_the_shared_recipe_is_the_one_of_most_arms_and_then_the_best_for_all(
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:
     shared = {"data.width": 50, "optim.lr": 0.001}
     assert _settings(shared | {"model.name": "textcnn", "init.name": "default", "data.vectors": "glove-6b-50d"}) == shared
+
+
+@pytest.mark.parametrize(
+    ("checksums", "labels"),
+    [
+        (("feed", "feed"), [JPEG]),
+        (("feed", "beef"), [f"{JPEG}, checksum beef", f"{JPEG}, checksum feed"]),
+        (("feed", None), [f"{JPEG}, checksum feed", f"{JPEG}, checksum unknown"]),
+        ((None, None), [JPEG]),
+    ],
+)
+def test_seeds_on_data_of_different_checksums_are_never_averaged(
+    checksums: tuple[str | None, ...], labels: list[str], make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    runs = [
+        make_run("idinit", [0.1, 0.5 + seed / 10], seed=seed, environment={"data_source": JPEG, "data_checksum": checksum})
+        for seed, checksum in enumerate(checksums)
+    ]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    found = {scale.data: arms(archive, scale) for scale in scales(archive)}
+    assert list(found) == labels
+    assert [len(arm.runs) for rows in found.values() for arm in rows] == [2 // len(labels)] * len(labels)

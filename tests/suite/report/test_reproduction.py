@@ -8,7 +8,7 @@ from idinit_suite.report.reproduction import Judged, list_claims, outcome_of, re
 from idinit_suite.report.verdicts import Verdict
 
 
-def judged(name: str, claim: str, outcome: str) -> Judged:
+def judged(name: str, claim: str, outcome: str, evidence: bool = True) -> Judged:
     info = ExperimentInfo(
         name=name,
         title="T",
@@ -16,6 +16,7 @@ def judged(name: str, claim: str, outcome: str) -> Judged:
         cost="minutes",
         claims=(ClaimInfo(id=claim, text="t", setting="s", paper="-", tag="text"),),
         deviations=("One.", "Two."),
+        evidence=evidence,
     )
     return Judged(info, "cpu", [Verdict(claim, outcome, f"cpu budget, 3 runs an arm: numbers of {name}.")])  # type: ignore[arg-type]
 
@@ -36,7 +37,15 @@ def test_experiments_carry_the_tags_of_the_claims(name: str) -> None:
     [
         ([], "not run at this scale"),
         (["not run at this scale"], "not run at this scale"),
-        (["reproduced", "not run at this scale"], "reproduced"),
+        (["not enough runs", "not run at this scale"], "not enough runs"),
+        (["reproduced", "not run at this scale", "not enough runs"], "reproduced"),
+        (["holds, not distinctive"], "holds, not distinctive"),
+        (["reproduced", "undecided"], "partly"),
+        (["partly", "partly", "not reproduced"], "partly"),
+        (["partly"], "partly"),
+        (["partly", "not reproduced"], "not reproduced"),  # one of several may find a part by chance
+        (["partly", "undecided"], "undecided"),
+        (["undecided", "not reproduced"], "not reproduced"),
         (["reproduced", "not reproduced"], "partly"),
         (["partly", "reproduced"], "partly"),
         (["not reproduced", "not reproduced"], "not reproduced"),
@@ -45,6 +54,20 @@ def test_experiments_carry_the_tags_of_the_claims(name: str) -> None:
 def test_verdicts_of_several_experiments_are_joined(outcomes: list[str], expected: str) -> None:
     found = [judged(f"e{number}", "C4", outcome) for number, outcome in enumerate(outcomes)]
     assert outcome_of("C4", [*found, judged("other", "C1", "reproduced")]) == expected
+
+
+@pytest.mark.parametrize("outcome", ["reproduced", "not reproduced", "not enough runs"])
+def test_a_demonstration_has_no_say(outcome: str) -> None:
+    shown = judged("demo", "C1", outcome, evidence=False)
+    assert outcome_of("C1", [shown]) == "not run at this scale"
+    assert outcome_of("C1", [shown, judged("cifar10-resnet56", "C1", "undecided")]) == "undecided"
+    (row,) = [line for line in reproduction([shown]).splitlines() if line.startswith("| C1 ")]
+    assert f"*{outcome}* (a demonstration, without a say)" in row
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-text"])
+def test_the_demonstrations_say_that_they_are_none(name: str) -> None:
+    assert not load([f"experiment={name}"]).info.evidence
 
 
 def test_a_row_has_figure_tag_ours_budget_verdict_deviations_and_link() -> None:

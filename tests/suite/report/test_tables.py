@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from idinit_suite.archive.edges import LEGEND
 from idinit_suite.archive.runs import Archive, load, merge
 from idinit_suite.archive.variants import arms, scales
+from idinit_suite.report.columns import notes
 from idinit_suite.report.formatting import amount, duration, percent, plain
 from idinit_suite.report.recipes import more_tables
 from idinit_suite.report.tables import grid, markdown, paired, terminal, tuning
@@ -48,18 +50,18 @@ def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: 
     rows = arms(archive, scales(archive)[0])
     # the differences -10, -20, -30: t(0.975, 2) = 4.3027, standard error 10 / sqrt(3); Wilson's interval of 3 of 3
     assert paired(rows, "idinit").splitlines()[2:] == [
-        "| xavier | 3 | +5.0 (+5.0 to +5.0), of 2 | 0.67 | 2 of 3 (21 to 94 %) | 21.2 |",
+        "| xavier | 3 | +5.0 (+5.0 to +5.0), of 2 | 0.67 | 2 of 3 (21 to 94 %) | – |",
         "| idinit | – | – | – | 3 of 3 (44 to 100 %) | 20.8 |",
         "| zero | 3 | -6.0 (-10.3 to -1.7) | 0.00 | 3 of 3 (44 to 100 %) | 21.4 |",
         "| kaiming | 3 | -20.0 (-44.8 to +4.8) | 0.00 | 3 of 3 (44 to 100 %) | 11.5 |",
-        "| lsuv | 1 | -20.0 | 0.00 | 1 of 1 (21 to 100 %) | – |",
+        "| lsuv | 1 | – | – | 1 of 1 | – |",
         "",
-        "Told apart from idinit (by an interval that leaves out 0, none of them widened for the number of arms): above it "
-        "none; below it zero; not judged, since a run of some seed diverged: xavier.",
+        "Different from idinit (its 95 % interval leaves out 0; not corrected for the number of comparisons): above it none; "
+        "below it zero; not judged, since a run of some seed diverged: xavier.",
     ]
     assert ": above it idinit; below it none;" in paired(rows, "zero")
     alone = [arm for arm in rows if arm.name in ("idinit", "lsuv")]
-    assert paired(alone, "idinit").splitlines()[-1].startswith("| lsuv "), "one pair has no interval"
+    assert paired(alone, "idinit").splitlines()[-1].startswith("| lsuv "), "one pair is compared with nothing"
 
 
 def test_arms_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -70,11 +72,11 @@ def test_arms_of_several_models_are_compared_within_each(make_run: Callable[...,
     cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in page.splitlines() if line.startswith("| ")]
     assert [row for row in cells if row[0] != "---"] == [
         ["initializer", "pairs", "difference to cnn-default", "probability of improvement"],
-        ["cnn-idinit_1e-3", "1", "+10.0", "1.00"],
+        ["cnn-idinit_1e-3", "1", "–", "–"],
         ["cnn-default", "–", "–", "–"],
         ["initializer", "pairs", "difference to rnn-default", "probability of improvement"],
         ["rnn-default", "–", "–", "–"],
-        ["rnn-idinit_1e-3", "1", "-20.0", "0.00"],
+        ["rnn-idinit_1e-3", "1", "–", "–"],
     ]
     assert more_tables(arms(archive, scales(archive)[0]), "neither", "texts") == []
 
@@ -128,6 +130,25 @@ def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tm
         "| idinit | 20.0 | **40.0** |",
         "| kaiming | **25.0 (1 diverged)** | diverged |",
     ]
+
+
+def test_learning_rates_at_an_edge_of_the_search_are_marked(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    picks = {"idinit": 0.3, "kaiming": 0.1, "xavier": 0.01, "zero": 0.3, "lsuv": 0.1}
+    searched = dict.fromkeys(picks, (0.01, 0.1, 0.3)) | {"zero": (0.3,), "lsuv": ()}  # one value, and none, have no edge
+    runs = [make_run(name, [0.1, 0.5], lr=lr) for name, lr in picks.items()]
+    runs += [make_run(name, [0.1, 0.3], lr=lr, phase="tune") for name, rates in searched.items() for lr in rates]
+    runs += [
+        make_run("kaiming", [0.1, 0.3], lr=lr, phase="tune", optim={"momentum": 0.5}) for lr in (0.1, 1.0)
+    ]  # not its search
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    rows = arms(archive, scale)
+    edges = {"idinit": "highest", "kaiming": "", "xavier": "lowest", "zero": "", "lsuv": ""}
+    assert {arm.name: arm.edge for arm in rows} == edges
+    shown = {line.split(" | ")[0].strip("| "): line.split(" | ")[2] for line in markdown(rows, tuned=True).splitlines()}
+    assert shown | {"idinit": "0.3 ↑", "kaiming": "0.1", "xavier": "0.01 ↓", "zero": "0.3", "lsuv": "0.1"} == shown
+    assert LEGEND in notes(rows) and LEGEND not in notes([arm for arm in rows if not arm.edge])
 
 
 def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Callable[..., Path], tmp_path: Path) -> None:

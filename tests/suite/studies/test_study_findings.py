@@ -49,21 +49,14 @@ def test_c10_tells_noise_and_momentum_apart() -> None:
     assert "momentum alone (full batch) in 0 of 2 seeds" in evidence
 
 
-def rank(zero_padded: int, idinit: int) -> Finding:
+def rank(zero_padded: int, idinit: int, coarse: int = 10, seeds: int = 3) -> Finding:
+    """Ranks at thresholds of 1e-6 and of 1e-2 (IDInit's)."""
+    common = {"data": "digits", "inputs": 64, "width": 256, "step": 9, "layer": 2}
     ranks = [
-        {
-            "data": "digits",
-            "inputs": 64,
-            "width": 256,
-            "start": start,
-            "seed": 0,
-            "step": 9,
-            "layer": 2,
-            "threshold": t,
-            "rank": r,
-        }
-        for start, fine in (("zero_padded", zero_padded), ("idinit", idinit))
-        for t, r in ((0.01, 10), (1e-6, fine))
+        common | {"start": start, "seed": seed, "threshold": threshold, "rank": found}
+        for start, fine, large in (("zero_padded", zero_padded, 10), ("idinit", idinit, coarse))
+        for threshold, found in ((0.1, 1), (0.01, large), (1e-6, fine), (1e-9, 256))
+        for seed in range(seeds)
     ]
     losses = [{"data": "digits", "width": 256, "start": s, "step": 9, "accuracy": 0.9} for s in ("zero_padded", "idinit")]
     tables = {"ranks": pd.DataFrame(ranks), "losses": pd.DataFrame(losses), "spectrum": pd.DataFrame()}
@@ -72,13 +65,21 @@ def rank(zero_padded: int, idinit: int) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("zero_padded", "idinit", "outcome"),
-    [(64, 200, "reproduced"), (90, 200, "partly"), (64, 64, "not reproduced")],
+    ("zero_padded", "idinit", "coarse", "seeds", "outcome"),
+    [
+        (64, 200, 100, 3, "reproduced"),
+        (64, 200, 10, 3, "partly"),  # by small singular values alone
+        (90, 200, 100, 3, "not reproduced"),  # the zero-padded identity leaves the width of the input, too
+        (64, 64, 64, 3, "not reproduced"),
+        (64, 200, 100, 2, "not enough runs"),
+    ],
 )
-def test_c11_is_about_the_width_of_the_input(zero_padded: int, idinit: int, outcome: str) -> None:
-    found = rank(zero_padded, idinit)
+def test_c11_holds_if_it_does_at_every_threshold(zero_padded: int, idinit: int, coarse: int, seeds: int, outcome: str) -> None:
+    found = rank(zero_padded, idinit, coarse, seeds)
     assert found.outcome == outcome
-    assert f"zero-padded identity {zero_padded}, IDInit {idinit} singular values above 1e-06" in found.evidence
+    assert (
+        f"above 1e-06 of the largest are {idinit} singular values with IDInit and {zero_padded} zero-padded" in found.evidence
+    )
 
 
 def branch(losses: dict[tuple[str, float], list[float]], spread: float = 0.0) -> Finding:
@@ -140,13 +141,14 @@ def test_c12_is_over_half_against_almost_none(zeros: float, fixup: float, idiz: 
     assert f"exact zeros {100 * zeros:.1f} %" in found.evidence and f"Fixup {100 * fixup:.1f} %" in found.evidence
 
 
-def depth(learns: dict[str, bool]) -> Finding:
+def depth(learns: dict[str, int]) -> Finding:
+    """So many of three seeds learn in a deep network, at one of two rates."""
     rows = [
         {"depth": layers, "start": start, "rate": rate, "seed": seed, "loss": loss}
         for layers in (8, 110)
         for start, deep in learns.items()
-        for seed in (0, 1)
-        for rate, loss in ((0.01, float("nan")), (0.001, 1.0 if deep or layers == 8 else 2.3))
+        for seed in (0, 1, 2)
+        for rate, loss in ((0.01, float("nan")), (0.001, 1.0 if seed < deep or layers == 8 else 2.3))
     ]
     (found,) = FINDINGS["depth"].build({"losses": pd.DataFrame(rows)}).claims
     return found
@@ -155,16 +157,18 @@ def depth(learns: dict[str, bool]) -> Finding:
 @pytest.mark.parametrize(
     ("idinit", "xavier", "kaiming", "outcome"),
     [
-        (True, False, False, "reproduced"),
-        (True, True, False, "partly"),
-        (True, True, True, "not reproduced"),
-        (False, False, False, "not reproduced"),
+        (3, 0, 0, "reproduced"),
+        (3, 3, 0, "partly"),
+        (3, 2, 1, "undecided"),  # some runs fail
+        (3, 3, 3, "not reproduced"),
+        (2, 0, 0, "not reproduced"),
+        (0, 0, 0, "not reproduced"),
     ],
 )
-def test_c1_is_about_networks_of_a_hundred_layers_and_more(idinit: bool, xavier: bool, kaiming: bool, outcome: str) -> None:
+def test_c1_is_about_networks_of_a_hundred_layers_and_more(idinit: int, xavier: int, kaiming: int, outcome: str) -> None:
     found = depth({"idinit": idinit, "xavier": xavier, "kaiming": kaiming})
     assert found.outcome == outcome
-    assert f"idinit {110 if idinit else 8}" in found.evidence and f"kaiming {110 if kaiming else 8}" in found.evidence
+    assert f"idinit {110 if idinit == 3 else 8}" in found.evidence and f"kaiming {110 if kaiming == 3 else 8}" in found.evidence
 
 
 def isometry(near: dict[str, float]) -> Findings:

@@ -18,7 +18,7 @@ from ..spec import Images
 from ..splits import split
 from .augment import Augmentation, Draws, normalize, pad
 from .datasets import IMAGE_SETS, ImageSet
-from .load import ImageData, load_images
+from .load import ImageFacts, load_images
 
 
 class ImageBatches:
@@ -30,9 +30,8 @@ class ImageBatches:
 
     def __init__(
         self,
-        data: ImageData,
-        train: Tensor,
-        held_out: Tensor,
+        splits: Mapping[str, tuple[Tensor, Tensor]],
+        about: ImageFacts,
         place: Place,
         *,
         batch_size: int,
@@ -42,9 +41,8 @@ class ImageBatches:
         """Moves the images to the device.
 
         Args:
-            data: All images.
-            train: Indices of the training images to train on, int64.
-            held_out: Indices of the training images to validate on, int64; may be empty.
+            splits: Images, uint8 [N, C, H, W], and labels, int64 [N], of ``train`` and other splits; empty ones are left out.
+            about: What else is known of the images.
             place: Where images are kept and batches made.
             batch_size: Images in a training batch of all processes together.
             augmentation: Crop, flip and cutout of training images.
@@ -53,24 +51,22 @@ class ImageBatches:
         Raises:
             UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
         """
-        self._order = EpochOrder(len(train), batch_size, place, noun="images")
+        images, labels = splits["train"]
+        self._order = EpochOrder(len(labels), batch_size, place, noun="images")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
-        self.spec = Images(tuple(data.train_images.shape[1:]), len(data.classes))
-        self.checksum, self.source, self.facts = data.checksum, data.source, dict[str, Any]()
+        self.spec = Images(tuple(images.shape[1:]), about.num_classes)
+        self.checksum, self.source, self.facts = about.checksum, about.source, dict(about.facts)
         self.tokens_per_step = None
         self._augmentation, self._mixup, self._place = augmentation, mixup, place
         device = place.device
-        self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+        self._mean, self._std = torch.tensor(about.mean, device=device), torch.tensor(about.std, device=device)
         padding, (height, width) = augmentation.padding, self.spec.shape[1:]
-        self._padded = pad(data.train_images[train], padding).to(device)
-        self._labels = data.train_labels[train].to(device)
-        self._splits = {
-            "train": (self._padded[:, padding : padding + height, padding : padding + width], self._labels),
-            "validation": (pad(data.train_images[held_out], 0).to(device), data.train_labels[held_out].to(device)),
-            "test": (pad(data.test_images, 0).to(device), data.test_labels.to(device)),
-        }
-        if not len(held_out):
-            del self._splits["validation"]
+        self._padded = pad(images, padding).to(device)
+        self._labels = labels.to(device)
+        self._splits = {"train": (self._padded[:, padding : padding + height, padding : padding + width], self._labels)}
+        for name, (images, labels) in splits.items():
+            if name != "train" and len(labels):
+                self._splits[name] = (pad(images, 0).to(device), labels.to(device))
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -153,10 +149,12 @@ def _register(name: str, image_set: ImageSet) -> None:
     ) -> ImageBatches:
         data = load_images(name, place.root)
         train, held_out = split(data.train_labels, validation, split_seed)
+        rows = {"train": train[:train_limit], "validation": held_out}
+        splits = {name: (data.train_images[chosen], data.train_labels[chosen]) for name, chosen in rows.items()}
+        about = ImageFacts(len(data.classes), data.mean, data.std, data.checksum, data.source)
         return ImageBatches(
-            data,
-            train[:train_limit],
-            held_out,
+            {**splits, "test": (data.test_images, data.test_labels)},
+            about,
             place,
             batch_size=batch_size,
             augmentation=Augmentation(crop, flip, cutout),

@@ -17,6 +17,7 @@ class ImageSet:
         channels: 3 for colour, 1 for grey.
         num_classes: Number of classes.
         places: Where it may lie.
+        sizes: Images to train and to test, as published.
         validation: Images held out of the training split unless asked otherwise.
         flip: Whether a mirrored image is still of its class, and so a fair augmentation.
         side: Height and width of an image in pixels.
@@ -26,6 +27,7 @@ class ImageSet:
     channels: int
     num_classes: int
     places: tuple[Place[Decoded], ...]
+    sizes: tuple[int, int]
     validation: int = 5000
     flip: bool = True
     side: int = 32
@@ -47,8 +49,10 @@ def _fashion_mnist() -> tuple[Place[Decoded], ...]:
 
 
 IMAGE_SETS = {
-    "digits": ImageSet("scikit-learn digits (32x32)", 1, 10, (scikit_learn(32),), validation=180, flip=False),
-    "digits16": ImageSet("scikit-learn digits (16x16)", 1, 10, (scikit_learn(16),), validation=180, flip=False, side=16),
+    "digits": ImageSet("scikit-learn digits (32x32)", 1, 10, (scikit_learn(32),), (1437, 360), validation=180, flip=False),
+    "digits16": ImageSet(
+        "scikit-learn digits (16x16)", 1, 10, (scikit_learn(16),), (1437, 360), validation=180, flip=False, side=16
+    ),
     "cifar10": ImageSet(
         "CIFAR-10",
         3,
@@ -59,6 +63,7 @@ IMAGE_SETS = {
             "cifar-10-batches-py",
             Parquet("uoft-cs/cifar10", "plain_text", "img", "label", channels=3),
         ),
+        (50_000, 10_000),
     ),
     "cifar100": ImageSet(
         "CIFAR-100",
@@ -70,6 +75,7 @@ IMAGE_SETS = {
             "cifar-100-python",
             Parquet("uoft-cs/cifar100", "cifar100", "img", "fine_label", channels=3),
         ),
+        (50_000, 10_000),
     ),
-    "fashion_mnist": ImageSet("Fashion-MNIST", 1, 10, _fashion_mnist()),
+    "fashion_mnist": ImageSet("Fashion-MNIST", 1, 10, _fashion_mnist(), (60_000, 10_000)),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch.nn.functional import pad
 from idinit.errors import UsageError, did_you_mean
 
 from .. import cache
-from ..locate import fingerprint, resolve
+from ..locate import other_data, resolve
 from ..readers import Decoded
 from .datasets import IMAGE_SETS, ImageSet
+
+_READER = 1  # raised when the same files would be decoded to other arrays
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,27 @@ class ImageData:
     source: str
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of a set of images besides its pixels.
+
+    Attributes:
+        num_classes: Number of classes.
+        mean: Of each channel over all training images, for pixels in [0, 1].
+        std: Standard deviation likewise.
+        checksum: SHA-256 of images and labels, in hex.
+        source: What was read, for people.
+        facts: What else goes with the results of a run.
+    """
+
+    num_classes: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    checksum: str
+    source: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> ImageData:
     """Finds a set of images, decodes it or loads what an earlier call has decoded, and verifies it.
 
@@ -63,7 +88,13 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
         raise UsageError(f"unknown data set '{name}': {did_you_mean(name, IMAGE_SETS)}")
     image_set = IMAGE_SETS[name]
     source = resolve(name, image_set.places, root)
-    path = (cache_root or cache.folder(root)) / f"{name}-{fingerprint(source.files)}.safetensors"
+    read_as: dict[str, Any] = {
+        "reader": _READER,
+        "side": image_set.side,
+        "channels": image_set.channels,
+        "classes": image_set.num_classes,
+    }
+    path = (cache_root or cache.folder(root)) / f"{name}-{cache.key(source.files, **read_as)}.safetensors"
     arrays, facts = cache.cached(path, lambda: _build(name, image_set, source.read()))
     return ImageData(
         **arrays,
@@ -85,11 +116,13 @@ def _build(name: str, image_set: ImageSet, decoded: Decoded) -> cache.Content:
         arrays[f"{split}_labels"] = labels
     mean, std = channel_statistics(arrays["train_images"])
     numbers = [str(number) for number in range(image_set.num_classes)]
+    sizes = {split: len(labels) for split, labels in decoded.labels.items()}
+    title = image_set.title if tuple(sizes.values()) == image_set.sizes else other_data(image_set.title, sizes)
     facts = {
         "classes": decoded.classes if len(decoded.classes) == len(numbers) else numbers,
         "mean": mean,
         "std": std,
-        "source": f"{image_set.title} (JPEG copy)" if decoded.jpeg else image_set.title,
+        "source": f"{title} (JPEG copy)" if decoded.jpeg else title,
     }
     return arrays, facts
 

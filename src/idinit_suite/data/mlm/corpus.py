@@ -17,7 +17,6 @@ from ...seeds import generator
 from .. import cache
 from ..base import DATASETS, Inputs
 from ..context import Place
-from ..locate import fingerprint
 from ..order import EpochOrder
 from ..spec import MaskedTokens
 from .masking import Masking
@@ -166,7 +165,7 @@ def corpus(
             f"data 'corpus': there are no text files {where / '*.txt'}: set the data root (DATA=... with make, "
             "paths.data=... otherwise) or data.folder to where they are, one document a line, in UTF-8"
         )
-    kept, of_files = cache.folder(place.root), fingerprint(files)
+    kept, of_files = cache.folder(place.root), cache.key(files)
     own = kept / f"tokenizer{VERSION}-{of_files}-{vocabulary}.json"
     words = tokenizer_for(tokenizer, place.root, vocabulary, lambda: split_documents(files)["train"], own)
     of_words = hashlib.sha256(words.to_str().encode()).hexdigest()[:12]

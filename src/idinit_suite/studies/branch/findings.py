@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from ...archive.edges import LEGEND, MARKS, edge
 from ...report.figures import line_style
+from ...report.outcomes import Outcome
 from ...report.tables import grid
-from ...report.verdicts import Outcome
 from ..findings import FINDINGS, Finding, Findings, Picture
 from .measure import INPUTS
 
@@ -62,7 +63,8 @@ def _best(curves: pd.DataFrame) -> pd.DataFrame:
     keys = ["task", "width", "optimizer", "start", "rate"]
     whole = {name: (column, _mean_of_all) for name, column in _SPEEDS.items()}
     speed = curves.groupby(keys, sort=False, as_index=False).agg(**whole, last=("mean", "last"))
-    return speed.dropna().sort_values("speed", kind="stable").groupby(keys[:-1], sort=False, as_index=False).first()
+    best = speed.dropna().sort_values("speed", kind="stable").groupby(keys[:-1], sort=False, as_index=False).first()
+    return best.assign(edge=[edge(curves["rate"], rate) for rate in best["rate"]])
 
 
 def _mean_of_all(losses: pd.Series) -> float:
@@ -101,11 +103,12 @@ def _table(best: pd.DataFrame) -> str:
             for optimizer in optimizers:
                 fastest = own.loc[optimizer]["speed"].min()
                 mine = own.loc[(optimizer, start)]
-                text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g})"
+                text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g}{MARKS.get(mine['edge'], '')})"
                 cells.append(f"**{text}**" if f"{mine['speed']:.3g}" == f"{fastest:.3g}" else text)
             rows.append([f"{TASKS[task]}, {width}", NAMES[start], *cells])
     head = ["task, width", "W1", *optimizers]
     heading = "Mean loss over the training (last loss; rate), at the rate where the first is smallest; in bold the fastest."
+    heading += f" {LEGEND}" if any(best["edge"]) else ""
     return f"{heading}\n\n{grid(head, rows, left=2)}"
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ...report.figures import line_style
+from ...report.outcomes import Outcome
 from ...report.tables import grid
-from ...report.verdicts import Outcome
 from ..findings import FINDINGS, Finding, Findings, Picture
 from .measure import MAP_DECADES, MAP_LEVELS
 

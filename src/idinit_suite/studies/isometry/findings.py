@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...report.figures import line_style
+from ...report.outcomes import Outcome
 from ...report.tables import grid
-from ...report.verdicts import Outcome
 from ..findings import FINDINGS, Finding, Findings, Picture
 from ..tools.deep_networks import Signs
 from .measure import CENTRE, NEAR

@@ -16,7 +16,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from idinit.diagnostics import jacobian_singular_values, largest_singular_values, signal_sizes
 from idinit.errors import UsageError
 from idinit.initialize import initialize_
-from idinit.initializers import INITIALIZERS
 from idinit.parts import Structure, find_structure
 
 from ...seeds import generator
@@ -26,6 +25,10 @@ from ..tools.deep_networks import Activation, Deep, NetworkName, Signs
 NEAR = (0.5, 2.0)  # singular values in between count as near 1
 SHOWN = 32  # singular values of a network that are kept, evenly spaced, and places at which signals are
 CENTRE = "idinit_channel"  # IDInit with the identity on the centre tap of each kernel
+_STARTS = (
+    *("admin", "conditioned", "deepnorm", "default", "delta_orthogonal", "fixup", "gpt2", "idinit", "kaiming", "mimetic"),
+    *("orthogonal", "rezero", "skipinit", "t_fixup", "xavier", "zero", "zero_gamma"),
+)
 _CHECKED = ("xavier", "orthogonal", "idinit")
 _SIGNS: tuple[Signs, ...] = get_args(Signs)
 _TAU_SIGNS: tuple[Signs, ...] = ("positive", "both")
@@ -37,7 +40,7 @@ def isometry(
     *,
     networks: tuple[NetworkName, ...] = get_args(NetworkName),
     activations: tuple[Activation, ...] = get_args(Activation),
-    starts: tuple[str, ...] = (*(name for name in INITIALIZERS if name != "lsuv"), CENTRE),
+    starts: tuple[str, ...] = (*_STARTS, CENTRE),
     depths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (2, 10, 32, 100, 316, 1000),
     deepest_of_others: int = 100,
     taus: tuple[Annotated[float, Field(gt=0)], ...] = (0.8, 0.9, 0.95, *(1 + i / 50 for i in range(-1, 8)), 1.2, 2**0.5, 2.0),

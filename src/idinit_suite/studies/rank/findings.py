@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 
 from ...archive.variants import counted
 from ...report.figures import line_style
+from ...report.outcomes import Outcome
 from ...report.tables import grid
-from ...report.verdicts import Outcome
+from ...statistics.significance import ENOUGH
 from ..findings import FINDINGS, Finding, Findings, Picture
 
-THRESHOLD = 1e-6  # of the largest singular value; decides the verdict
-COARSE = 1e-2
+THRESHOLD = 1e-6  # of the largest singular value: numerically not zero
+COARSE = 1e-2  # of it: large enough to matter
 NAMES = {"zero_padded": "zero-padded identity", "zero": "ZerO", "idinit": "IDInit", "loose": "IDInit, loose"}
 WHY = (
     "Why: the first layer of a zero-padded identity leaves all units beyond the width of the input silent. A silent ReLU "
@@ -58,23 +59,40 @@ def _of(table: pd.DataFrame, data: str, width: int) -> pd.DataFrame:
 
 
 def _verdict(ranks: pd.DataFrame) -> tuple[Outcome, str]:
-    holds, said = [], []
+    """Reproduced where the rank exceeds the width of the input at every threshold from ``COARSE`` down to ``THRESHOLD``.
+
+    Partly where it does at ``THRESHOLD`` only, by singular values that hardly matter; the zero-padded identity must not
+    exceed the width at any of them. Problems with fewer than ``ENOUGH`` seeds have no say.
+    """
+    robust, fine, said = [], [], []
     for data, inputs, width in _problems(ranks):
         own = _of(ranks, data, width)
-        fine, coarse = (own[np.isclose(own["threshold"], share)].groupby("start")["rank"] for share in (THRESHOLD, COARSE))
-        if not {"zero_padded", "idinit"} <= set(own["start"]) or fine.ngroups == 0:
+        own = own[own["threshold"].between(0.99 * THRESHOLD, 1.01 * COARSE)]
+        if not {"zero_padded", "idinit"} <= set(own["start"]):
             return "not run at this scale", "there are no runs of both IDInit and the zero-padded identity"
-        holds.append((fine.max()["zero_padded"] <= inputs, fine.min()["idinit"] > inputs))
-        means = ", ".join(f"{NAMES[start]} {fine.mean()[start]:.0f}" for start in NAMES if start in set(own["start"]))
-        said.append(
-            f"{_name(data)}, {inputs} inputs, width {width}: {means} singular values above {THRESHOLD:g} of the largest; above "
-            f"{COARSE:g} of it, {coarse.mean()['idinit']:.0f} with IDInit and {coarse.mean()['zero_padded']:.0f} zero-padded; "
-            f"IDInit's are more than the inputs {_from(own, inputs)}"
+        lowest = own[own["start"] == "idinit"].groupby("threshold")["rank"].min()
+        capped = own[own["start"] == "zero_padded"]["rank"].max() <= inputs
+        seeds = own.groupby("start")["seed"].nunique().min()
+        if seeds >= ENOUGH:
+            robust.append(capped and lowest.min() > inputs)
+            fine.append(capped and lowest.iloc[0] > inputs)
+        means = own.groupby(["start", "threshold"])["rank"].mean()
+        counts = "; ".join(
+            f"above {threshold:g} of the largest are {means['idinit', threshold]:.0f} singular values with IDInit and "
+            f"{means['zero_padded', threshold]:.0f} zero-padded"
+            for threshold in sorted(set(own["threshold"]), reverse=True)
         )
-    outcome: Outcome = "partly" if any(grows for _, grows in holds) else "not reproduced"
-    if all(capped and grows for capped, grows in holds):
+        said.append(
+            f"{_name(data)}, {inputs} inputs, width {width}, {counted(seeds, 'seed')}: {counts}; IDInit's are more than the "
+            f"inputs {_from(own, inputs)}"
+        )
+    outcome: Outcome = "partly" if any(fine) else "not reproduced"
+    if not fine:
+        outcome = "not enough runs"
+    elif all(robust):
         outcome = "reproduced"
-    return outcome, "; ".join(said)
+    rests = f", by singular values below {COARSE:g} of the largest alone" if outcome == "partly" and not any(robust) else ""
+    return outcome, f"{'; '.join(said)}. The rank grows past the inputs{rests}" if any(fine) else "; ".join(said)
 
 
 def _from(ranks: pd.DataFrame, inputs: int) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from ..archive.runs import damaged
 from ..atomic import write_atomically
-from ..config import RunConfig
-from .grid import Experiment
+from .runs import damaged
 
 FILE = "forecasts.json"
 
@@ -46,7 +42,7 @@ class Forecast(BaseModel):
         """What was run since.
 
         Args:
-            runs: The archive's; see `idinit_suite.archive.runs.Archive`.
+            runs: The archive's; see `Archive.runs`.
 
         Returns:
             The number of runs, and the sum of the seconds that they took.
@@ -73,29 +69,16 @@ def read(results_dir: Path) -> list[Forecast]:
         raise damaged(file, error) from error
 
 
-def record(experiment: Experiment, missing: Sequence[RunConfig], seconds: float, before: Iterable[str]) -> None:
-    """Keeps the forecast of a grid that is begun; that of one which goes on stays as it was.
+def keep(forecast: Forecast, results_dir: Path) -> None:
+    """Writes a forecast, unless there is one of the same grid: that of a grid which goes on stays as it was.
 
     Args:
-        experiment: What is begun.
-        missing: Its runs that are not there.
-        seconds: What they will take.
-        before: Hashes of the runs in its archive.
+        forecast: The forecast.
+        results_dir: ``results/<experiment>``; made if missing.
     """
-    results = experiment.paths.results / experiment.info.name
-    main = experiment.main_runs({})
-    forecast = Forecast(
-        grid=hashlib.sha256("".join(sorted(config.hash for config in main)).encode()).hexdigest()[:8],
-        budget=main[0].budget,
-        epochs=main[0].train.epochs,
-        variants=tuple(experiment.grid.arms),
-        runs=len(missing),
-        seconds=float(f"{seconds:.3g}"),
-        before=tuple(sorted(before)),
-    )
-    results.mkdir(parents=True, exist_ok=True)
-    with FileLock(results / ".lock"):
-        known = read(results)
+    results_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(results_dir / ".lock"):
+        known = read(results_dir)
         if all(other.grid != forecast.grid for other in known):
             text = json.dumps([entry.model_dump() for entry in [*known, forecast]], indent=1) + "\n"
-            write_atomically(results / FILE, text.encode())
+            write_atomically(results_dir / FILE, text.encode())

@@ -1,0 +1,132 @@
+"""What `examine` found: a record that prints as a table, for people, notebooks and tests."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .branches import BranchSize
+from .findings import Finding
+from .series import Matrix, Series
+from .signal import Signal
+from .softmaxes import Softmax
+
+_COLUMNS = ("part", "weights", "shape", "looks", "spread", "with depth", "first")
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The state of a network's initialization: ``str(examination)`` is a table and the findings.
+
+    Attributes:
+        model: Class of the network.
+        matrices: Its linear maps and embeddings, each with what its values look like.
+        series: The same, those together that do the same in one layer after another.
+        signals: Sizes of activations and gradients, in the order of execution.
+        branches: Sizes of the residual branches, in the order of their sums.
+        softmaxes: How evenly its softmaxes spread.
+        findings: What is wrong; empty where all is well.
+        notes: What could not be looked at, and why.
+    """
+
+    model: str
+    matrices: tuple[Matrix, ...]
+    series: tuple[Series, ...]
+    signals: tuple[Signal, ...]
+    branches: tuple[BranchSize, ...]
+    softmaxes: tuple[Softmax, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def assert_healthy(self) -> None:
+        """Does nothing where all is well.
+
+        Raises:
+            AssertionError: If something was found; its text has a line for each finding.
+        """
+        if self.findings:
+            raise AssertionError("\n".join([f"{self.model} is not well initialized:", *map(str, self.findings)]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in lists, dictionaries, numbers and strings, as JSON has them."""
+        return {
+            "model": self.model,
+            "matrices": [
+                {**asdict(m), "shape": list(m.shape), "looks": {**asdict(m.looks), "spread": m.looks.spread}}
+                for m in self.matrices
+            ],
+            "series": [{"parameters": list(s.names), "part": s.part, "exponent": s.exponent} for s in self.series],
+            "signals": [asdict(signal) for signal in self.signals],
+            "branches": [asdict(branch) for branch in self.branches],
+            "softmaxes": [asdict(softmax) for softmax in self.softmaxes],
+            "findings": [{**asdict(finding), "where": list(finding.where)} for finding in self.findings],
+            "notes": list(self.notes),
+        }
+
+    def to_markdown(self) -> str:
+        """The table and the findings in Markdown."""
+        lines = [f"## {self.model}", "", f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
+        lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()]
+        lines += ["", *self._summary(), "", *(f"- **{f.kind}**: {f}" for f in self.findings)]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows())
+        found = "".join(f"<li><b>{f.kind}</b>: {html.escape(str(f))}</li>" for f in self.findings)
+        summary = "<br>".join(map(html.escape, self._summary()))
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<b>{html.escape(self.model)}</b>{table}<p>{summary}</p><ul>{found}</ul>"
+
+    def __str__(self) -> str:
+        rows = [_COLUMNS, *self._rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        lines = [self.model, "", *lines, "", *self._summary()]
+        return "\n".join(lines + [f"{i}. [{f.kind}] {f}" for i, f in enumerate(self.findings, start=1)])
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        for one in self.series:
+            first = one.matrices[0]
+            spreads = [m.looks.spread for m in one.matrices]
+            power = "" if len(spreads) == 1 else "varies" if one.exponent is None else f"(l+1)^{one.exponent:.2f}"
+            yield (
+                first.part,
+                str(len(spreads)),
+                "x".join(map(str, first.shape)),
+                ", ".join(dict.fromkeys(m.looks.rule for m in one.matrices)),
+                _range(spreads),
+                "constant" if one.exponent == 0 and len(spreads) > 1 else power,
+                first.parameter,
+            )
+
+    def _summary(self) -> Iterator[str]:
+        yield "Spread is the root mean square of a weight times sqrt(fan-in); l counts the weights of a row from 0."
+        path = [s for s in self.signals if s.part not in ("query", "key", "gate")]
+        if path:
+            activations, gradients = [s.activation for s in path], [s.gradient for s in path]
+            yield f"Activations, from the first layer to the last: {_travel(activations)}; gradients: {_travel(gradients)}."
+        if self.branches:
+            yield f"{len(self.branches)} residual branches add {_range([b.ratio for b in self.branches])} of their input."
+        if self.softmaxes:
+            evenness = [softmax.evenness for softmax in self.softmaxes]
+            yield f"{len(evenness)} softmaxes spread evenly by {_range(evenness)} (1: all choices alike, 0: one has all)."
+        yield from (f"Note: {note}" for note in self.notes)
+        yield f"{len(self.findings)} findings." if self.findings else "Nothing found."
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.3g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.3g} to {high:.3g}"
+
+
+def _travel(values: Sequence[float]) -> str:
+    return f"{values[0]:.2g} -> {values[-1]:.2g} (between {min(values):.2g} and {max(values):.2g})"

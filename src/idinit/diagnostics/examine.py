@@ -1,0 +1,102 @@
+"""A doctor for initialization: looks at a network as it is, and says what is wrong and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from ..errors import UsageError
+from ..graph.capture import capture
+from ..graph.probe import Inputs, call_arguments, gradients
+from ..parts.find import find_structure, layout_by_hand
+from ..parts.structure import MAPS, Structure
+from .branches import BranchSize, branch_sizes
+from .examination import Examination
+from .findings import CHECKS, Evidence
+from .looks import look_at, matrices
+from .series import Matrix, find_series
+from .signal import Signal, measure_signal
+from .softmaxes import Peak, Softmax, watch_forward
+from .zeros import check_zeros
+
+
+def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
+    """Examines the initialization of a network, whoever made it; the network is left as it was.
+
+    Of each weight it tells the rule that it seems to have been filled by and its spread, the root mean square times the root
+    of the fan-in; of weights that do the same in one layer after another, how that changes with depth. One forward and
+    backward pass with `generic_loss`, as in training but without dropout, gives the sizes of activations and gradients, of
+    residual branches, and how evenly softmaxes spread. What is wrong becomes a finding with a remedy; see `CHECKS`.
+
+    Args:
+        model: Any module, before training; a trained one has outliers, saturated softmaxes and wide spreads by right.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+
+    Returns:
+        A record that prints as a table; ``examination.assert_healthy()`` is for a test.
+
+    Raises:
+        UsageError: If the model does not run on the inputs.
+    """
+    structure = find_structure(model, example_inputs)
+    found = list(_matrices(model, structure))
+    series = find_series(found, structure)
+    notes: list[str] = []
+    signals: list[Signal] = []
+    branches: list[BranchSize] = []
+    softmaxes: list[Softmax] = []
+    peaks: list[Peak] = []
+    zeros, moved = None, {}
+    graph = capture(model, example_inputs)
+    try:
+        softmaxes, peaks = watch_forward(graph, tree_leaves(call_arguments(model, example_inputs)))
+        branches = branch_sizes(model, example_inputs, graph=graph)
+        signals = measure_signal(model, example_inputs, graph=graph)
+    except UsageError as error:
+        notes.append(f"signals are not measured: {error}")
+    try:
+        moved = gradients(model, example_inputs)[1]
+        if sum(not parameter.any() for parameter in model.parameters()) > 1:
+            zeros = check_zeros(model, example_inputs)
+    except UsageError as error:
+        notes.append(f"gradients are not measured: {error}")
+    evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, zeros, moved)
+    findings = tuple(finding for check in CHECKS.values() for finding in check(evidence))
+    return Examination(
+        type(model).__name__,
+        tuple(found),
+        tuple(series),
+        tuple(signals),
+        tuple(branches),
+        tuple(softmaxes),
+        findings,
+        tuple(notes),
+    )
+
+
+def _matrices(model: nn.Module, structure: Structure) -> Iterator[Matrix]:
+    """The linear maps, one for each part that a parameter holds, and the embeddings."""
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    for name, value in parameters.items():
+        part, layout = structure.parts.get(name), structure.layouts.get(name)
+        if value.ndim < 2 or part not in (*MAPS, "embedding", "position"):
+            continue
+        if part in ("embedding", "position"):
+            layout = None
+        elif layout is None and not structure.layouts:
+            layout = layout_by_hand(model, name)
+        if layout is None:
+            blocks = value.reshape(1, -1, value.shape[-1])
+            yield Matrix(name, part, tuple(value.shape), look_at(blocks))
+            continue
+        if how := structure.computed.get(name):
+            with torch.no_grad():
+                acting = how(parameters)
+            value = acting if acting.shape == value.shape else value
+        slices = structure.slices.get(name, ())
+        for own in dict.fromkeys(piece.part for piece in slices) or [part]:
+            blocks = matrices(value, layout, [piece for piece in slices if piece.part == own])
+            yield Matrix(name, own, tuple(blocks.shape[1:]), look_at(blocks))

@@ -1,0 +1,267 @@
+"""What can be wrong with the initialization of a network: one check for each kind of fault, each with its remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..parts.structure import Structure
+from .branches import BranchSize
+from .looks import matrices
+from .series import Matrix, Series, depth_factors
+from .signal import SUM, Signal
+from .softmaxes import Peak, Softmax
+from .zeros import ZeroCheck
+
+_HUGE = 1e6
+_TINY = 1e-30  # no initialization draws such a number; memory that was never written to is full of them
+_WIDE = 30.0  # times 1/sqrt(fan-in)
+_EXPLODES, _DIES = 1e4, 1e-6
+_SATURATED = 0.1
+_FLOAT16 = 65504.0
+_BRANCHING = ("branch", "gate", "query", "key", "value")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or very likely so.
+
+    Attributes:
+        kind: Which check found it; a key of `CHECKS`.
+        problem: What is wrong, in a sentence.
+        remedy: What to do.
+        where: Names of the parameters, buffers or modules concerned.
+    """
+
+    kind: str
+    problem: str
+    remedy: str
+    where: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {some(self.where)}. {self.remedy}."
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a network when it is judged.
+
+    Attributes:
+        model: The network.
+        structure: Its parts and branches.
+        matrices: Its linear maps and embeddings.
+        series: The same by what they do in one layer after another.
+        signals: Sizes of activations and gradients; none where they could not be measured.
+        branches: Sizes of residual branches.
+        softmaxes: How evenly its softmaxes spread.
+        peaks: The largest numbers.
+        zeros: Its zero factors, if there is more than one.
+        gradients: Gradients of a generic loss, by parameter.
+    """
+
+    model: nn.Module
+    structure: Structure
+    matrices: Sequence[Matrix]
+    series: Sequence[Series]
+    signals: Sequence[Signal] = ()
+    branches: Sequence[BranchSize] = ()
+    softmaxes: Sequence[Softmax] = ()
+    peaks: Sequence[Peak] = ()
+    zeros: ZeroCheck | None = None
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    return ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _memory(evidence: Evidence) -> Iterator[Finding]:
+    """Parameters and buffers that hold what was in memory before."""
+    remedy = "It was never written to, as after to_empty: call initialize_, and put buffers there again"
+    values = dict(evidence.model.named_parameters())
+    if names := tuple(name for name, value in values.items() if not value.isfinite().all()):
+        yield Finding("memory", "Parameters are not finite", remedy, names)
+    if names := tuple(name for name, value in values.items() if _is_garbage(value)):
+        yield Finding("memory", "Parameters hold numbers that no initialization gives", remedy, names)
+    buffers = {name: b for name, b in evidence.model.named_buffers() if b.is_floating_point()}
+    if names := tuple(name for name, buffer in buffers.items() if buffer.isnan().any() or _is_denormal(buffer)):
+        yield Finding("memory", "Buffers hold NaN, or numbers that no code puts there", remedy, names)
+    spread = tuple(
+        f"{path}.running_var" if path else "running_var"
+        for path, module in evidence.model.named_modules()
+        if isinstance(variance := getattr(module, "running_var", None), Tensor) and not bool((variance > 0).any())
+    )
+    if spread:
+        yield Finding("memory", "Running variances are zero or less", remedy, spread)
+    norms = [n for n, part in evidence.structure.parts.items() if part == "norm" and evidence.structure.neutral.get(n) == 1]
+    silent = [name for name in norms if not values[name].any()]
+    maps = [m.parameter for m in evidence.matrices if m.part not in ("embedding", "position")]
+    empty = [m.parameter for m in evidence.matrices if m.looks.rule == "zeros" and m.parameter in maps]
+    if len(norms) > 1 and len(silent) == len(norms) or len(maps) > 2 and len(empty) * 3 > len(maps) * 2:
+        yield Finding("memory", "Most of the network is zero", remedy, tuple(dict.fromkeys([*empty, *silent])))
+
+
+def _is_garbage(value: Tensor) -> bool:
+    return value.numel() > 0 and (float(value.abs().max()) > _HUGE and value.isfinite().all().item() or _is_denormal(value))
+
+
+def _is_denormal(value: Tensor) -> bool:
+    size = value.abs()
+    return bool(((size > 0) & (size < _TINY)).any())
+
+
+def _zeros(evidence: Evidence) -> Iterator[Finding]:
+    """Zero factors in a row."""
+    for path in evidence.zeros.violations if evidence.zeros else ():
+        yield Finding("zeros", "Zeros in a row keep each other at zero", "Fill all but one of them", path)
+
+
+def _twins(evidence: Evidence) -> Iterator[Finding]:
+    """Units that are equal and stay so: their weights are, and the gradients of them."""
+    names = []
+    for name, layout in evidence.structure.layouts.items():
+        gradient = evidence.gradients.get(name)
+        if layout is None or gradient is None or not gradient.any() or evidence.structure.slices.get(name):
+            continue
+        value = evidence.model.get_parameter(name).detach()
+        if any(map(_has_twins, matrices(value, layout), matrices(gradient, layout))):
+            names.append(name)
+    if names:
+        yield Finding(
+            "twins",
+            "Units are equal, get equal gradients, and stay equal for ever",
+            "Draw their weights at random, as initialize_ with any random method does",
+            tuple(names),
+        )
+
+
+def _has_twins(rows: Tensor, gradients: Tensor) -> bool:
+    """Whether two rows of [out, in, *kernel] are equal, and their gradients not zero and equal."""
+    value, gradient = rows.flatten(1).double().cpu(), gradients.flatten(1).double().cpu()
+    if len(value) < 2 or not value.any():
+        return False
+    order = (value @ _directions(value.shape[1])).argsort()
+    value, gradient = value[order], gradient[order]
+    equal = (value[1:] == value[:-1]).all(1)
+    near = (gradient[1:] - gradient[:-1]).norm(dim=1) <= 1e-5 * gradient[1:].norm(dim=1)
+    return bool((equal & near & gradient[1:].any(1)).any())
+
+
+def _directions(size: int) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def _depth(evidence: Evidence) -> Iterator[Finding]:
+    """Factors of depth where they do not belong, and ends of branches that lack the one that others have."""
+    series, ends = evidence.series, [i for i, one in enumerate(evidence.series) if one.part == "branch_end"]
+    falling = {i for i, one in enumerate(series) if one.exponent is not None and -1.2 < one.exponent < -0.25}
+    factors = depth_factors(series, len(evidence.structure.branches))
+    scaled = falling | {i for i, factor in factors.items() if factor < 1}
+    plain = {i for i in ends if i not in scaled and (series[i].exponent == 0 or factors.get(i) == 1)}
+    plain = {i for i in plain if factors.get(i, 1.0) == 1 and len(series[i].matrices) > 2}
+    wrong = [i for i in sorted(scaled) if series[i].part in _BRANCHING]
+    parts = {series[i].part for i in wrong}
+    if "value" not in parts and not {"query", "key"} <= parts:  # one of these alone is scaled for other reasons
+        wrong = [i for i in wrong if series[i].part not in ("query", "key")]
+    if wrong:
+        yield Finding(
+            "depth",
+            "Weights that are no ends of branches are scaled down with depth",
+            "Scale the last weight of each branch instead, as initialize_(model, 'depth_scaled') does",
+            tuple(name for i in wrong for name in series[i].names),
+        )
+    if plain and (wrong or any(i in scaled for i in ends)):
+        yield Finding(
+            "depth",
+            "Ends of branches lack the factor of depth that others have",
+            "Scale the last weight of every branch, as initialize_(model, 'depth_scaled') does",
+            tuple(name for i in sorted(plain) for name in series[i].names),
+        )
+
+
+def _outliers(evidence: Evidence) -> Iterator[Finding]:
+    """Normals that were cut far outside of their deviation, by a function that piles up values there."""
+    if names := tuple(matrix.parameter for matrix in evidence.matrices if matrix.looks.outliers):
+        yield Finding(
+            "outliers",
+            "A few values are many standard deviations away",
+            "Truncate at two or three standard deviations (the bounds of trunc_normal_ are absolute), "
+            "as idinit.init.truncated_normal_ does",
+            names,
+        )
+
+
+def _wide(evidence: Evidence) -> Iterator[Finding]:
+    """Weights that make their inputs very much larger."""
+    maps = [m for m in evidence.matrices if m.part not in ("embedding", "position") and m.looks.rule != "not finite"]
+    if names := tuple(m.parameter for m in maps if _WIDE < m.looks.spread < _HUGE):
+        yield Finding(
+            "spread",
+            f"Weights are more than {_WIDE:g} times as large as 1/sqrt(fan-in)",
+            "Divide them by the root of their fan-in, as initialize_(model, 'lecun') does",
+            names,
+        )
+
+
+def _softmaxes(evidence: Evidence) -> Iterator[Finding]:
+    """Softmaxes that have decided before anything is learned."""
+    if names := tuple(dict.fromkeys(s.module for s in evidence.softmaxes if s.evenness < _SATURATED)):
+        yield Finding(
+            "softmax",
+            "Softmaxes are saturated: one choice has nearly all, and little gradient passes",
+            "Make what they compare smaller: queries and keys, or the scale of their product",
+            names,
+        )
+
+
+def _overflow(evidence: Evidence) -> Iterator[Finding]:
+    """Numbers beyond the range of half precision."""
+    high = [peak for peak in evidence.peaks if peak.value > _FLOAT16 or not math.isfinite(peak.value)]
+    if high:
+        yield Finding(
+            "overflow",
+            f"Numbers reach {max(peak.value for peak in high):.1e}, and those of float16 end at 65504",
+            "Make weights smaller, or run in bfloat16",
+            tuple(dict.fromkeys(peak.module for peak in high)),
+        )
+
+
+def _stack(evidence: Evidence) -> Iterator[Finding]:
+    """Signals that grow or fade from layer to layer until nothing is left to learn from."""
+    path = [s for s in evidence.signals if s.part in (SUM, "stem", "trunk")]
+    if len(path) < 3:
+        return
+    for what, sizes, first in (
+        ("Activations", [s.activation for s in path], path[0].name),
+        ("Gradients", [s.gradient for s in reversed(path)], path[-1].name),
+    ):
+        sizes = sizes[next((i for i, size in enumerate(sizes) if size), len(sizes) - 1) :]
+        high = max(size / sizes[0] if sizes[0] and math.isfinite(size) else math.inf for size in sizes)
+        low = min((size / sizes[0] for size in sizes if size), default=0.0) if sizes[0] else 1.0
+        if high > _EXPLODES or low < _DIES:
+            changed = f"grow {high:.1e} times" if high > _EXPLODES else f"shrink to {low:.1e}"
+            yield Finding(
+                "stack",
+                f"{what} {changed} over {len(sizes)} layers",
+                "Initialize by a method that keeps their size at this depth: 'idinit', 'fixup' with shortcuts, 'orthogonal' or "
+                "'kaiming' without",
+                (first,),
+            )
+
+
+CHECKS: dict[str, Callable[[Evidence], Iterator[Finding]]] = {
+    "memory": _memory,
+    "zeros": _zeros,
+    "twins": _twins,
+    "depth": _depth,
+    "outliers": _outliers,
+    "spread": _wide,
+    "softmax": _softmaxes,
+    "overflow": _overflow,
+    "stack": _stack,
+}

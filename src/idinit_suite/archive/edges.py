@@ -1,0 +1,24 @@
+"""Learning rates that were picked at an edge of those searched: a better one may lie outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MARKS = {"highest": " ↑", "lowest": " ↓"}
+LEGEND = "↑ or ↓: the highest or the lowest of the learning rates searched for this variant; a better one may lie beyond."
+
+
+def edge(searched: Iterable[float], picked: float) -> str:
+    """Where a learning rate stands among those searched.
+
+    Args:
+        searched: The learning rates of a variant's search runs, in any order.
+        picked: The one that was used afterwards.
+
+    Returns:
+        ``highest``, ``lowest`` or, where it lies between others, is none of them or the only one, nothing.
+    """
+    rates = sorted(set(searched))
+    if len(rates) < 2:
+        return ""
+    return {rates[-1]: "highest", rates[0]: "lowest"}.get(picked, "")

@@ -1,0 +1,138 @@
+"""Data made by a function of one's own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from idinit.errors import UsageError
+
+from ...seeds import derive
+from ...targets import resolve_target
+from .. import cache
+from ..base import DATASETS, Batches
+from ..context import Place
+from ..images.load import ImageFacts
+from ..labels import number_labels
+from ..pictures import to_mode
+from ..rows import Rows
+from ..spec import Images, Sentences
+from ..splits import HeldOut, hold_out
+from .image_folder import SPLITS, facts_of, own_images
+from .tensors import TensorBatches
+
+
+@DATASETS.register("python", gives=Images | Sentences, classes=None)
+def python(
+    place: Place,
+    *,
+    target: str,
+    options: dict[str, Any] = {},  # noqa: B006 (pydantic copies it)
+    batch_size: Annotated[int, Field(gt=0)] = 64,
+    validation: HeldOut = None,
+    test: HeldOut = None,
+    split_seed: Annotated[int, Field(ge=0)] = 0,
+    train_limit: Annotated[int, Field(gt=0)] | None = None,
+    crop: Annotated[int, Field(ge=0)] = 0,
+    flip: bool = False,
+    cutout: Annotated[int, Field(ge=0)] = 0,
+    mixup: Annotated[float, Field(ge=0)] = 0.0,
+) -> Batches:
+    """What MODULE:FUNCTION returns: a Dataset of (input, class), or a mapping from train, validation and test to one each.
+
+    Inputs are PIL images or uint8 [C, H, W] (augmented and normalized as other images), floats of any one shape (taken as they
+    are), or int64 [T] (numbers of words; 0 is padding). Each Dataset is read once, in order, with random states that
+    ``split_seed`` sets, and kept in memory: what it augments at random would stay the same in every epoch.
+    """
+    make = resolve_target(target, "data.target")
+    with _fixed_random_state(derive(split_seed, "python")):
+        made = make(**options)
+    named = made if isinstance(made, Mapping) else {"train": made}
+    if "train" not in named or set(named) - set(SPLITS):
+        raise UsageError(
+            f"data.target={target} returned the splits {', '.join(map(str, named))}: return train, validation, test"
+        )
+    read = {split: _read(dataset, f"{target}, {split}", split_seed) for split, dataset in named.items()}
+    labels, classes = number_labels({split: rows for split, (_, rows) in read.items()}, "label")
+    inputs = {split: values for split, (values, _) in read.items()}
+    kinds = {split: (tuple(values.shape[1:]), values.dtype) for split, values in inputs.items()}
+    if len(set(kinds.values())) > 1:
+        raise UsageError(f"data.target={target}: splits differ in shape or type: {kinds}")
+    common: dict[str, Any] = {"batch_size": batch_size, "validation": validation, "test": test}
+    common |= {"split_seed": split_seed, "train_limit": train_limit}
+    arrays = {f"{split}_images": values for split, values in inputs.items()}
+    arrays |= {f"{split}_labels": values for split, values in labels.items()}
+    checksum, facts = cache.checksum(arrays), {"classes": len(classes)}
+    found = {split: (inputs[split], labels[split]) for split in inputs}
+    if inputs["train"].dtype == torch.uint8:
+        known = facts_of(arrays, classes, target)
+        about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
+        return own_images(found, about, place, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
+    if crop or flip or cutout or mixup:
+        raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
+    about = ImageFacts(len(classes), (), (), checksum, target, facts)
+    rows = hold_out(labels["train"], found, validation, test, split_seed)
+    rows["train"] = rows["train"][:train_limit]
+    whole = {split: (inputs["train"][chosen], labels["train"][chosen]) for split, chosen in rows.items()}
+    brought = {split: found[split] for split in ("validation", "test") if common[split] is None and split in found}
+    return TensorBatches({**whole, **brought}, about, place, batch_size=batch_size)
+
+
+def _read(dataset: Any, source: str, seed: int) -> tuple[Tensor, Rows]:
+    """All inputs of a Dataset as one tensor, and their labels."""
+    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__") or not len(dataset):
+        raise UsageError(f"{source}: a {type(dataset).__name__} is no Dataset with __len__ and __getitem__, or it is empty")
+    inputs, labels = [], []
+    with _fixed_random_state(derive(seed, "python", source)):
+        for index in range(len(dataset)):
+            item = dataset[index]
+            if not isinstance(item, (tuple, list)) or len(item) != 2:
+                raise UsageError(f"{source}, item {index}: it must be a pair (input, class)")
+            inputs.append(_tensor(item[0], f"{source}, item {index}"))
+            labels.append(item[1].item() if isinstance(item[1], (Tensor, np.generic)) else item[1])
+            if inputs[-1].shape != inputs[0].shape or inputs[-1].dtype != inputs[0].dtype:
+                raise UsageError(
+                    f"{source}, item {index}: {inputs[-1].dtype} of shape {tuple(inputs[-1].shape)}, and item 0 is "
+                    f"{inputs[0].dtype} of shape {tuple(inputs[0].shape)}: give all inputs one shape"
+                )
+    return torch.stack(inputs), Rows(source, {"label": labels}, range(len(labels)), "item")
+
+
+@contextmanager
+def _fixed_random_state(seed: int) -> Iterator[None]:
+    """Seeds the global random states of torch, numpy and Python, and puts them back afterwards."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+def _tensor(value: Any, where: str) -> Tensor:
+    if isinstance(value, Image.Image):
+        image = np.asarray(to_mode(value, 1 if value.mode in ("1", "L") else 3))
+        return torch.from_numpy(image.reshape(*image.shape[:2], -1).copy()).permute(2, 0, 1)
+    tensor = torch.as_tensor(value)
+    if tensor.dtype == torch.uint8 and tensor.dim() == 3:
+        return tensor
+    if tensor.is_floating_point() and tensor.isfinite().all():
+        return tensor.float()
+    if tensor.dim() == 1 and not tensor.is_floating_point() and bool((tensor >= 0).all()):
+        return tensor.long()
+    raise UsageError(
+        f"{where}: the input is {tensor.dtype} of shape {tuple(tensor.shape)}: give a PIL image, uint8 [C, H, W], finite "
+        "floats, or numbers of words from 0 [T]"
+    )

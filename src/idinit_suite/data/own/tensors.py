@@ -1,0 +1,82 @@
+"""Batches of tensors that are taken as they are: floats of one shape, or numbers of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...seeds import generator
+from ..base import Inputs
+from ..context import Place
+from ..images.load import ImageFacts
+from ..order import EpochOrder
+from ..spec import Images, Sentences
+from ..text.batches import PADDING, WIDTH
+
+
+class TensorBatches:
+    """Implements `idinit.data.Batches` for tensors on the device."""
+
+    tokens_per_step = None
+
+    def __init__(
+        self, splits: Mapping[str, tuple[Tensor, Tensor]], about: ImageFacts, place: Place, *, batch_size: int
+    ) -> None:
+        """Moves the tensors to the device.
+
+        Args:
+            splits: Inputs, float32 [N, ...] or int64 [N, T], and labels, int64 [N], of ``train`` and other splits.
+            about: What else is known of them.
+            place: Where batches are made.
+            batch_size: Examples in a training batch of all processes together.
+
+        Raises:
+            UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
+        """
+        inputs, labels = splits["train"]
+        self._order = EpochOrder(len(labels), batch_size, place)
+        self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
+        self.checksum, self.source, self.facts = about.checksum, about.source, about.facts
+        self._place = place
+        self._splits = {name: tuple(part.to(place.device) for part in parts) for name, parts in splits.items()}
+        self.spec: Images | Sentences
+        if inputs.is_floating_point():
+            self.spec = Images(tuple(inputs.shape[1:]), about.num_classes)
+        else:
+            words = 1 + max(int(part.max()) for part, _ in splits.values())
+            vectors = torch.empty(words, WIDTH).uniform_(-0.25, 0.25, generator=generator(place.seed, "vectors"))
+            vectors[PADDING] = 0
+            self.spec = Sentences(words, inputs.shape[1], PADDING, about.num_classes, vectors)
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Number of examples in each split."""
+        return {name: len(labels) for name, (_, labels) in self._splits.items()}
+
+    def example_inputs(self, count: int = 2) -> Inputs:
+        """The first training inputs, as the only input of a model."""
+        return (self._splits["train"][0][:count],)
+
+    def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """This process's share of the training batch of a global step (from 0, through all epochs)."""
+        inputs, labels = self._splits["train"]
+        rows = self._order.share(step)
+        return (inputs[rows],), labels[rows]
+
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's share of a split: every ``world``-th example, in order; the last batch may be smaller."""
+        inputs, labels = (whole[self._place.rank :: self._place.world] for whole in self._splits[split])
+        share = self.batch_size // self._place.world
+        for batch, target in zip(inputs.split(share), labels.split(share), strict=True):
+            if len(batch):
+                yield (batch,), target
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: a batch follows from its step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""

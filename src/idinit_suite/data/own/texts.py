@@ -1,0 +1,148 @@
+"""Tables of texts with a class each."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from idinit.errors import UsageError
+
+from ..base import DATASETS
+from ..context import Place
+from ..labels import is_missing, number_labels
+from ..rows import Rows, read_rows
+from ..spec import Sentences
+from ..splits import HeldOut, hold_out
+from ..text.batches import TextBatches, text_batches
+from ..text.datasets import Labelled
+
+logger = logging.getLogger(__name__)
+
+TEXT_COLUMNS = ("text", "sentence", "review", "content")
+LABEL_COLUMNS = ("label", "labels", "class", "target")
+_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+
+
+def own_texts(
+    found: Mapping[str, Rows],
+    text: str,
+    label: str,
+    source: str,
+    place: Place,
+    *,
+    names: tuple[str, ...] = (),
+    batch_size: int,
+    validation: HeldOut,
+    test: HeldOut,
+    split_seed: int,
+    train_limit: int | None,
+    length: int,
+    min_count: int,
+    vectors: str,
+    width: int | None,
+) -> TextBatches:
+    """Batches of texts of one's own; what they lack of validation and test split is held out of the training split.
+
+    Words and marks are taken apart, and texts cut at ``length`` of them.
+    """
+    labels, classes = number_labels(found, label, names)
+    whole: dict[str, Labelled] = {}
+    for split, rows in found.items():
+        tokens = [_tokens(value, rows.where(index)) for index, value in enumerate(rows.columns[text])]
+        if longer := sum(len(words) > length for words in tokens):
+            logger.warning(
+                "%s: %d of %d texts have more than data.length=%d words and are cut", rows.source, longer, len(rows), length
+            )
+        whole[split] = [(" ".join(words[:length]), int(cls)) for words, cls in zip(tokens, labels[split], strict=True)]
+    chosen = hold_out(labels["train"], found, validation, test, split_seed)
+    chosen["train"] = chosen["train"][:train_limit]
+    asked = {"validation": validation, "test": test}
+    splits = {split: [whole["train"][row] for row in rows] for split, rows in chosen.items()}
+    splits |= {split: whole[split] for split, held in asked.items() if held is None and split in whole}
+    batches = text_batches(
+        splits,
+        len(classes),
+        source,
+        place,
+        batch_size=batch_size,
+        length=length,
+        min_count=min_count,
+        vectors=vectors,
+        width=width,
+    )
+    batches.facts["classes"] = len(classes)
+    return batches
+
+
+def _tokens(value: object, where: str) -> list[str]:
+    if is_missing(value):
+        raise UsageError(f"{where}: the text is empty: fill it or delete the row")
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: the text is a {type(value).__name__}: set data.text to the column of texts")
+    return _WORD.findall(value)
+
+
+def text_column(rows: Rows, asked: str | None, label: str) -> str:
+    """The column of texts: the one asked for, or the only one that can be meant."""
+
+    def fits(name: str) -> bool:
+        return name != label and all(isinstance(cell, str) or cell is None for cell in rows.columns[name])
+
+    return rows.column(asked, "data.text") if asked else rows.only_column("data.text", fits, TEXT_COLUMNS)
+
+
+def label_column(rows: Rows, asked: str | None, text: str | None) -> str:
+    """The column of labels: the one asked for, or the only one that can be meant."""
+    if asked:
+        return rows.column(asked, "data.label")
+    usual = [name for name in rows.columns if name.lower() in LABEL_COLUMNS]
+    others = [name for name in rows.columns if name != text]
+    fitting = usual or (others if text else [])
+    return rows.only_column("data.label", fitting.__contains__, LABEL_COLUMNS)
+
+
+@DATASETS.register("texts", gives=Sentences, classes=None)
+def texts(
+    place: Place,
+    *,
+    train: str,
+    validation: HeldOut | str = None,
+    test: HeldOut | str = None,
+    text: str | None = None,
+    label: str | None = None,
+    batch_size: Annotated[int, Field(gt=0)] = 50,
+    split_seed: Annotated[int, Field(ge=0)] = 0,
+    train_limit: Annotated[int, Field(gt=0)] | None = None,
+    length: Annotated[int, Field(gt=0)] = 256,
+    min_count: Annotated[int, Field(gt=0)] = 2,
+    vectors: str = "random",
+    width: Annotated[int, Field(gt=0)] | None = None,
+) -> TextBatches:
+    """Texts in tables: CSV, TSV, JSON, JSON lines or parquet; validation and test are files too, or held out of train."""
+    paths = {"train": train, "validation": validation, "test": test}
+    found = {split: read_rows(Path(path).expanduser()) for split, path in paths.items() if isinstance(path, str)}
+    label_of = label_column(found["train"], label, text)
+    text_of = text_column(found["train"], text, label_of)
+    for rows in found.values():
+        rows.column(text_of, "data.text"), rows.column(label_of, "data.label")
+    return own_texts(
+        found,
+        text_of,
+        label_of,
+        ", ".join(Path(rows.source).name for rows in found.values()),
+        place,
+        batch_size=batch_size,
+        validation=None if isinstance(validation, str) else validation,
+        test=None if isinstance(test, str) else test,
+        split_seed=split_seed,
+        train_limit=train_limit,
+        length=length,
+        min_count=min_count,
+        vectors=vectors,
+        width=width,
+    )

@@ -1,0 +1,117 @@
+"""What verdicts are made from: the runs of one variant as plain numbers by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..archive.variants import MARGIN, Arm
+from ..statistics.estimates import Estimate, estimate
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The evaluations of one run on the validation split, in the order of training; all arrays have the same length."""
+
+    step: np.ndarray
+    epoch: np.ndarray
+    accuracy: np.ndarray
+    loss: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The runs of one variant with one recipe.
+
+    Attributes:
+        accuracy: Seed -> test accuracy after the last epoch; NaN for a run that diverged.
+        curves: Seed -> its evaluations.
+        chance: The accuracy of a guess.
+        last: The last epoch of the budget.
+        edge: ``highest`` or ``lowest`` where the learning rate is that of all that were searched; else empty.
+    """
+
+    accuracy: Mapping[int, float]
+    curves: Mapping[int, Curve]
+    chance: float
+    last: float
+    edge: str = ""
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        """All seeds, those of runs that diverged included."""
+        return frozenset(self.accuracy)
+
+    @cached_property
+    def diverged(self) -> frozenset[int]:
+        """Seeds of the runs that diverged."""
+        return frozenset(seed for seed, value in self.accuracy.items() if math.isnan(value))
+
+    @cached_property
+    def failed(self) -> frozenset[int]:
+        """Seeds of the runs that diverged or ended no further above chance than ``MARGIN``."""
+        return frozenset(seed for seed, value in self.accuracy.items() if not value > self.chance + MARGIN)
+
+    @cached_property
+    def finals(self) -> dict[int, float]:
+        """Seed -> test accuracy after the last epoch; that of a guess for a run that diverged."""
+        return {seed: self.chance if math.isnan(value) else value for seed, value in self.accuracy.items()}
+
+    @cached_property
+    def test(self) -> Estimate:
+        """Test accuracy over the runs that completed."""
+        return estimate(self.accuracy.values())
+
+    @cached_property
+    def loss(self) -> dict[int, float]:
+        """Seed -> validation loss after the last step, of the runs that completed."""
+        return {seed: float(self.curves[seed].loss[-1]) for seed in sorted(self.seeds - self.diverged) if seed in self.curves}
+
+    def epochs_to(self, percent: float) -> dict[int, float]:
+        """Seed -> the epoch, between two evaluations by a straight line, of a validation accuracy; infinity if never."""
+        curves = self.curves.items()
+        found = {seed: first_crossing(curve.epoch, curve.accuracy, percent / 100) for seed, curve in curves}
+        return {seed: found.get(seed, math.inf) for seed in sorted(self.seeds)}
+
+
+def measured(arm: Arm) -> Measured:
+    """The numbers of an arm."""
+    evaluations = arm.curves[arm.curves["split"] == "validation"]
+    by_run = {run: rows for run, rows in evaluations.groupby("hash")}
+    curves = {}
+    for run, seed in zip(arm.runs["hash"], arm.runs["seed"], strict=True):
+        if run in by_run:
+            columns = (by_run[run][name].to_numpy(dtype=np.float64) for name in ("step", "epoch", "accuracy", "loss"))
+            curves[int(seed)] = Curve(*columns)
+    # a language model has no test split: what diverged is known from the state of its runs
+    column = "validation_accuracy" if arm.guesses_tokens else "test_accuracy"
+    values = arm.runs[column].where(arm.runs["state"] == "done", math.nan)
+    accuracy = {int(seed): float(value) for seed, value in zip(arm.runs["seed"], values, strict=True)}
+    return Measured(accuracy, curves, arm.chance, arm.last, arm.edge)
+
+
+def first_crossing(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, target: float) -> float:
+    """Finds where a curve first is as high as a target, linear between its points.
+
+    Args:
+        x: Places, ascending.
+        y: Values there; one that is not finite has not reached anything.
+        target: The height.
+
+    Returns:
+        The place; infinity if the curve never gets there.
+    """
+    values = np.asarray(y, dtype=np.float64)
+    # a float32 accuracy of 0.7 is 1.2e-8 short of the number 0.7
+    reached = np.flatnonzero(values >= target - 1e-6)
+    if not len(reached):
+        return math.inf
+    index = int(reached[0])
+    if index == 0 or not math.isfinite(values[index - 1]):
+        return float(x[index])
+    share = min(1.0, (target - values[index - 1]) / (values[index] - values[index - 1]))
+    return float(x[index - 1] + share * (x[index] - x[index - 1]))

@@ -1,0 +1,43 @@
+"""Functions and classes of one's own, by name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from idinit.errors import UsageError, did_you_mean
+
+
+def resolve_target(target: str, option: str) -> Callable[..., Any]:
+    """Finds a function or class, in the working directory or among what is installed.
+
+    Args:
+        target: ``module:name``, e.g. ``my_package.my_module:Net``.
+        option: What an error calls it, e.g. ``model.target``.
+
+    Raises:
+        UsageError: If there is no such module or name, or it cannot be called. Errors of the module itself pass through.
+    """
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise UsageError(
+            f"{option}={target}: say MODULE:NAME, e.g. my_module:Net for Net in my_module.py of the working directory"
+        )
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # a module that it imports in turn
+        raise UsageError(f"{option}={target}: there is no module '{error.name}' in {here} or installed") from None
+    if not hasattr(module, name):
+        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UsageError(f"{option}={target}: {module.__file__} has no '{name}': {did_you_mean(name, public)}")
+    found = getattr(module, name)
+    if not callable(found):
+        raise UsageError(f"{option}={target}: it is a {type(found).__name__}, and it must be a function or a class")
+    return found

@@ -1,0 +1,83 @@
+"""Facts of the methods for Transformers and sines: depth, full rank, spread."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from idinit.errors import UsageError
+from idinit.init import sinusoidal_, truncated_normal_
+from idinit.initialize import initialize_
+from idinit.initializers._layers import branch_depths
+from idinit.parts import find_structure
+
+
+def test_a_truncated_normal_has_the_deviation_asked_for():
+    w = truncated_normal_(torch.empty(400_000), 1e-6, torch.Generator().manual_seed(0))
+    assert w.std().item() == pytest.approx(1e-6, rel=5e-3)
+    assert w.abs().max().item() == pytest.approx(2 / 0.8796256610e6, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (128, 64), (40, 64), (2, 2), (7, 7), (16, 3, 3, 3)], ids=str)
+def test_sinusoidal_rows_sum_to_zero_at_the_largest_rank_possible(shape):
+    w = sinusoidal_(torch.empty(shape, dtype=torch.float64))
+    matrix = w.flatten(1)
+    assert matrix.sum(1).abs().max() < 1e-12
+    assert torch.linalg.matrix_rank(matrix) == min(shape[0], matrix.shape[1] - 1)
+    assert matrix.square().mean().item() == pytest.approx(2 / (matrix.shape[1] + w.numel() / shape[1]))
+    assert len(matrix.unique(dim=0)) == shape[0] and matrix.norm(dim=1).min() > 0
+
+
+def test_only_the_ends_of_branches_depend_on_depth(deep_transformer):
+    model, structure = deep_transformer(5)
+    initialize_(model, "depth_scaled", parts=structure)
+    for depth, layer in enumerate(model):
+        for end in (layer.attention.proj, layer.mlp[2]):
+            assert end.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * (depth + 1)), rel=0.2)
+        for other in (layer.attention.qkv, layer.mlp[0]):
+            assert other.weight.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+def test_a_decoder_counts_its_own_branches():
+    model = nn.Transformer(16, 2, 2, 3, 32, batch_first=True)
+    structure = find_structure(model, (torch.rand(1, 3, 16), torch.rand(1, 4, 16)))
+    assert list(branch_depths(structure).values()) == [2, 2, 4, 4, 3, 3, 3, 6, 6, 6, 9, 9, 9]
+
+
+def test_the_value_output_half_of_mimetic_is_near_a_negative_identity(transformer):
+    model, x = transformer("before")
+    initialize_(model, "mimetic", (x,), weights="vo", value_noise=1e-4)
+    for layer in model.layers:
+        value, output = layer.attention.qkv.weight[32:], layer.attention.proj.weight
+        for head in (slice(0, 8), slice(8, 16)):
+            torch.testing.assert_close(value[head] @ output[:, head], -0.05 * torch.eye(8), rtol=0, atol=1e-3)
+        bound = layer.attention.qkv.weight[:32].abs().max().item()
+        assert 0.9 * 16**-0.5 < bound <= 16**-0.5  # queries and keys have torch's default
+
+
+class Sines(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(2, width), nn.Linear(width, width), nn.Linear(width, width)])
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.sin(30 * layer(x))
+        return self.head(x)
+
+
+def test_sirens_keep_their_activations_arcsine_at_every_depth():
+    model, x = Sines(256), torch.rand(500, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    initialize_(model, "siren", (x,))
+    deviations = []
+    for layer in model.layers:
+        layer.register_forward_hook(lambda _m, _a, output: deviations.append((30 * output).sin().std().item()))
+    model(x)
+    assert deviations == pytest.approx([math.sqrt(0.5)] * 3, abs=0.05)
+
+
+def test_sines_are_looked_for_in_the_graph():
+    with pytest.raises(UsageError, match="'siren' is for networks whose activation is a sine"):
+        initialize_(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), "siren", (torch.rand(4, 2),))

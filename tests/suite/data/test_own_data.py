@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from picture_folders import write_pictures
+from PIL import Image
+
+from idinit.errors import UsageError
+from idinit_suite.data import DATASETS, Batches, Images, Place, Sentences
+
+TEXTS = [("a good film", "good"), ("a bad film", "bad"), ("Not good: bad!", "bad"), ("good, good", "good")] * 10
+
+
+@pytest.fixture(autouse=True)
+def _hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub")
+
+
+def build(name: str, tmp_path: Path, rank: int = 0, world: int = 1, **options: Any) -> Batches:
+    place = Place(tmp_path / "root", 0, rank=rank, world=world)
+    return DATASETS[name].build(place, **DATASETS.check(name, {"batch_size": 4, **options}))
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(TEXTS, columns=["review", "stars"])
+
+
+def image_folder(tmp_path: Path) -> dict[str, Any]:
+    return {"folder": str(write_pictures(tmp_path / "pictures", 10)), "size": 8}
+
+
+def texts(tmp_path: Path) -> dict[str, Any]:
+    frame().to_csv(tmp_path / "train.csv", index=False)
+    return {"train": str(tmp_path / "train.csv"), "text": "review", "label": "stars"}
+
+
+def hub(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "tables").mkdir()
+    frame().to_parquet(tmp_path / "tables" / "train.parquet")
+    return {"path": str(tmp_path / "tables"), "text": "review", "label": "stars"}
+
+
+def hub_of_pictures(tmp_path: Path) -> dict[str, Any]:
+    rows = [
+        {"img": {"bytes": path.read_bytes(), "path": None}, "label": path.parent.name}
+        for path in sorted(write_pictures(tmp_path / "pictures", 10).rglob("*.*"))
+    ]
+    import datasets
+
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.Value("string")})
+    (tmp_path / "tables").mkdir()
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "tables" / "train.parquet")
+    return {"path": str(tmp_path / "tables"), "size": 8}
+
+
+def python(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "floats_of_mine.py").write_text(
+        "import torch\n"
+        "def make(count=40):\n"
+        "    x = torch.randn(count, 3, 8, 8)\n"
+        "    return torch.utils.data.TensorDataset(x, (x.mean((1, 2, 3)) > 0).long() + 1)\n"
+    )
+    return {"target": "floats_of_mine:make"}
+
+
+OWN: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+    "image_folder": ("image_folder", image_folder),
+    "texts": ("texts", texts),
+    "hub": ("hub", hub),
+    "hub of pictures": ("hub", hub_of_pictures),
+    "python": ("python", python),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_what_lacks_is_held_out_and_every_example_is_in_one_split(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, write = OWN[kind]
+    options = write(tmp_path)
+    batches = build(name, tmp_path, **options)
+    total = sum(batches.splits.values())
+    assert batches.splits == {"train": total - 2 * (total // 10), "validation": total // 10, "test": total // 10}
+    fewer = build(name, tmp_path, **options, validation=0.2, test=0, train_limit=8)
+    assert fewer.splits == {"train": 8, "validation": round(0.2 * total)}
+    assert batches.facts["classes"] == batches.spec.num_classes in (2, 3)  # type: ignore[union-attr]
+    assert isinstance(batches.spec, Sentences if kind in ("texts", "hub") else Images)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_same_batches_again_and_in_parts(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, write = OWN[kind]
+    options = write(tmp_path)
+    first, again = build(name, tmp_path, **options), build(name, tmp_path, **options)
+    assert first.checksum == again.checksum
+    parts = [build(name, tmp_path, rank, 2, **options) for rank in range(2)]
+    for step in (0, 5, 3):
+        (inputs,), labels = first.train_batch(step)
+        (same,), same_labels = again.train_batch(step)
+        assert torch.equal(inputs, same) and torch.equal(labels, same_labels)
+        shares = [part.train_batch(step) for part in parts]
+        assert torch.equal(torch.cat([share[1] for share in shares]), labels)
+    for split, count in first.splits.items():
+        counts = [sum(len(labels) for _, labels in part.evaluation_batches(split)) for part in parts]
+        assert sum(counts) == count and max(counts) - min(counts) <= 1
+
+
+def test_pictures_and_labels_belong_together(tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    for number, name in enumerate("abc"):
+        (folder / name).mkdir(parents=True)
+        for index in range(10):
+            Image.new("RGB", (9, 7), (80 * number, 10 * index, 9)).save(folder / name / f"{index}.png")
+        Image.new("RGB", (9, 7), (0, 0, 200)).save(folder / name / "z.png")
+    batches = build("image_folder", tmp_path, folder=str(folder), size=4, crop=0, flip=False)
+    red = batches._mean[0], batches._std[0]  # type: ignore[attr-defined]
+    for split in batches.splits:
+        for (images,), labels in batches.evaluation_batches(split):
+            levels = ((images[:, 0, 0, 0] * red[1] + red[0]) * 255).round()
+            kept = ((images[:, 2, 0, 0] * batches._std[2] + batches._mean[2]) * 255).round() == 9  # type: ignore[attr-defined]
+            assert torch.equal(levels[kept], 80.0 * labels[kept])
+
+
+def test_splits_that_are_there_are_taken(tmp_path: Path) -> None:
+    for split, count in (("train", 8), ("val", 3), ("test", 2)):
+        write_pictures(tmp_path / "pictures" / split, count, ("cat", "dog"), seed=count)
+    options = {"folder": str(tmp_path / "pictures"), "size": 8}
+    assert build("image_folder", tmp_path, **options).splits == {"train": 16, "validation": 6, "test": 4}
+    assert build("image_folder", tmp_path, **options, validation=2).splits == {"train": 14, "validation": 2, "test": 4}
+    shutil.rmtree(tmp_path / "pictures" / "test")
+    assert build("image_folder", tmp_path, **options).splits == {"train": 14, "validation": 6, "test": 2}
+
+
+def test_texts_in_files_of_their_own(tmp_path: Path) -> None:
+    options = texts(tmp_path)
+    frame()[:6].to_json(tmp_path / "dev.jsonl", orient="records", lines=True)
+    frame()[:4].to_csv(tmp_path / "test.tsv", index=False, sep="\t")
+    batches = build("texts", tmp_path, **options, validation=str(tmp_path / "dev.jsonl"), test=str(tmp_path / "test.tsv"))
+    assert batches.splits == {"train": 40, "validation": 6, "test": 4}
+    assert batches.source == "train.csv, dev.jsonl, test.tsv"
+
+
+def test_words_and_marks_are_taken_apart_and_long_texts_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    batches = build("texts", tmp_path, **texts(tmp_path), length=4, min_count=1)
+    assert batches.spec.vocabulary == 2 + len({"a", "good", "bad", "film", "not", ":", ","})  # type: ignore[union-attr]
+    assert "10 of 40 texts have more than data.length=4 words" in caplog.text
+
+
+def test_columns_are_found_where_only_one_can_be_meant(tmp_path: Path) -> None:
+    table = frame().rename(columns={"stars": "label"})
+    table.assign(id=range(40)).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    assert build("texts", tmp_path, train=str(tmp_path / "a.jsonl")).splits["train"] == 32
+    table.rename(columns={"review": "body"}).assign(title="a title").to_csv(tmp_path / "two.csv", index=False)
+    with pytest.raises(UsageError, match=r"two.csv: say data.text=COLUMN; its columns are: body, label, title"):
+        build("texts", tmp_path, train=str(tmp_path / "two.csv"))
+    frame().assign(other=1).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(UsageError, match=r"none.csv: say data.label=COLUMN; its columns are: review, stars, other"):
+        build("texts", tmp_path, train=str(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize(("option", "value"), [("text", "reviw"), ("label", "star")])
+def test_a_wrong_column_lists_the_others(tmp_path: Path, option: str, value: str) -> None:
+    with pytest.raises(UsageError, match=rf"train.csv has no column '{value}'.*Valid: review, stars"):
+        build("texts", tmp_path, **{**texts(tmp_path), option: value})
+
+
+def test_a_split_of_the_hub_without_labels_is_not_the_test_split(tmp_path: Path) -> None:
+    options = hub(tmp_path)
+    frame().assign(stars=None).astype({"stars": "string"}).to_parquet(tmp_path / "tables" / "test.parquet")
+    assert build("hub", tmp_path, **options).splits == {"train": 32, "validation": 4, "test": 4}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
+def test_local_folders_of_tables(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "tables").mkdir()
+    if kind == "csv":
+        (tmp_path / "tables" / "train.csv").write_bytes(b"\xef\xbb\xbf" + frame().to_csv(index=False).encode())
+    else:
+        frame().to_json(tmp_path / "tables" / f"train.{kind}", orient="records", lines=kind == "jsonl")
+    batches = build("hub", tmp_path, path=str(tmp_path / "tables"), text="review", label="stars")
+    assert batches.splits["train"] == 32 and batches.source == "tables"
+
+
+def test_a_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data.path=nobody/nothing cannot be loaded \(.*\): give OWNER/NAME"):
+        build("hub", tmp_path, path="nobody/nothing")
+
+
+def empty_class(folder: Path) -> None:
+    (folder / "dog").mkdir()
+
+
+def one_class(folder: Path) -> None:
+    shutil.rmtree(folder / "emu")
+    shutil.rmtree(folder / "cat")
+
+
+def damaged(folder: Path) -> None:
+    (folder / "cat" / "00.png").write_bytes(b"\x89PNG")
+
+
+def unknown_class(folder: Path) -> None:
+    (folder / "train").mkdir()
+    for name in ("cat", "emu"):
+        shutil.copytree(folder / name, folder / "train" / name)
+    write_pictures(folder / "val", 2, ("dog",))
+
+
+def no_training(folder: Path) -> None:
+    write_pictures(folder / "val", 2)
+
+
+def unlabelled(folder: Path) -> None:
+    (folder / "train").mkdir()
+    (folder / "cat").rename(folder / "train" / "cat")
+    (folder / "emu").rename(folder / "train" / "emu")
+    (folder / "test").mkdir()
+    (folder / "test" / "1.png").touch()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "problem"),
+    [
+        (lambda folder: shutil.rmtree(folder), {}, "there is no such folder"),
+        (empty_class, {}, "dog holds no pictures"),
+        (one_class, {}, "needs two classes"),
+        (damaged, {}, "00.png cannot be read as a picture"),
+        (unknown_class, {}, "the training split has no class 'dog'"),
+        (no_training, {}, "no folder train"),
+        (unlabelled, {}, "test has no folders of classes"),
+        (lambda folder: None, {"size": None}, "say data.size=64"),
+        (lambda folder: None, {"validation": 20}, "leave nothing of the 20 training examples"),
+        (lambda folder: None, {"batch_size": 200}, "data.batch_size=200 is more than"),
+    ],
+)
+def test_a_bad_folder_gets_one_line(
+    tmp_path: Path, spoil: Callable[[Path], None], options: dict[str, Any], problem: str
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", 10, ("cat", "emu"))
+    spoil(folder)
+    with pytest.raises(UsageError) as caught:
+        build("image_folder", tmp_path, **{"folder": str(folder), "size": 8, **options})
+    assert problem in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures", 10)
+    (folder / ".ipynb_checkpoints").mkdir()
+    for name in ("._00.jpg", ".DS_Store", "notes.txt"):
+        (folder / "cat" / name).write_bytes(b"?")
+    assert sum(build("image_folder", tmp_path, folder=str(folder), size=8).splits.values()) == 30
+
+
+def test_the_cache_knows_the_options_and_the_folders(tmp_path: Path) -> None:
+    options = image_folder(tmp_path)
+    shapes = [build("image_folder", tmp_path, **{**options, **other}).spec for other in ({}, {"size": 12}, {"channels": 1}, {})]
+    assert [spec.shape for spec in shapes] == [(3, 8, 8), (3, 12, 12), (1, 8, 8), (3, 8, 8)]  # type: ignore[union-attr]
+    before = build("image_folder", tmp_path, **options).checksum
+    folder = Path(options["folder"])
+    (folder / "cat" / "00.png").rename(folder / "dog" / "zz.png")  # the same file in another class
+    assert build("image_folder", tmp_path, **options).checksum != before
+
+
+MADE = {
+    "arrays": "np.full((3, 6, 6), i * 20, np.uint8)",
+    "pil": "Image.new('L', (6, 6), i * 20)",
+    "floats": "torch.full((5,), float(i))",
+    "tokens": "torch.tensor([i % 4, 1, 0])",
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_python_data_of_each_kind(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"made_{kind}.py").write_text(
+        "import numpy as np, torch\nfrom PIL import Image\n"
+        f"def make(): return {{s: [({MADE[kind]}, np.int64(i % 3)) for i in range(12)] for s in ('train', 'test')}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    batches = build("python", tmp_path, target=f"made_{kind}:make")
+    assert batches.splits == {"train": 11, "validation": 1, "test": 12}
+    shape = {"arrays": (3, 6, 6), "pil": (1, 6, 6), "floats": (5,), "tokens": (3,)}[kind]
+    (inputs,), labels = batches.train_batch(0)
+    assert inputs.shape == (4, *shape) and labels.dtype == torch.int64
+    assert inputs.dtype == (torch.int64 if kind == "tokens" else torch.float32)
+    ((test,), _), *_ = batches.evaluation_batches("test")
+    if kind == "floats":
+        assert test[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import random, numpy as np, torch\n"
+        "class Noisy:\n"
+        "    def __len__(self): return 20\n"
+        "    def __getitem__(self, i): return torch.tensor([random.random(), np.random.rand(), torch.rand(()).item()]), i % 2\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first = build("python", tmp_path, target="noisy:Noisy").checksum
+    assert torch.equal(torch.get_rng_state(), states[0]) and np.array_equal(np.random.get_state()[1], states[1])
+    torch.manual_seed(2)
+    assert build("python", tmp_path, target="noisy:Noisy").checksum == first
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("make = 3", "it is a int"),
+        ("def mke(): pass", "did you mean 'mke'"),
+        ("def make(): return None", "no Dataset"),
+        ("def make(): return []", "no Dataset"),
+        ("def make(): return [1, 2]", "item 0: it must be a pair"),
+        ("def make(): return [([1.0], 0), ([1.0, 2.0], 1)]", "item 1: torch.float32 of shape (2,), and item 0"),
+        ("def make(): return [([float('nan')], 0), ([1.0], 1)]", "item 0: the input is torch.float32"),
+        ("def make(): return [([1.0], None), ([1.0], 1)]", "item 0: the label is missing"),
+        ("def make(): return {'dev': []}", "returned the splits dev"),
+    ],
+)
+def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad_data.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("bad_data", None)
+    with pytest.raises(UsageError) as caught:
+        build("python", tmp_path, target="bad_data:make")
+    assert problem in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("no_such_module_here:f", "there is no module 'no_such_module_here'"),
+        ("math", "say MODULE:NAME"),
+        (":f", "say MODULE:NAME"),
+    ],
+)
+def test_a_target_that_is_not_there_is_told(target: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=problem):
+        build("python", tmp_path, target=target)
+
+
+def test_an_error_of_the_module_itself_passes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needs_more.py").write_text("import a_module_nobody_has\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_module_nobody_has"):
+        build("python", tmp_path, target="needs_more:f")
+
+
+def test_null_labels_of_a_table_are_named(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": None if index == 6 else label} for index, (text, label) in enumerate(TEXTS)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UsageError, match=r"a.jsonl, line 7: the label is missing"):
+        build("texts", tmp_path, train=str(tmp_path / "a.jsonl"))

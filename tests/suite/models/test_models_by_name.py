@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from idinit import initialize_
+from idinit.errors import UsageError
+from idinit_suite.data import Images, Sentences, Spec
+from idinit_suite.models import MODELS, build_model
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+PICTURES = Images((3, 32, 32), 5)
+GREY = Images((1, 40, 40), 3)
+WORDS = Sentences(30, 12, 0, 4, torch.zeros(30, 8))
+
+
+def inputs_of(spec: Spec) -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(2, *spec.shape) if isinstance(spec, Images) else torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7]])
+
+
+def make(library: str, spec: Spec, **options: Any) -> nn.Module:
+    return build_model(library, spec, (inputs_of(spec),), MODELS.check(library, options))
+
+
+@pytest.mark.parametrize(
+    ("library", "spec", "options"),
+    [
+        ("timm", PICTURES, {"name": "resnet10t"}),
+        ("timm", GREY, {"name": "resnet10t", "options": {"drop_rate": 0.1}}),
+        ("timm", Images((3, 48, 48), 5), {"name": "vit_tiny_patch16_224", "options": {"depth": 1}}),
+        ("torchvision", PICTURES, {"name": "resnet18"}),
+        ("torchvision", Images((3, 75, 75), 5), {"name": "googlenet"}),
+        ("hf", GREY, {"name": "vit", "options": {**SMALL, "patch_size": 8}}),
+        ("hf", WORDS, {"name": "bert", "options": SMALL}),
+        ("hf", WORDS, {"name": "gpt2", "options": {"n_embd": 16, "n_layer": 1, "n_head": 2}}),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else None,
+)
+def test_networks_are_built_for_the_data_and_can_be_initialized(library: str, spec: Spec, options: dict[str, Any]) -> None:
+    model, inputs = make(library, spec, **options), inputs_of(spec)
+    initialize_(model, "idinit", example_inputs=(inputs,))
+    assert model.training
+    logits = model(inputs)
+    assert logits.shape == (2, spec.num_classes) and logits.isfinite().all()  # type: ignore[union-attr]
+
+
+def test_a_vit_of_torchvision_has_the_size_of_the_images() -> None:
+    with torch.device("meta"):
+        model = MODELS["torchvision"].build(Images((3, 64, 64), 5), name="vit_b_32")
+        assert model(torch.empty(2, 3, 64, 64)).shape == (2, 5)
+
+
+def test_padding_is_not_seen_by_a_classifier_of_texts() -> None:
+    model = make("hf", WORDS, name="bert", options=SMALL).eval()
+    longer = torch.tensor([[1, 2, 3, 0, 0, 0]])
+    assert torch.allclose(model(longer), model(longer[:, :3]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("library", "spec", "options", "problem"),
+    [
+        ("timm", PICTURES, {"name": "resnet5"}, "timm has no network 'resnet5': did you mean 'resnet50'"),
+        ("torchvision", PICTURES, {"name": "resnet19"}, "torchvision has no network 'resnet19': did you mean 'resnet1"),
+        ("torchvision", GREY, {"name": "resnet18"}, "torchvision's networks take 3 channels"),
+        ("hf", WORDS, {"name": "bertt"}, "transformers has no model type 'bertt'.*did you mean 'bert'"),
+        ("hf", PICTURES, {"name": "bert"}, "transformers' 'bert' has no classifier of images"),
+        ("hf", WORDS, {"name": "vit"}, "transformers' 'vit' has no classifier of texts"),
+        ("timm", PICTURES, {"name": "resnet10t", "options": {"no_such": 1}}, "cannot be built"),
+        ("timm", WORDS, {"name": "resnet10t"}, "model 'timm' cannot take these data, which are sentences"),
+        ("torchvision", Images((3, 8, 8), 5), {"name": "alexnet"}, "model 'torchvision' fails on inputs of shape"),
+    ],
+)
+def test_what_cannot_be_is_told(library: str, spec: Spec, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem) as caught:
+        make(library, spec, **options)
+    assert "\n" not in str(caught.value)
+
+
+MINE = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes, channels, width=4):
+        super().__init__(nn.Conv2d(channels, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes))
+
+def factory(spec):
+    return Net(spec.num_classes, spec.shape[0])
+
+def words(vocabulary, num_classes, padding):
+    return nn.EmbeddingBag(vocabulary, num_classes, padding_idx=padding)
+
+def wrong(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes + 1))
+
+def no_module():
+    return 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_nets.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("my_nets", None)
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("target", "spec", "options"),
+    [("Net", GREY, {}), ("Net", GREY, {"width": 6}), ("factory", PICTURES, {}), ("words", WORDS, {})],
+)
+def test_modules_of_ones_own(target: str, spec: Spec, options: dict[str, Any]) -> None:
+    model = make("python", spec, target=f"my_nets:{target}", options=options)
+    assert model(inputs_of(spec)).shape == (2, spec.num_classes)  # type: ignore[union-attr]
+    if options:
+        assert model[0].out_channels == 6
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("Nett", "has no 'Nett': did you mean 'Net'"),
+        ("no_module", "it made a int"),
+        ("wrong", r"answers with shape \(2, 6\), and training needs one tensor of logits of shape \(2, 5\)"),
+    ],
+)
+def test_bad_modules_of_ones_own_are_told(target: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        make("python", PICTURES, target=f"my_nets:{target}")
