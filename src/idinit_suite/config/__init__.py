@@ -1,5 +1,6 @@
 """The configuration of runs and experiments: schema, composition and hashes."""
 
+from .command_line import hydra_words
 from .schema import (
     CONFIG_DIR,
     GROUPS,
@@ -14,7 +15,6 @@ from .schema import (
     compose,
     hash_of,
     hash_of_stored,
-    literal_paths,
     register_choices,
     resolve,
     usage_error,
@@ -34,7 +34,7 @@ __all__ = [
     "compose",
     "hash_of",
     "hash_of_stored",
-    "literal_paths",
+    "hydra_words",
     "register_choices",
     "resolve",
     "usage_error",

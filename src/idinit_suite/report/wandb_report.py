@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from idinit.errors import UsageError
 
-from ..config import WandbConfig, compose, resolve
+from ..config import PathsConfig, WandbConfig, compose, resolve
 from ..config.experiment import ExperimentInfo
 from ..experiments.grid import list_experiments
 from ..tracking.wandb_mirror import logged_in, mirror
@@ -38,7 +37,7 @@ def mirror_all(overrides: Sequence[str]) -> list[str]:
         raise UsageError("wandb.mode=disabled mirrors nothing: leave it out, or say wandb.mode=offline")
     if wandb.mode != "offline" and not logged_in():
         raise UsageError(f"{_LOG_IN}; wandb.mode=offline writes files that `wandb sync` sends later")
-    folders = [path.parent for path in sorted(Path(settings["paths"]["runs"]).glob("*/*/metrics.jsonl"))]
+    folders = [path.parent for path in sorted(PathsConfig(**settings["paths"]).runs.glob("*/*/metrics.jsonl"))]
     studies = list_experiments("study")
     folders = [f for f in folders if f.parent.name not in studies and RunFolder(f).status() is not None]
     failed = []
