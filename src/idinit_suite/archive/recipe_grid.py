@@ -33,15 +33,6 @@ class Map:
         """Number of cells of which every run trains."""
         return sum(arm.failures == 0 for arm in self.cells.values())
 
-    def within(self, points: float, best: float) -> int:
-        """Number of cells of which every run completed and the mean validation accuracy is near the best one.
-
-        Args:
-            points: How near, as a fraction.
-            best: The best accuracy on the validation split, a fraction.
-        """
-        return sum(arm.diverged == 0 and arm.validation.mean >= best - points for arm in self.cells.values())
-
 
 def maps(arms: Sequence[Arm]) -> dict[str, Map]:
     """The arms as maps by name, where each has runs at every point of one grid of two hyper-parameters; else none."""

@@ -73,13 +73,14 @@ def reproduction(judged: Sequence[Judged]) -> str:
         "Made by `make report` from the archives beside it; edits are overwritten. There is no code by its authors, and "
         "the paper itself could be read only in part, so each of its figures carries a tag that says how it is known: "
         f"{legend}.",
-        f"Of {len(claims)} claims: {', '.join(counts)}. An experiment with too few runs for a claim has no say in its verdict, "
+        f"Of {len(claims)} claims: {'; '.join(counts)}. An experiment with too few runs for a claim has no say in its verdict, "
         "nor has a demonstration; its numbers are shown all the same. Curves and tables of everything: "
         "[report.html](report.html).",
         grid(head, rows, left=len(head)),
         "## Verdicts",
-        "Each rule was simulated with methods that are all equal: *reproduced* or *partly* then come out in at most 5 % of "
-        "experiments. One of several experiments that finds a part of a claim, alone, does not make a verdict.",
+        "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ "
+        "by its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that "
+        "finds a part of a claim, alone, does not make a verdict.",
         "\n".join(f"- *{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()),
     ]
     return "\n\n".join(parts) + "\n"

@@ -76,6 +76,6 @@ def test_a_row_has_figure_tag_ours_budget_verdict_deviations_and_link() -> None:
     assert "neither 87.01 %, IDIC 90.43 %, IDIZC 92.90 %, both 93.91 % (*review? 5/5 for the gains*)" in row
     assert "[cifar10-resnet20-ablation](cifar10-resnet20-ablation/): *partly*. cpu budget, 3 runs an arm: numbers of" in row
     assert "| cpu | **partly** | [2](cifar10-resnet20-ablation/#deviations-from-the-paper) |" in row
-    assert "Of 15 claims: 1 reproduced, 13 not run at this scale, 1 partly." in "\n".join(lines)
+    assert "Of 15 claims: 1 reproduced; 13 not run at this scale; 1 partly." in "\n".join(lines)
     (missing,) = [line for line in lines if line.startswith("| C9 ")]
     assert missing.endswith("| no runs yet | – | **not run at this scale** | – |")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idinit_suite.statistics.estimates import Reached, difference, estimate, first_epoch
+from idinit_suite.statistics.estimates import Reached, estimate, first_epoch
 
 
 def test_estimate_of_three_numbers_by_hand() -> None:
@@ -40,21 +40,6 @@ def test_equal_values_have_an_interval_of_width_zero() -> None:
     assert estimate([0.1, 0.1, 0.1]).half_width == pytest.approx(0, abs=1e-15)
 
 
-def test_difference_is_welchs() -> None:
-    rng = np.random.default_rng(1)
-    a, b = rng.normal(0.9, 0.01, 5), rng.normal(0.8, 0.05, 3)
-    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    apart, half = difference(estimate(a), estimate(b))
-    assert apart - half == pytest.approx(expected.low, rel=1e-9)
-    assert apart + half == pytest.approx(expected.high, rel=1e-9)
-
-
-def test_difference_without_spread_or_without_repeats() -> None:
-    assert difference(estimate([0.25, 0.25]), estimate([0.125, 0.125])) == (0.125, 0.0)
-    apart, half = difference(estimate([0.25]), estimate([0.125, 0.2]))
-    assert apart == pytest.approx(0.0875) and math.isnan(half)
-
-
 def test_first_epoch_is_the_first_that_reaches_and_not_the_best() -> None:
     assert first_epoch([0, 1, 2, 3], [0.1, 0.65, 0.55, 0.8], 60) == 1
     assert first_epoch([0, 0.5, 1], [0.1, 0.6, 0.7], 60) == 0.5  # reaching it exactly counts
@@ -74,9 +59,3 @@ def test_reached_shows_what_was_censored() -> None:
     assert str(Reached((2.0, math.nan, math.nan), last=5)) == "> 5 (1 of 3)"
     assert str(Reached((math.nan, math.nan), last=3)) == "> 3"
     assert str(Reached((math.nan,), last=0.5)) == "> 0.5"
-
-
-def test_reached_ranks_reliability_before_speed() -> None:
-    always, sometimes, never = Reached((4.0, 4.0), 5), Reached((1.0, math.nan), 5), Reached((math.nan,), 5)
-    assert sorted([never, sometimes, always], key=lambda r: r.rank) == [always, sometimes, never]
-    assert Reached((3.0, 3.0), 5).rank < always.rank
