@@ -20,6 +20,7 @@ from .diagnostics.signal import measure_signal
 from .errors import UsageError, did_you_mean
 from .initialize import initialize_
 from .initializers import INITIALIZERS
+from .terminal import prepare_output
 from .zoo import load
 
 _PROGRAM = "python -m idinit"
@@ -41,6 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 def run() -> None:
     """Runs what the command line says; a mistake in it is one line and exit code 2, a file that cannot be written 1."""
+    prepare_output()
     try:
         main()
     except UsageError as error:
