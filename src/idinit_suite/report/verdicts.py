@@ -51,11 +51,25 @@ class Verdict:
 Cells = Mapping[tuple[float, float], Measured]  # a variant's runs by recipe
 Rule = Callable[..., tuple[Outcome, str]]  # of the variants by name and the names of those to compare with
 
-# Facts of an entry: ``needs`` names the variants without which there is no verdict; ``against`` those to compare with, of
-# which one must be there, or None for all others. ``maps`` says that a claim is about all recipes of a grid: the function
-# then gets `Cells`. ``by_model`` says that variants are called ``model-initializer``, and that the rule itself looks which
-# models have enough runs.
-CLAIMS: Registry[Rule] = Registry("claim")
+
+@dataclass(frozen=True)
+class VerdictInfo:
+    """Which variants a verdict is about.
+
+    Attributes:
+        needs: Names of the variants without which there is no verdict.
+        against: Names of those to compare with, of which one must be there; None for all others.
+        maps: Whether the claim is about all recipes of a grid: the rule then gets `Cells`.
+        by_model: Whether variants are called ``model-initializer``, and the rule itself looks which models have enough runs.
+    """
+
+    needs: tuple[str, ...]
+    against: tuple[str, ...] | None
+    maps: bool = False
+    by_model: bool = False
+
+
+CLAIMS: Registry[Rule, VerdictInfo] = Registry("claim")
 
 
 def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
@@ -74,13 +88,13 @@ def judge(claim: str, scale: Scale, arms: Sequence[Arm]) -> Verdict:
     if scale.budget == "smoke":
         return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
     found: Mapping[str, Measured | Cells] = {name: measured(arm) for name, arm in primary.items()}
-    if entry.facts.get("maps") and set(entry.facts["needs"]) <= found.keys():
+    if entry.info.maps and set(entry.info.needs) <= found.keys():
         found = {name: {at: measured(arm) for at, arm in one.cells.items()} for name, one in maps(arms).items()}
-        if not set(entry.facts["needs"]) <= found.keys():
+        if not set(entry.info.needs) <= found.keys():
             return Verdict(claim, "not run at this scale", f"{scale}: the grid is not complete.")
     outcome, sentence = decide(claim, found)
-    against = entry.facts["against"]
-    named = primary if against is None else [name for name in primary if name in (*entry.facts["needs"], *against)]
+    against = entry.info.against
+    named = primary if against is None else [name for name in primary if name in (*entry.info.needs, *against)]
     edges = ", ".join(f"{name} ({primary[name].edge})" for name in named if primary[name].edge)
     remark = f" Learning rates at an edge of those searched: {edges}." if edges and outcome not in SILENT else ""
     return Verdict(claim, outcome, f"{scale}: {sentence}.{remark}")
@@ -94,13 +108,13 @@ def decide(claim: str, found: Mapping[str, Measured | Cells]) -> tuple[Outcome, 
         found: The variants by name, `Cells` for a claim about recipes.
     """
     entry = CLAIMS[claim]
-    needs, against = entry.facts["needs"], entry.facts["against"]
+    needs, against = entry.info.needs, entry.info.against
     others = [name for name in found if name not in needs]
     rivals = [name for name in (others if against is None else against) if name in found]
     missing = [name for name in needs if name not in found] or ([] if rivals or not against else list(against))
     if missing:
         return "not run at this scale", f"there are no runs of {_listed(missing)}"
-    if entry.facts.get("by_model"):
+    if entry.info.by_model:
         return entry.build(found, rivals)
     seeds = {name: _seeds(found[name]) for name in (*needs, *rivals)}
     if against is None:  # the claim does not name them: those with few runs are left out
@@ -124,7 +138,7 @@ def combine(gains: Sequence[Gain]) -> Outcome:
     return "undecided" if all(one.mean > 0 for one in gains) else "not reproduced"
 
 
-@CLAIMS.register("C1", needs=("idinit",), against=("xavier", "kaiming"))
+@CLAIMS.register("C1", VerdictInfo(needs=("idinit",), against=("xavier", "kaiming")))
 def _fails_without(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """Xavier and Kaiming fail on a deep residual network without BatchNorm in every run, IDInit trains it in every run."""
     trains = not found["idinit"].failed
@@ -136,7 +150,9 @@ def _fails_without(found: Mapping[str, Measured], rivals: Sequence[str]) -> tupl
     return outcome, f"{described}; {_bar(found['idinit'])}"
 
 
-@CLAIMS.register("C2", needs=("idinit",), against=("kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "rezero_bn", "zero"))
+@CLAIMS.register(
+    "C2", VerdictInfo(needs=("idinit",), against=("kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "rezero_bn", "zero"))
+)
 def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit needs the fewest epochs to 80 % accuracy.
 
@@ -171,7 +187,7 @@ def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     return outcome, f"median epochs to {threshold} % validation accuracy{low}: {described}; idinit is {', '.join(places)}"
 
 
-@CLAIMS.register("C3", needs=("idinit",), against=("kaiming", "fixup"))
+@CLAIMS.register("C3", VerdictInfo(needs=("idinit",), against=("kaiming", "fixup")))
 def _ties_at_the_end(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """The final accuracy of IDInit about equals that of Kaiming and Fixup: equivalence by two one-sided tests."""
     mine = found["idinit"]
@@ -193,7 +209,7 @@ def _ties_at_the_end(found: Mapping[str, Measured], rivals: Sequence[str]) -> tu
     return outcome, f"idinit ({_score(mine)}): {'; '.join(described)}; {rule}"
 
 
-@CLAIMS.register("C4", needs=("neither", "idic", "idizc", "both"), against=())
+@CLAIMS.register("C4", VerdictInfo(needs=("neither", "idic", "idizc", "both"), against=()))
 def _both_ideas_help(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """Final accuracy rises from neither idea to IDIC and to IDIZC alone, and from each of these to both.
 
@@ -208,7 +224,7 @@ def _both_ideas_help(found: Mapping[str, Measured], rivals: Sequence[str]) -> tu
     return outcome, f"{scores}; {described}; both over neither {_points(whole)}"
 
 
-@CLAIMS.register("C5", needs=("idinit", "kaiming"), against=(), maps=True)
+@CLAIMS.register("C5", VerdictInfo(needs=("idinit", "kaiming"), against=(), maps=True))
 def _wider_region(found: Mapping[str, Cells], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit trains with more recipes of a grid than Kaiming, on the same network: without BatchNorm, and with it.
 
@@ -227,7 +243,7 @@ def _wider_region(found: Mapping[str, Cells], rivals: Sequence[str]) -> tuple[Ou
     return combine(gains), f"{', '.join(described)} recipes; {rules}"
 
 
-@CLAIMS.register("C6", needs=("idinit",), against=None)
+@CLAIMS.register("C6", VerdictInfo(needs=("idinit",), against=None))
 def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """A network without shortcuts trains from IDInit without warm-up in every run, which at least half of the others do not."""
     failing = [name for name in rivals if found[name].failed == found[name].seeds]
@@ -239,7 +255,7 @@ def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str])
     return outcome, f"{described}; of the {len(rivals)} others {train} train in every run; {_bar(found['idinit'])}"
 
 
-@CLAIMS.register("C7", needs=(), against=None, by_model=True)
+@CLAIMS.register("C7", VerdictInfo(needs=(), against=None, by_model=True))
 def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """On each model IDInit has the best mean test accuracy and the smallest standard deviation over seeds.
 
@@ -284,7 +300,7 @@ def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     )
 
 
-@CLAIMS.register("C8", needs=("idinit", "default"), against=())
+@CLAIMS.register("C8", VerdictInfo(needs=("idinit", "default"), against=()))
 def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit ends with a higher accuracy than the default initialization, and is sooner at 60 %."""
     mine, other = found["idinit"], found["default"]
@@ -297,7 +313,7 @@ def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) 
     )
 
 
-@CLAIMS.register("C9", needs=("idinit", "default"), against=())
+@CLAIMS.register("C9", VerdictInfo(needs=("idinit", "default"), against=()))
 def _less_compute(found: Mapping[str, Measured], rivals: Sequence[str]) -> tuple[Outcome, str]:
     """IDInit first reaches the final loss of the default initialization after less compute than that itself.
 

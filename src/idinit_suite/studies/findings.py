@@ -57,7 +57,7 @@ class Findings:
     pictures: tuple[Picture, ...]
 
 
-FINDINGS: Registry[Callable[[Mapping[str, pd.DataFrame]], Findings]] = Registry("study")
+FINDINGS: Registry[Callable[[Mapping[str, pd.DataFrame]], Findings], None] = Registry("study")
 
 for _study in ("branch", "convergence", "dead", "depth", "isometry", "rank"):
     import_module(f".{_study}.findings", __package__)
