@@ -27,7 +27,7 @@ from ..errors import Preempted
 from ..optim.optimizers import OPTIMIZERS, set_rate
 from ..optim.schedules import SCHEDULES
 from ..seeds import derive
-from ..tracking.wandb_mirror import mirrored
+from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
 from .build import autocast, build
 from .compile_cache import CompiledNetworks
@@ -38,6 +38,7 @@ from .objective import Classification
 from .preemption import stop_signals
 from .progress import RunProgress, console
 from .run_folder import FINISHED, RunFolder
+from .start import describe_start
 from .sync_batchnorm import convert_sync_batchnorm
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
             if isinstance(status, dict) and status["state"] in FINISHED:
                 if team.main:
                     _answer_again(config, folder, status)
+                    mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
             with stop_signals() as stop_asked:
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
@@ -183,6 +185,8 @@ class Training:
         if self.team.main:
             self.folder.write_config(self.config.to_yaml())
             self.folder.write_environment(self._environment())
+            if self.step == 0 and resolve_mode(self.config.wandb.mode) != "disabled":
+                describe_start(self.config, self.data, self.folder.path)
         wandb = self.config.wandb
         mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.main else nullcontext()
         with mirror:
