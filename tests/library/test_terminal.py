@@ -21,8 +21,10 @@ def test_a_table_is_printed_where_the_encoding_lacks_its_lines(tmp_path: Path) -
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_tools_of_cuda_without_a_gpu_are_no_news(tmp_path: Path, quiet: bool) -> None:
-    code = "from idinit.terminal import prepare_output; " + ("prepare_output(); " if quiet else "") + (
-        "import torch; import torch.utils.cpp_extension"
+    code = (
+        "from idinit.terminal import prepare_output; "
+        + ("prepare_output(); " if quiet else "")
+        + ("import torch; import torch.utils.cpp_extension")
     )
     environment = {**ENVIRONMENT, "CUDA_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..graph.capture import capture
 from ..graph.dataflow import Flow
+from ..graph.node import Graph
 from ..graph.probe import Inputs, call_arguments, gradients
 from ..parts.classify import Reading
 from ..tables import text_table
@@ -70,7 +71,7 @@ class ZeroCheck:
         return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
 
 
-def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
+def check_zeros(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 
     A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
@@ -81,6 +82,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
         model: Any module, initialized.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments. With other inputs, other
             units may be active: take more than one example.
+        graph: What `capture` recorded of them, where it has been called already.
 
     Returns:
         The zero factors, in the order of the forward pass.
@@ -88,7 +90,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:
     Raises:
         UsageError: If the model does not run on the inputs.
     """
-    graph = capture(model, example_inputs)
+    graph = graph or capture(model, example_inputs)
     flow, inputs = Flow(graph), tree_leaves(call_arguments(model, example_inputs))
     parts = Reading(flow, {name: parameter.numel() for name, parameter in model.named_parameters()}).parts
     values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}

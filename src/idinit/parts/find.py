@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ..errors import UsageError, did_you_mean
 from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Graph, Node
 from ..graph.operators import REARRANGEMENTS, SAME
 from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
@@ -34,7 +34,13 @@ def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
     return find_structure(model, example_inputs).parts
 
 
-def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mapping[str, Part] | None = None) -> Structure:
+def find_structure(
+    model: nn.Module,
+    example_inputs: Inputs,
+    *,
+    overrides: Mapping[str, Part] | None = None,
+    graph: Graph | None = None,
+) -> Structure:
     """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
 
     A *residual sum* adds values that share an ancestor. The side with a way around all weights is the shortcut, or else the
@@ -50,6 +56,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
         overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds. A part
             of linear maps is that of the matrices among them: ``{"stem.*": "stem"}`` leaves biases and norms what they are.
+        graph: What `capture` recorded of the model in evaluation mode, where it has been called already.
 
     Returns:
         The parts, residual branches, shared parameters, and what could not be told.
@@ -65,7 +72,7 @@ def find_structure(model: nn.Module, example_inputs: Inputs, *, overrides: Mappi
         names.setdefault(id(parameter), []).append(name)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     chosen = _overridden(model, overrides or {})
-    reading = Reading(Flow(capture(model, example_inputs)), sizes)
+    reading = Reading(Flow(graph or capture(model, example_inputs)), sizes)
     flows = [reading.flow]
     if reading.idle:
         with suppress(UsageError):  # e.g. BatchNorm of a single value

@@ -2,15 +2,18 @@
 
 from .command_line import hydra_words
 from .schema import (
+    BUDGETS,
     CONFIG_DIR,
     GROUPS,
     ImplConfig,
     PathsConfig,
     RunConfig,
+    Seed,
     TrainConfig,
     WandbConfig,
     check,
     check_choices,
+    checked,
     completed,
     compose,
     hash_of,
@@ -21,15 +24,18 @@ from .schema import (
 )
 
 __all__ = [
+    "BUDGETS",
     "CONFIG_DIR",
     "GROUPS",
     "ImplConfig",
     "PathsConfig",
     "RunConfig",
+    "Seed",
     "TrainConfig",
     "WandbConfig",
     "check",
     "check_choices",
+    "checked",
     "completed",
     "compose",
     "hash_of",

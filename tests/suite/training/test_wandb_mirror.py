@@ -89,7 +89,9 @@ def test_the_config_is_saved_and_the_commit_of_the_code_named(folder: Path) -> N
     records = offline_records(folder)
     files = [file["path"] for record in records for file in record.get("files", {}).get("files", [])]
     (run,) = [record["run"] for record in records if record["type"] == "run"]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
     assert "config.yaml" in files
     assert run.get("git", {}).get("commit", "") == commit.stdout.strip()
 
