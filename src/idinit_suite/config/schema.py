@@ -349,7 +349,7 @@ def _missing_budget(config: DictConfig) -> UsageError | None:
 
 
 def register_choices() -> None:
-    """Makes every registry entry without a file a choice of its Hydra group, and makes ``default_budget`` and ``expanduser`` resolvers."""
+    """Makes each registry entry without a file a choice of its Hydra group, and registers the resolvers."""
     store = ConfigStore.instance()
     for group, registry in GROUPS.items():
         for name in registry:
