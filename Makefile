@@ -39,11 +39,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# What is archived in results/ is not run again, but a demo that trains nothing shows nothing: the first one here trains.
-FIRST_DEMO = $(if $(filter demo%,$@),$(if $(wildcard runs/$@),,yes))
-
 $(EXPERIMENTS): env
-	@$(RUN) scripts/sweep.py experiment=$@ $(GRID) $(if $(FORCE)$(FIRST_DEMO),force=true) $(OTHERS)
+	@$(RUN) scripts/sweep.py experiment=$@ $(GRID) $(if $(FORCE),force=true) $(OTHERS)
 
 # The demos are experiments like the others; these lines are for `make help`.
 demo-text: ## text classifiers, five initializers, texts made by a rule: minutes, no internet

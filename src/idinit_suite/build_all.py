@@ -11,6 +11,7 @@ from idinit.errors import UsageError
 from .archive import runs as archive
 from .archive import studies as study_archive
 from .atomic import write_atomically
+from .config import PathsConfig, compose, resolve
 from .config.experiment import ExperimentInfo
 from .coverage.runner import read_rows
 from .coverage.verdict import judge as judge_coverage
@@ -52,11 +53,13 @@ def update_everything(overrides: Sequence[str]) -> Path:
     grids: list[Grid] = []
     studies: list[Study] = []
     judged: list[Judged] = []
+    results = PathsConfig(**resolve(compose(overrides))["paths"]).results
     for name in list_experiments():
         experiment = load([f"experiment={name}", *overrides])
-        results = experiment.paths.results
         if name in selected:
-            console.print(update_results(experiment.info, _folders(experiment.paths.runs / name), results / name))
+            # What a demonstration left in runs/ stays there.
+            folders = _folders(experiment.paths.runs / name) if experiment.info.evidence else []
+            console.print(update_results(experiment.info, folders, results / name))
         stored = archive.load(results / name)
         if found := sections(experiment.info, stored):
             grids.append(Grid(experiment.info, stored, found))

@@ -50,6 +50,7 @@ class ExperimentInfo(BaseModel):
             ``model-initializer``.
         arms: Labels of all arms of its grid, whether they were asked for or not.
         evidence: Whether its verdicts count in those over all experiments; not those of a demonstration.
+        next: What to try after it, a line each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,3 +64,4 @@ class ExperimentInfo(BaseModel):
     baseline: Line = "idinit"
     arms: tuple[Line, ...] = ()
     evidence: bool = True
+    next: tuple[Line, ...] = ()

@@ -26,7 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from pydantic_core import to_jsonable_python
 from torch import nn
 
@@ -111,12 +111,19 @@ class WandbConfig(_Strict):
     project: str
 
 
+def _expand_user(path: Path) -> Path:
+    return Path(os.path.expanduser(path))
+
+
+Folder = Annotated[Path, AfterValidator(_expand_user)]  # ~ is the home folder, which a shell expands only where a word begins
+
+
 class PathsConfig(_Strict):
     """Folders: data root, run folders, archive of results."""
 
-    data: Path
-    runs: Path
-    results: Path
+    data: Folder
+    runs: Folder
+    results: Folder
 
 
 class RunConfig(_Strict):
@@ -347,7 +354,7 @@ def _missing_budget(config: DictConfig) -> UsageError | None:
 
 
 def register_choices() -> None:
-    """Makes every registry entry without a file a choice of its Hydra group, and ``default_budget`` a resolver."""
+    """Makes each registry entry without a file a choice of its Hydra group, and registers the resolvers."""
     store = ConfigStore.instance()
     for group, registry in GROUPS.items():
         for name in registry:
@@ -357,6 +364,7 @@ def register_choices() -> None:
             defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
             node = OmegaConf.create(_section(registry[name], json.loads(json.dumps(defaults, default=str))))
             store.store(group=group, name=name, node=node)
+    OmegaConf.register_new_resolver("expanduser", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True)
 
 
@@ -400,20 +408,6 @@ def check_choices(overrides: Sequence[str]) -> None:
         if override.is_delete() or not (override.is_sweep_override() or (isinstance(choice, str) and choice)):
             files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
             raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS.get(group, ()), *files})}")
-
-
-def literal_paths(overrides: Sequence[str]) -> list[str]:
-    """Overrides with the values of paths in quotes: to Hydra, commas, brackets and quotes mean something.
-
-    A path of one's own data is left as it is where it holds a comma (several are a sweep), or is a number or null.
-    """
-    plain = re.compile(
-        r"(paths\.\w+|data\.(?:folder|path|train|validation|test)(?!.*,)(?!=(?:[\d.]+|null)$))=(?!(['\"]).*\2$)(.+)"
-    )
-    return [
-        "{}='{}'".format(found[1], found[3].replace("'", r"\'")) if (found := plain.fullmatch(text)) else text
-        for text in overrides
-    ]
 
 
 def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:

@@ -17,6 +17,7 @@ from .columns import notes
 from .experiment_page import Section, against_paper, page, sections
 from .figures import save_curves
 from .heat_maps import save_maps
+from .sparklines import sparklines
 from .tables import terminal
 
 
@@ -31,7 +32,7 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         results_dir: ``results/<experiment>``.
 
     Returns:
-        The tables and verdicts to print: of the scales of the given runs, or of all scales where none was given.
+        What to print: tables, curves and verdicts of the scales of the given runs, or of all scales where none was given.
 
     Raises:
         UsageError: If a run folder or the archive is damaged or of another experiment, or a claim has no verdict function.
@@ -47,8 +48,14 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         if found_maps := maps(section.arms):
             save_maps(f"{info.title}\n{section.scale}", found_maps, results_dir / section.map_figure)
     write_atomically(results_dir / "README.md", page(info, archive, found, read_forecasts(results_dir)).encode())
-    shown = [part for section in found if not merged or _has(section, merged) for part in _printed(info, section)]
-    return Group(*shown, Text(f"\n{notes(found[0].arms if found else ())}\n", style="dim"), Text(f"Written: {results_dir}"))
+    shown = [section for section in found if not merged or _has(section, merged)]
+    figures = [str(results_dir / f"{section.figure}.png") for section in shown]
+    return Group(
+        *(part for section in shown for part in _printed(info, section)),
+        Text(f"{notes(found[0].arms if found else ())}\n", style="dim"),
+        Text("\n".join([f"Results: {results_dir}", *(f"Figure:  {figure}" for figure in figures)])),
+        *([Text("\n".join(["\nWhat to try next:", *(f"  {line}" for line in info.next)]))] if info.next else []),
+    )
 
 
 def _has(section: Section, runs: set[str]) -> bool:
@@ -57,8 +64,10 @@ def _has(section: Section, runs: set[str]) -> bool:
 
 def _printed(info: ExperimentInfo, section: Section) -> list[RenderableType]:
     verdicts = [
-        Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
+        Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict), "\n")
         for claim, verdict in zip(info.claims, section.verdicts, strict=True)
+        if info.evidence
     ]
-    rows = [arm for arm in section.arms if arm.primary] if maps(section.arms) else section.arms
-    return [terminal(f"{info.name}: {section.scale}", rows, bool(section.tuning)), *verdicts]
+    primary = [arm for arm in section.arms if arm.primary]
+    rows = primary if maps(section.arms) else section.arms
+    return [terminal(f"{info.name}: {section.scale}", rows, bool(section.tuning)), sparklines(primary), Text(), *verdicts]

@@ -23,7 +23,7 @@ from idinit.errors import UsageError
 from ..config import RunConfig
 from ..data import Place
 from ..errors import LostProcess, Preempted, RunLocked
-from ..tracking.wandb_mirror import mirrored
+from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
 from .compile_cache import CompiledNetworks
 from .distributed import Workers, lost_process, workers
@@ -35,6 +35,7 @@ from .precision import configure_backends
 from .preemption import stop_signals
 from .progress import RunProgress, in_percent
 from .run_folder import FINISHED, RunFolder
+from .start import describe_start
 from .status import Status, StatusWriter
 from .step_sums import is_finite
 
@@ -65,6 +66,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
             if isinstance(status, dict) and status["state"] in FINISHED:
                 if team.main:
                     say_finished(config, folder, status)
+                    mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
             with stop_signals() as stop_asked:
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
@@ -140,6 +142,8 @@ class Training:
         if self.team.main:
             self.folder.write_config(self.config.to_yaml())
             self.folder.write_environment(self._environment())
+            if self.step == 0 and resolve_mode(self.config.wandb.mode) != "disabled":
+                describe_start(self.config, self.learner.data, self.folder.path)
         wandb = self.config.wandb
         mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.main else nullcontext()
         with mirror, self._failure_noted():
