@@ -26,6 +26,7 @@ from ..errors import LostProcess, Preempted, RunLocked
 from ..tracking.wandb_mirror import mirrored
 from . import checkpoint
 from .compile_cache import CompiledNetworks
+from .debugging import debugging
 from .distributed import Workers, lost_process, workers
 from .environment import describe
 from .evaluation import Evaluator
@@ -66,7 +67,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
                 if team.main:
                     say_finished(config, folder, status)
                 return status
-            with stop_signals() as stop_asked:
+            with stop_signals() as stop_asked, debugging(config):
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
         if stop_asked.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished")
