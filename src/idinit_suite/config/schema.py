@@ -92,6 +92,8 @@ class ImplConfig(_Strict):
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
     deterministic: bool = False  # CUDA: the same bits in every process, at some cost
     checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
+    profile: bool = False  # torch's profiler: a table of operators at the end, and profile.json
+    detect_anomaly: bool = False  # torch's anomaly detection: an error where a gradient becomes NaN
 
     def workers_of(self, processes: int) -> int:
         """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
