@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import Arm, arms, scales
+from idinit_suite.archive.variants import Variant, list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.compute_to_loss import compute_table, needed, savings, typical
 from idinit_suite.report.measured import first_crossing, measured
@@ -30,18 +30,18 @@ def test_the_loss_between_two_evaluations_lies_on_a_line() -> None:
     assert first_crossing([0, 1], [0.1, np.float32(0.7)], 0.7) == 1, "a float32 accuracy is a little short"
 
 
-def found(runs: list[Path], folder: Path) -> dict[str, Arm]:
+def found(runs: list[Path], folder: Path) -> dict[str, Variant]:
     merge(runs, folder)
     archive = load(folder)
     (scale,) = scales(archive)
-    return {arm.name: arm for arm in arms(archive, scale)}
+    return {variant.name: variant for variant in list_variants(archive, scale)}
 
 
 def language(make: Make, budget: str = "cpu", **finals: list[list[float]]) -> list[Path]:
     """Runs with these validation accuracies, a list a seed; their losses are minus the logarithms."""
     return [
-        make(arm, accuracies, seed=seed, budget=budget, language=True)
-        for arm, seeds in finals.items()
+        make(variant, accuracies, seed=seed, budget=budget, language=True)
+        for variant, seeds in finals.items()
         for seed, accuracies in enumerate(seeds)
     ]
 
@@ -96,7 +96,7 @@ def test_c9_from_an_archive(make_run: Make, tmp_path: Path) -> None:
     merge(language(make_run, **finals), tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    verdict = judge("C9", scale, arms(archive, scale))
+    verdict = judge("C9", scale, list_variants(archive, scale))
     assert verdict.outcome == "reproduced" and "in 3 of 3 seeds, with 56.9 % less compute" in verdict.evidence
     assert "default ends at 3.912 ± 0.000" in verdict.evidence and "nan" not in verdict.evidence
 

@@ -14,7 +14,7 @@ import vl_convert
 from scipy import stats
 
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.experiment_page import sections
 from idinit_suite.report.html.charts import curves_chart, looks, map_chart
@@ -225,20 +225,25 @@ def test_curves_are_means_with_student_intervals_of_completed_runs(make_run: Cal
     runs = [make_run("idinit", [0.1, 0.5, final], seed=seed, time_s=120) for seed, final in enumerate([0.6, 0.7, 0.74])]
     merge([*runs, make_run("idinit", [0.1], state="diverged", epochs=2, seed=3)], tmp_path / "r")
     archive = load(tmp_path / "r")
-    (arm,) = curves(arms(archive, scales(archive)[0]))
+    (variant,) = curves(list_variants(archive, scales(archive)[0]))
     low, high = stats.t.interval(0.95, 2, loc=0.68, scale=stats.sem([0.6, 0.7, 0.74]))
-    series = arm["splits"]["validation"]
+    series = variant["splits"]["validation"]
     assert series["epoch"] == [0.0, 1.0, 2.0]
     assert [values[-1] for values in series["accuracy"]] == pytest.approx([0.68, low, high], rel=1e-3)
     assert [values[1] for values in series["accuracy"]] == [0.5, 0.5, 0.5]
-    assert (arm["steps"], arm["own"], arm["runs"]) == (100, True, 4)
-    assert arm["seconds"] == pytest.approx((3 * 60 + 240) / 4)
-    ended = [run for run in arm["diverged"] if run["split"] == "train"]
+    assert (variant["steps"], variant["own"], variant["runs"]) == (100, True, 4)
+    assert variant["seconds"] == pytest.approx((3 * 60 + 240) / 4)
+    ended = [run for run in variant["diverged"] if run["split"] == "train"]
     assert [run["epoch"] for run in ended] == [[0.5]] and ended[0]["loss"] == [None]
 
 
-def test_arms_of_several_models_have_a_table_each(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -> None:
-    merge([make_run(arm, [0.1, 0.5]) for arm in ("cnn-default", "cnn-idinit", "rnn-default", "rnn-idinit")], tmp_path / "r")
+def test_variants_of_several_models_have_a_table_each(
+    make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
+) -> None:
+    merge(
+        [make_run(variant, [0.1, 0.5]) for variant in ("cnn-default", "cnn-idinit", "rnn-default", "rnn-idinit")],
+        tmp_path / "r",
+    )
     archive, head = load(tmp_path / "r"), info.model_copy(update={"baseline": "default", "claims": ()})
     page = report_page([Grid(head, archive, sections(head, archive))], [], [])
     assert re.findall('aria-label="(Against .+?)"', page) == ["Against cnn-default", "Against rnn-default"]
@@ -248,7 +253,10 @@ def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
     make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
 ) -> None:
     finals = {"default": (0.5, 0.6, 0.7), "idinit": (0.6, 0.7, 0.81)}
-    merge([make_run(arm, [0.1, final], seed=seed) for arm in finals for seed, final in enumerate(finals[arm])], tmp_path / "r")
+    merge(
+        [make_run(variant, [0.1, final], seed=seed) for variant in finals for seed, final in enumerate(finals[variant])],
+        tmp_path / "r",
+    )
     archive, head = load(tmp_path / "r"), info.model_copy(update={"baseline": "default", "claims": ()})
     page = report_page([Grid(head, archive, sections(head, archive))], [], [])
     against = page.split('aria-label="Against default"')[1]
@@ -261,15 +269,15 @@ def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
 def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.9])], tmp_path / "r")
     archive = load(tmp_path / "r")
-    (arm,) = curves(arms(archive, scales(archive)[0]))
-    assert [values[-1] for values in arm["splits"]["validation"]["accuracy"]] == [0.7, 0.0, 1.0]
+    (variant,) = curves(list_variants(archive, scales(archive)[0]))
+    assert [values[-1] for values in variant["splits"]["validation"]["accuracy"]] == [0.7, 0.0, 1.0]
 
 
 def test_one_run_has_a_mean_and_no_interval(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, 0.5])], tmp_path / "r")
     archive = load(tmp_path / "r")
-    (arm,) = curves(arms(archive, scales(archive)[0]))
-    assert arm["splits"]["test"]["accuracy"] == [[0.1, 0.5], [None, None], [None, None]]
+    (variant,) = curves(list_variants(archive, scales(archive)[0]))
+    assert variant["splits"]["test"]["accuracy"] == [[0.1, 0.5], [None, None], [None, None]]
 
 
 @pytest.mark.parametrize("spec", [curves_chart(), map_chart("learning rate", "weight decay")], ids=["curves", "map"])

@@ -18,7 +18,7 @@ def judged(name: str, claim: str, outcome: str, evidence: bool = True) -> Judged
         deviations=("One.", "Two."),
         evidence=evidence,
     )
-    return Judged(info, "cpu", [Verdict(claim, outcome, f"cpu budget, 3 runs an arm: numbers of {name}.")])  # type: ignore[arg-type]
+    return Judged(info, "cpu", [Verdict(claim, outcome, f"cpu budget, 3 runs a variant: numbers of {name}.")])  # type: ignore[arg-type]
 
 
 def test_every_claim_is_there_once_and_in_order() -> None:
@@ -74,7 +74,7 @@ def test_a_row_has_figure_tag_ours_budget_verdict_deviations_and_link() -> None:
     lines = reproduction([judged("cifar10-resnet20-ablation", "C4", "partly"), judged("demo", "C1", "reproduced")]).splitlines()
     (row,) = [line for line in lines if line.startswith("| C4 ")]
     assert "neither 87.01 %, IDIC 90.43 %, IDIZC 92.90 %, both 93.91 % (*review? 5/5 for the gains*)" in row
-    assert "[cifar10-resnet20-ablation](cifar10-resnet20-ablation/): *partly*. cpu budget, 3 runs an arm: numbers of" in row
+    assert "[cifar10-resnet20-ablation](cifar10-resnet20-ablation/): *partly*. cpu budget, 3 runs a variant: numbers of" in row
     assert "| cpu | **partly** | [2](cifar10-resnet20-ablation/#deviations-from-the-paper) |" in row
     assert "Of 15 claims: 1 reproduced; 13 not run at this scale; 1 partly." in "\n".join(lines)
     (missing,) = [line for line in lines if line.startswith("| C9 ")]

@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 
 from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.figures import _STYLE, _draw, line_style, loss_limits
 from idinit_suite.report.update import update_results
@@ -29,7 +29,7 @@ def printed(shown: RenderableType) -> str:
 
 @pytest.fixture
 def runs(make_run: Callable[..., Path]) -> list[Path]:
-    """Two seeds of three arms, one run diverged, and a tuning run."""
+    """Two seeds of three variants, one run diverged, and a tuning run."""
     return [
         make_run("idinit", [0.1, 0.6, 0.82], seed=0),
         make_run("idinit", [0.1, 0.62, 0.84], seed=1),
@@ -134,7 +134,7 @@ def test_nothing_finished_yet(info: ExperimentInfo, make_run: Callable[..., Path
     assert not (tmp_path / "r").exists()
 
 
-def test_arms_without_any_run_are_named(info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_variants_without_any_run_are_named(info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path) -> None:
     planned = info.model_copy(update={"arms": ("idinit", "xavier", "fixup")})
     update_results(planned, [make_run("idinit", [0.1, 0.4])], tmp_path / "r")
     assert "- No runs at all: xavier, fixup." in (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
@@ -154,7 +154,7 @@ def test_a_claim_without_a_verdict_function_is_refused(info: ExperimentInfo, run
         update_results(wrong, runs, tmp_path / "r")
 
 
-def test_the_figure_shows_every_arm_in_both_formats(
+def test_the_figure_shows_every_variant_in_both_formats(
     info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     names = [f"arm{i:02d}" for i in range(24)]  # more than colours, and than colours with dashes
@@ -177,10 +177,10 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
     merge([make_run(f"arm{i:02d}", [0.1, 0.5], state="diverged", epochs=2) for i in range(count)], tmp_path / "r")
     archive = load(tmp_path / "r")
     with mpl.rc_context(_STYLE):
-        figure = _draw("title\nscale", arms(archive, scales(archive)[0]))
+        figure = _draw("title\nscale", list_variants(archive, scales(archive)[0]))
         figure.canvas.draw()
     (legend,) = figure.legends
-    assert len(legend.get_texts()) == count + 1  # the arms and the cross
+    assert len(legend.get_texts()) == count + 1  # the variants and the cross
     box = legend.get_window_extent()
     assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1)
 
@@ -191,14 +191,14 @@ def test_bands_are_drawn_where_they_can_be_told_apart(
 ) -> None:
     merge([make_run(f"arm{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in (0, 1)], tmp_path / "r")
     archive = load(tmp_path / "r")
-    figure = _draw("title\nscale", arms(archive, scales(archive)[0]))
+    figure = _draw("title\nscale", list_variants(archive, scales(archive)[0]))
     assert [len(axes.collections) for axes in figure.axes] == [bands, bands]
 
 
 def test_the_axis_of_accuracies_ends_where_they_do(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1 + seed / 2, 0.3 + seed / 2], seed=seed) for seed in (0, 1)], tmp_path / "r")
     archive = load(tmp_path / "r")
-    _, score = _draw("title\nscale", arms(archive, scales(archive)[0])).axes
+    _, score = _draw("title\nscale", list_variants(archive, scales(archive)[0])).axes
     assert score.get_ylim() == (0, 1), "Student's interval of two runs is far wider"
 
 
@@ -206,9 +206,9 @@ def test_each_model_has_its_own_axes_where_an_initializer_always_looks_the_same(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     finals = {"textcnn-default": 0.9, "textcnn-idinit": 0.8, "textrnn-default": 0.6, "textrnn-idinit": 0.7}
-    merge([make_run(arm, [0.1, end], model=arm.split("-")[0]) for arm, end in finals.items()], tmp_path / "r")
+    merge([make_run(variant, [0.1, end], model=variant.split("-")[0]) for variant, end in finals.items()], tmp_path / "r")
     archive = load(tmp_path / "r")
-    figure = _draw("title\nscale", arms(archive, scales(archive)[0]))
+    figure = _draw("title\nscale", list_variants(archive, scales(archive)[0]))
     ends = [{line.get_color(): line.get_ydata()[-1] for line in axes.lines} for axes in figure.axes[1::2]]
     default, idinit = (line_style(index)["color"] for index in range(2))
     assert ends == [{default: 0.9, idinit: 0.8}, {default: 0.6, idinit: 0.7}]
@@ -231,6 +231,6 @@ def test_a_loss_that_explodes_does_not_flatten_the_others(make_run: Callable[...
     (exploding / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     merge([*runs, exploding], tmp_path / "r")
     archive = load(tmp_path / "r")
-    low, high = loss_limits(arms(archive, scales(archive)[0]))
+    low, high = loss_limits(list_variants(archive, scales(archive)[0]))
     assert low == pytest.approx(0.9 * (2.3 - 2 * 0.6))
-    assert high == pytest.approx(1.15 * (2.3 - 2 * 0.2))  # the first train row of the arms that train
+    assert high == pytest.approx(1.15 * (2.3 - 2 * 0.2))  # the first train row of the variants that train

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from idinit_suite.archive.edges import LEGEND
 from idinit_suite.archive.runs import Archive, load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.report.columns import notes
 from idinit_suite.report.formatting import amount, duration, percent, plain
 from idinit_suite.report.recipes import more_tables
@@ -29,7 +29,7 @@ def archive(make_run: Callable[..., Path], tmp_path: Path) -> Archive:
 
 def test_the_table_row_by_row(archive: Archive) -> None:
     (scale,) = scales(archive)
-    assert markdown(arms(archive, scale), tuned=False).splitlines() == [
+    assert markdown(list_variants(archive, scale), tuned=False).splitlines() == [
         "| initializer | runs (diverged) | learning rate | test accuracy, last epoch | test accuracy, best epoch "
         "| epochs to 60 % | epochs to 70 % | epochs to 80 % | time |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -39,7 +39,7 @@ def test_the_table_row_by_row(archive: Archive) -> None:
     ]
 
 
-def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_each_variant_against_the_baseline(make_run: Callable[..., Path], tmp_path: Path) -> None:
     runs = [make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.6, 0.9])]
     runs += [make_run("kaiming", [0.1, final], seed=seed) for seed, final in enumerate([0.4, 0.4, 0.6])]
     runs += [make_run("zero", [0.1, final], seed=seed) for seed, final in enumerate([0.45, 0.52, 0.85])]
@@ -47,7 +47,7 @@ def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: 
     runs += [make_run("xavier", [0.1], state="diverged", epochs=1), make_run("lsuv", [0.1, 0.3])]
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
-    rows = arms(archive, scales(archive)[0])
+    rows = list_variants(archive, scales(archive)[0])
     # the differences -10, -20, -30: t(0.975, 2) = 4.3027, standard error 10 / sqrt(3); Wilson's interval of 3 of 3
     assert paired(rows, "idinit").splitlines()[2:] == [
         "| xavier | 3 | +5.0 (+5.0 to +5.0), of 2 | 0.67 | 2 of 3 (21 to 94 %) | – |",
@@ -60,15 +60,15 @@ def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: 
         "below it zero; not judged, since a run of some seed diverged: xavier.",
     ]
     assert ": above it idinit; below it none;" in paired(rows, "zero")
-    alone = [arm for arm in rows if arm.name in ("idinit", "lsuv")]
+    alone = [variant for variant in rows if variant.name in ("idinit", "lsuv")]
     assert paired(alone, "idinit").splitlines()[-1].startswith("| lsuv "), "one pair is compared with nothing"
 
 
-def test_arms_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_variants_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
     finals = {"cnn-default": 0.5, "cnn-idinit_1e-3": 0.6, "rnn-default": 0.9, "rnn-idinit_1e-3": 0.7}
-    merge([make_run(arm, [0.1, final]) for arm, final in finals.items()], tmp_path / "r")
+    merge([make_run(variant, [0.1, final]) for variant, final in finals.items()], tmp_path / "r")
     archive = load(tmp_path / "r")
-    page = "\n".join(more_tables(arms(archive, scales(archive)[0]), "default", "texts"))
+    page = "\n".join(more_tables(list_variants(archive, scales(archive)[0]), "default", "texts"))
     cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in page.splitlines() if line.startswith("| ")]
     assert [row for row in cells if row[0] != "---"] == [
         ["initializer", "pairs", "difference to cnn-default", "probability of improvement"],
@@ -78,13 +78,13 @@ def test_arms_of_several_models_are_compared_within_each(make_run: Callable[...,
         ["rnn-default", "–", "–", "–"],
         ["rnn-idinit_1e-3", "1", "–", "–"],
     ]
-    assert more_tables(arms(archive, scales(archive)[0]), "neither", "texts") == []
+    assert more_tables(list_variants(archive, scales(archive)[0]), "neither", "texts") == []
 
 
 def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=80).print(terminal("demo: digits", arms(archive, scale), tuned=True))
+    Console(file=text, width=80).print(terminal("demo: digits", list_variants(archive, scale), tuned=True))
     lines = text.getvalue().splitlines()
     assert lines[0].strip() == "demo: digits"
     assert "(picked)" in text.getvalue()
@@ -102,7 +102,7 @@ def test_brackets_in_a_label_are_no_markup(make_run: Callable[..., Path], tmp_pa
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=200).print(terminal("t", arms(archive, scale), tuned=False))
+    Console(file=text, width=200).print(terminal("t", list_variants(archive, scale), tuned=False))
     assert "idinit (optim.betas=[0.9, 0.99])" in text.getvalue()
 
 
@@ -122,7 +122,7 @@ def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tm
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    assert tuning(archive, scale, arms(archive, scale)).splitlines() == [
+    assert tuning(archive, scale, list_variants(archive, scale)).splitlines() == [
         "Validation accuracy in percent after 1 epoch, 2 seeds; in bold what was used.",
         "",
         "| initializer | lr 0.01 | lr 0.1 |",
@@ -143,12 +143,12 @@ def test_learning_rates_at_an_edge_of_the_search_are_marked(make_run: Callable[.
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    rows = arms(archive, scale)
+    rows = list_variants(archive, scale)
     edges = {"idinit": "highest", "kaiming": "", "xavier": "lowest", "zero": "", "lsuv": ""}
-    assert {arm.name: arm.edge for arm in rows} == edges
+    assert {variant.name: variant.edge for variant in rows} == edges
     shown = {line.split(" | ")[0].strip("| "): line.split(" | ")[2] for line in markdown(rows, tuned=True).splitlines()}
     assert shown | {"idinit": "0.3 ↑", "kaiming": "0.1", "xavier": "0.01 ↓", "zero": "0.3", "lsuv": "0.1"} == shown
-    assert LEGEND in notes(rows) and LEGEND not in notes([arm for arm in rows if not arm.edge])
+    assert LEGEND in notes(rows) and LEGEND not in notes([variant for variant in rows if not variant.edge])
 
 
 def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -156,14 +156,14 @@ def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Calla
     merge([*tried, make_run("idinit", [0.1, 0.5], lr=0.1, language=True)], tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    heading, _, *_, row = tuning(archive, scale, arms(archive, scale)).splitlines()
+    heading, _, *_, row = tuning(archive, scale, list_variants(archive, scale)).splitlines()
     assert heading.startswith("Validation loss after 1 epoch")
     assert row == "| idinit | 1.386 | **0.693** |"  # minus the logarithms of 1/4 and 1/2
 
 
 def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
     (scale,) = scales(archive)
-    assert tuning(archive, scale, arms(archive, scale)) == ""
+    assert tuning(archive, scale, list_variants(archive, scale)) == ""
 
 
 def test_percent() -> None:
@@ -210,13 +210,17 @@ def test_plain() -> None:
 def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..., Path], tmp_path: Path) -> None:
     finals = {"transformer-orthogonal": 0.9, "transformer-idinit": 0.8, "textrnn-orthogonal": 0.85, "textrnn-idinit": 0.6}
     merge(
-        [make_run(arm, [0.1, end], model=arm.split("-")[0], seed=seed) for arm, end in finals.items() for seed in (0, 1)],
+        [
+            make_run(variant, [0.1, end], model=variant.split("-")[0], seed=seed)
+            for variant, end in finals.items()
+            for seed in (0, 1)
+        ],
         tmp_path / "r",
     )
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=80).print(terminal("texts", arms(archive, scale), tuned=True))
+    Console(file=text, width=80).print(terminal("texts", list_variants(archive, scale), tuned=True))
     shown = [line.split()[:4] for line in text.getvalue().splitlines()[-9:] if line.strip()]
     assert shown[-6:] == [
         ["textrnn"],

@@ -12,7 +12,7 @@ from scipy import stats
 
 from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.report.measured import Curve, Measured
 from idinit_suite.report.outcomes import OUTCOMES
 from idinit_suite.report.verdicts import CLAIMS, Verdict, decide, judge
@@ -25,26 +25,26 @@ NEEDED = ("idinit", "default", "kaiming", "neither", "idic", "idizc", "both")  #
 
 @pytest.fixture
 def judged(make_run: Callable[..., Path], tmp_path: Path) -> Judged:
-    """``judged("C3", idinit=[0.9, 0.91], fixup=None)``: final accuracies of an arm's seeds; None for one that diverged.
+    """``judged("C3", idinit=[0.9, 0.91], fixup=None)``: final accuracies of a variant's seeds; None for one that diverged.
 
     A list in place of a number is a whole validation curve, from before training on.
     """
 
     def make(claim: str, budget: str = "cpu", epochs: int = 3, **finals: list[float | list[float] | None]) -> Verdict:
         runs = []
-        for arm, values in finals.items():
+        for variant, values in finals.items():
             for seed, value in enumerate(values):
                 setting = {"seed": seed, "budget": budget, "epochs": epochs}
                 if value is None:
-                    runs.append(make_run(arm, [0.1], state="diverged", **setting))
+                    runs.append(make_run(variant, [0.1], state="diverged", **setting))
                 elif isinstance(value, list):
-                    runs.append(make_run(arm, value, **setting))
+                    runs.append(make_run(variant, value, **setting))
                 else:
-                    runs.append(make_run(arm, [0.1, *[value] * epochs], **setting))
+                    runs.append(make_run(variant, [0.1, *[value] * epochs], **setting))
         merge(runs, tmp_path / "r")
         archive = load(tmp_path / "r")
         (scale,) = scales(archive)
-        return judge(claim, scale, arms(archive, scale))
+        return judge(claim, scale, list_variants(archive, scale))
 
     return make
 
@@ -276,7 +276,7 @@ def test_c5_needs_all_points_of_the_grid(make_run: Callable[..., Path], tmp_path
         merge(taken, tmp_path / "r")
         archive = load(tmp_path / "r")
         (scale,) = scales(archive)
-        assert evidence in judge("C5", scale, arms(archive, scale)).evidence
+        assert evidence in judge("C5", scale, list_variants(archive, scale)).evidence
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_side_recipe_has_no_say(make_run: Callable[..., Path], tmp_path: Path)
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    assert judge("C1", scale, arms(archive, scale)).outcome == "reproduced"
+    assert judge("C1", scale, list_variants(archive, scale)).outcome == "reproduced"
 
 
 def test_the_evidence_names_learning_rates_at_an_edge_of_the_search(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_the_evidence_names_learning_rates_at_an_edge_of_the_search(make_run: Ca
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    evidence = judge("C1", scale, arms(archive, scale)).evidence
+    evidence = judge("C1", scale, list_variants(archive, scale)).evidence
     assert evidence.endswith(" Learning rates at an edge of those searched: idinit (highest).")
 
 
