@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from importlib.metadata import distribution, packages_distributions, requires, version
+from importlib.metadata import distribution, packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from packages import declared, needed
+
 ROOT = Path(__file__).parents[1]
+OF_THE_LIBRARY = ("diagnostics", "plot", "tables", "zoo")
+EXTRAS = (*OF_THE_LIBRARY, "suite", "dev")
 on_tested_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="what is installed is tested on Python 3.11")
 
 
@@ -29,37 +33,14 @@ def pins() -> dict[str, Requirement]:
     return by_name
 
 
-def declared(extra: str = "") -> dict[str, Requirement]:
-    """What pyproject.toml asks for: with ``extra`` only what that extra adds."""
-    found = [Requirement(line) for line in requires("idinit") or []]
-    wanted = [r for r in found if (r.marker.evaluate({"extra": extra}) if r.marker else not extra)]
-    return {canonicalize_name(requirement.name): requirement for requirement in wanted}
-
-
 def pinned_version(pin: Requirement) -> Version:
     (specifier,) = pin.specifier
     assert specifier.operator == "=="
     return Version(specifier.version)
 
 
-def needed() -> set[str]:
-    """Names of all that the project and its tools need on this Python, and of what these need in turn."""
-    seen: set[tuple[str, frozenset[str]]] = set()
-    todo = [("idinit", frozenset({"dev"}))]
-    while todo:
-        name, extras = todo.pop()
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        for requirement in map(Requirement, distribution(name).requires or []):
-            marker = requirement.marker
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras or {""}):
-                todo.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
-    return {name for name, _ in seen} - {"idinit"}
-
-
 def test_the_declared_limits() -> None:
-    ranges = {name: str(requirement.specifier) for name, requirement in declared().items()}
+    ranges = {name: str(requirement.specifier) for name, requirement in (declared() | declared("suite")).items()}
     assert ranges["torch"] == "<2.15,>=2.9"
     assert ranges["torchvision"] == "<0.30,>=0.24"
     assert ranges["hydra-core"] == "==1.3.*"
@@ -73,27 +54,31 @@ def test_the_tested_torch() -> None:
     }
 
 
-@pytest.mark.parametrize("extra", ["", "dev"])
-def test_every_dependency_is_pinned_within_its_range(extra: str) -> None:
+def test_the_library_needs_torch_and_pydantic() -> None:
+    assert set(declared()) == {"torch", "pydantic"}
+
+
+@pytest.mark.parametrize("extras", [(), *((extra,) for extra in EXTRAS)], ids=str)
+def test_every_dependency_is_pinned_within_its_range(extras: tuple[str, ...]) -> None:
     outside = {
         name: str(requirement)
-        for name, requirement in declared(extra).items()
+        for name, requirement in declared(*extras).items()
         if name not in pins() or pinned_version(pins()[name]) not in requirement.specifier
     }
-    assert declared(extra) and outside == {}
+    assert declared(*extras) and outside == {}
 
 
 @on_tested_python
 def test_pins_are_all_that_is_needed_and_nothing_else() -> None:
-    assert needed() <= set(pins())
+    assert needed("dev") <= set(pins())
     for_cuda = {name for name in pins() if name.startswith(("cuda-", "nvidia-", "triton"))}  # absent with a CPU torch
-    assert set(pins()) - for_cuda == needed() - for_cuda
+    assert set(pins()) - for_cuda == needed("dev") - for_cuda
 
 
 @on_tested_python
 def test_installed_versions_are_the_pinned_ones() -> None:
-    installed = {name: version(name).partition("+")[0] for name in needed()}  # torch may be 2.14.1+cpu
-    assert installed == {name: str(pinned_version(pins()[name])) for name in needed()}
+    installed = {name: version(name).partition("+")[0] for name in needed("dev")}  # torch may be 2.14.1+cpu
+    assert installed == {name: str(pinned_version(pins()[name])) for name in needed("dev")}
 
 
 @on_tested_python
@@ -101,7 +86,7 @@ def test_installed_versions_are_the_pinned_ones() -> None:
 def test_pins_apply_only_where_they_can_be_installed(python: str) -> None:
     assert Version(python) in SpecifierSet(distribution("idinit").metadata["Requires-Python"])
     impossible = []
-    for name in needed():
+    for name in needed("dev"):
         marker = pins()[name].marker
         applies = marker is None or marker.evaluate({"python_version": python})
         possible = Version(f"{python}.0") in SpecifierSet(distribution(name).metadata["Requires-Python"] or "")
@@ -131,9 +116,17 @@ def imported(folder: str) -> Iterator[tuple[str, str]]:
                     yield name, str(file.relative_to(ROOT))
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("src", [""]), ("scripts", [""]), ("tests", ["", "dev"])])
-def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
-    allowed: set[str] = set().union(*(declared(extra) for extra in extras))
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("src/idinit", OF_THE_LIBRARY),
+        ("src/idinit_suite", ("suite", *OF_THE_LIBRARY)),
+        ("scripts", ("suite",)),
+        ("tests", ("dev",)),
+    ],
+)
+def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> None:
+    allowed = {*declared(), *declared(*extras)}
     own = {package.name for package in (ROOT / "src").iterdir()}
     providers = packages_distributions()
     undeclared = {
@@ -147,7 +140,8 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
 def test_what_is_declared_is_imported() -> None:
     used = {name for folder in ("src", "scripts") for name, _ in imported(folder)}
     providers = packages_distributions()
-    assert set(declared()) <= {canonicalize_name(provider) for name in used for provider in providers.get(name, [])}
+    asked_for = {*declared(), *declared("suite")}
+    assert asked_for <= {canonicalize_name(provider) for name in used for provider in providers.get(name, [])}
 
 
 def test_citation_names_this_version() -> None:

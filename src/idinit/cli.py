@@ -1,33 +1,41 @@
-"""The command line: ``python -m idinit inspect``."""
+"""The command line: ``idinit inspect`` and ``idinit list``, also as ``python -m idinit``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-from matplotlib.backend_bases import FigureCanvasBase
 from torch.utils._pytree import tree_leaves
 
+from .diagnostics.examine import examine
 from .diagnostics.plot import draw_signals
 from .diagnostics.signal import measure_signal
-from .errors import UsageError, did_you_mean
-from .initialize import initialize_
+from .errors import UsageError, did_you_mean, needs_extra
+from .graph.probe import Inputs
+from .initialize import initialize_, list_initializers
 from .initializers import INITIALIZERS
+from .tables import text_table
 from .zoo import load
 
-_PROGRAM = "python -m idinit"
-_INSPECT = """Initializes a network and shows what was done: a table of its parameters, and a picture of its signals.
+_INSPECT = """Shows how a network is initialized, and what is wrong with that; or initializes it first and shows what was done.
 
-python -m idinit inspect timm:resnet50 --init idinit --options tau=0.5
-python -m idinit inspect hf:bert --save bert.svg
-python -m idinit inspect nets.py:make_net --input 3x32x32
+idinit inspect timm:resnet50
+idinit inspect timm:resnet50 --init idinit --options tau=0.5
+idinit inspect hf:bert --save bert.svg
+idinit inspect nets.py:make_net --input 3x32x32
+"""
+_LIST = """Lists the initializers, what a network needs for them, and where they are from; of one, its options as well.
+
+idinit list
+idinit list "*fixup*"
 """
 
 
@@ -69,47 +77,77 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UsageError: If the command line makes no sense.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    parser = Parser(prog=_PROGRAM, description="Initialize any PyTorch network, and see what was done.")
-    parser.add_argument("command", metavar="COMMAND", help="inspect")
+    parser = Parser(prog="idinit", description="Initialize any PyTorch network, and see what was done.")
+    parser.add_argument("command", metavar="COMMAND", help=", ".join(_COMMANDS))
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its arguments; COMMAND --help explains them")
     given = parser.parse_args(arguments)
-    if given.command != "inspect":
-        raise UsageError(f"unknown command '{given.command}': {did_you_mean(given.command, ['inspect'])}")
-    command = Parser(prog=f"{_PROGRAM} inspect", description=_INSPECT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _add_arguments(command)
-    _inspect(command.parse_args(given.rest))
+    if given.command not in _COMMANDS:
+        raise UsageError(f"unknown command '{given.command}': {did_you_mean(given.command, _COMMANDS)}")
+    description, add_arguments, run_command = _COMMANDS[given.command]
+    command = Parser(
+        prog=f"idinit {given.command}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(command)
+    run_command(command.parse_args(given.rest))
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "network",
         help="timm:NAME, torchvision:NAME, hf:MODEL_TYPE (a small configuration of it), or FILE.py:FACTORY (a function that "
         "returns a network, or a network and its example inputs)",
     )
-    parser.add_argument("--init", default="idinit", metavar="NAME", help=f"initializer: {', '.join(INITIALIZERS)}")
+    parser.add_argument(
+        "--init", metavar="NAME", help=f"initializer: {', '.join(INITIALIZERS)}; the network is looked at as it is if not given"
+    )
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the initializer")
     parser.add_argument(
         "--input", type=_shape, metavar="3x224x224", help="shape of one input; the network's usual one if not given"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the initializer; 0 if not given")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="where the picture goes; NETWORK-INIT.png if not given")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="where a picture of its signals goes; with --init NETWORK-INIT.png if not given",
+    )
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    options = INITIALIZERS.check(arguments.init, dict(map(_option, arguments.options)))
-    picture = arguments.save or Path(f"{re.sub(r'[^A-Za-z0-9_.]+', '-', arguments.network)}-{arguments.init}.png")
-    _check_picture(picture)
+    picture, options = arguments.save, dict(map(_option, arguments.options))
+    if arguments.init is None and options:
+        raise UsageError("--options are those of an initializer: say which, with --init NAME")
+    if arguments.init is not None:
+        options = INITIALIZERS.check(arguments.init, options)
+        if find_spec("matplotlib") is not None:
+            picture = picture or Path(f"{re.sub(r'[^A-Za-z0-9_.]+', '-', arguments.network)}-{arguments.init}.png")
+    if picture is not None:
+        _check_picture(picture)
     model, inputs = load(arguments.network, arguments.input)
-    report = initialize_(model, arguments.init, inputs, seed=arguments.seed, **options)
+    if arguments.init is None:
+        shown = str(examine(model, inputs))
+    else:
+        shown = str(initialize_(model, arguments.init, inputs, seed=arguments.seed, **options))
+    if picture is not None:
+        title = f"{arguments.network}, {arguments.init or 'as it is'}"
+        draw_signals(measure_signal(model, inputs), title).savefig(picture, dpi=160)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    shapes = ", ".join("x".join(map(str, leaf.shape)) for leaf in tree_leaves(inputs) if hasattr(leaf, "shape"))
-    draw_signals(measure_signal(model, inputs), f"{arguments.network}, {arguments.init}").savefig(picture, dpi=160)
-    print(f"{arguments.network}: {type(model).__name__}, {weights:,} weights, inputs {shapes}\n")
-    print(report)
-    print(f"\nPicture: {picture}")
+    print(f"{arguments.network}: {type(model).__name__}, {weights:,} weights, inputs {_shapes(inputs)}\n")
+    print(shown)
+    if picture is not None:
+        print(f"\nPicture: {picture}")
+    elif arguments.init is not None:
+        print("\nNo picture, as Matplotlib is not installed: pip install 'idinit[plot]'")
+
+
+def _shapes(inputs: Inputs) -> str:
+    return ", ".join("x".join(map(str, leaf.shape)) for leaf in tree_leaves(inputs) if hasattr(leaf, "shape"))
 
 
 def _check_picture(path: Path) -> None:
+    with needs_extra("plot", f"--save {path}"):
+        from matplotlib.backend_bases import FigureCanvasBase
+
     endings = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix[1:].lower() not in endings:
         raise UsageError(f"a picture cannot be written to '{path}': its ending must be one of {', '.join(endings)}")
@@ -118,12 +156,13 @@ def _check_picture(path: Path) -> None:
 
 
 def _option(text: str) -> tuple[str, Any]:
+    """A key and its value, which is JSON (true, null, 0.5) or else a string."""
     key, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--options {text}: give KEY=VALUE")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
+        return key, json.loads(value)
+    except ValueError:
         return key, value
 
 
@@ -131,3 +170,25 @@ def _shape(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is no shape: give sizes with x between, e.g. 3x224x224, or 16 for tokens")
     return tuple(map(int, text.split("x")))
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", metavar="PATTERN", help="shell pattern of names, e.g. '*fixup*'; all if none")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    infos = list_initializers(filter=arguments.pattern)
+    if not infos:
+        raise UsageError(f"no initializer matches '{arguments.pattern}': {did_you_mean(arguments.pattern, INITIALIZERS)}")
+    rows = [(info.name, info.summary, ", ".join(info.needs) or "-", info.paper) for info in infos]
+    print(text_table(("initializer", "what it does", "needs", "paper"), rows))
+    if len(infos) == 1 and infos[0].options:
+        options = [(option.name, option.type, str(option.default)) for option in infos[0].options]
+        print(f"\n{text_table(('option', 'type', 'default'), options)}")
+
+
+_Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
+_COMMANDS: dict[str, _Command] = {
+    "inspect": (_INSPECT, _add_inspect, _inspect),
+    "list": (_LIST, _add_list, _list),
+}

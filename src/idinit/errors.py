@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UsageError(ValueError):
@@ -28,3 +29,20 @@ def nearest(name: object, choices: Iterable[str]) -> str:
     """The question ``did you mean 'fixup'?`` where a choice is near, for choices too many to list; else nothing."""
     near = difflib.get_close_matches(str(name), list(choices), n=2, cutoff=0.5)
     return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Turns a missing optional package, imported in the block, into a line that says how to install it.
+
+    Args:
+        extra: The extra of this package that brings it, e.g. ``plot``.
+        what: What needs it, the subject of the error's sentence.
+
+    Raises:
+        UsageError: If a package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{what} needs {error.name}, which is not installed: pip install 'idinit[{extra}]'") from error

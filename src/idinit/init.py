@@ -16,7 +16,6 @@ import math
 from typing import Any, Literal
 
 import torch
-from scipy.linalg import hadamard
 from torch import Generator, Tensor, nn
 
 from .errors import UsageError
@@ -131,7 +130,7 @@ def hadamard_(w: Tensor, scale: HadamardScale = "orthonormal") -> Tensor:
         raise UsageError(f"hadamard_ widens: got [out, in] = [{out}, {columns}]; it needs out >= in")
     # The first n columns of Sylvester's matrix repeat those of the one of size >= n: no need for all p x p entries.
     size = 2 ** math.ceil(math.log2(columns))
-    signs = torch.from_numpy(hadamard(size, dtype="int8")).to(w)
+    signs = _sylvester(size, w)
     exponent = math.ceil(math.log2(out)) - (scale == "paper")
     w.zero_()[_centre(w)] = signs[torch.arange(out, device=w.device) % size, :columns] * 2 ** (-exponent / 2)
     return w
@@ -158,6 +157,14 @@ def delta_orthogonal_(w: Tensor, gain: float = 1.0, generator: Generator | None 
     matrix = nn.init.orthogonal_(w.new_empty(out, columns), gain, generator)
     w.zero_()[_centre(w)] = matrix
     return w
+
+
+def _sylvester(size: int, like: Tensor) -> Tensor:
+    """Sylvester's Hadamard matrix [size, size], for a power of two: H(2n) = [[H(n), H(n)], [H(n), -H(n)]]."""
+    signs = like.new_ones(1, 1)
+    while len(signs) < size:
+        signs = torch.cat([torch.cat([signs, signs], 1), torch.cat([signs, -signs], 1)])
+    return signs
 
 
 @torch.no_grad()

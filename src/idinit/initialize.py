@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import formatannotation
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 from torch import Generator, nn
 
 from .errors import UsageError
-from .graph.capture import capture
 from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
+from .network.preconditions import require_initializable, require_real
 from .network.report import Report
+from .network.requirements import REQUIREMENTS
 from .network.scalars import detach_scalars
 from .parts import Part, Structure, find_structure
 from .parts.structure import matching
@@ -39,15 +41,13 @@ class InitializerInfo:
         name: What `initialize_` calls it.
         summary: What it does, in a line.
         paper: Where it is from.
-        claims: Rows of the paper's claims table in which it takes part.
         options: Its options.
-        needs: What the network must be like; keys of `NEEDS`.
+        needs: What the network must be like; see `idinit.network.requirements`.
     """
 
     name: str
     summary: str
     paper: str
-    claims: tuple[str, ...]
     options: tuple[Option, ...]
     needs: tuple[str, ...]
 
@@ -99,65 +99,23 @@ def initialize_(
         raise UsageError("give either generator or seed, not both")
     if generator is not None and generator.device.type != "cpu":
         raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
-    _refuse_wrapped(model)
+    require_initializable(model)
     generator = generator or Generator().manual_seed(seed or 0)
 
     kept = _kept(model, [keep] if isinstance(keep, str) else keep)
-    _refuse_complex(model, kept)
+    require_real(model, kept)
     with unchanged_on_failure(model):
         detach_scalars(model)
         structure = _structure(model, example_inputs, parts)
         entry = INITIALIZERS[method]
         net = Network(model, structure, generator, method, kept, example_inputs)
-        for need in entry.facts["needs"]:
-            if problem := NEEDS[need](net):
+        for need in entry.info.needs:
+            if problem := REQUIREMENTS[need](net):
                 raise UsageError(f"initializer '{method}' {problem}")
         entry.build(net, **checked)
         fill_rest(net)
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
-
-
-_WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
-_SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
-
-
-def _refuse_wrapped(model: nn.Module) -> None:
-    """Refuses a model whose parameters are not there, or not under their own names."""
-    if type(model).__name__ in _WRAPPERS:
-        inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
-        raise UsageError(
-            f"the model is wrapped in {type(model).__name__}: initialize what it wraps, model.{inner}, before wrapping"
-        )
-    if next(model.parameters(), None) is None:
-        raise UsageError("the model has no parameters: a quantized one is initialized before it is quantized")
-    for module in model.modules():
-        if {base.__name__ for base in type(module).__mro__} & _SHARDED:
-            raise UsageError("the model is sharded over processes: initialize it before fully_shard")
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            raise UsageError(
-                f"the model is on the meta device, which holds no values; call model.to_empty(device=...) first{_ties(model)}"
-            )
-        if hasattr(parameter, "device_mesh"):
-            raise UsageError(f"'{name}' is distributed over processes: initialize the model before it is")
-
-
-def _ties(model: nn.Module) -> str:
-    """What else to do for a model on the meta device whose parameters are tied: ``to_empty`` gives each name its own memory."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    tied = next((own for own in names.values() if len(own) > 1), None)
-    return f", and tie '{tied[1]}' to '{tied[0]}' again: it would have memory of its own" if tied else ""
-
-
-def _refuse_complex(model: nn.Module, kept: Mapping[str, str]) -> None:
-    for name, parameter in model.named_parameters():
-        if parameter.is_complex() and name not in kept:
-            raise UsageError(
-                f"'{name}' is complex, and the methods are defined for real weights: leave complex ones alone, keep=('{name}',)"
-            )
 
 
 def _keep_from_hugging_face(model: nn.Module) -> None:
@@ -174,15 +132,19 @@ def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     return frozen | {name: "kept, as asked" for pattern in patterns for name in matching(pattern, names, "keep")}
 
 
-def list_initializers() -> tuple[InitializerInfo, ...]:
-    """What there is to choose from, by name."""
+def list_initializers(filter: str | None = None) -> tuple[InitializerInfo, ...]:
+    """Lists the initializers by name.
+
+    Args:
+        filter: A shell pattern of names, such as ``*fixup*``; None for all.
+    """
     infos = []
-    for name in INITIALIZERS:
+    for name in INITIALIZERS if filter is None else fnmatch.filter(INITIALIZERS, filter):
         entry = INITIALIZERS[name]
         options = tuple(
             Option(key, formatannotation(field.annotation), field.default) for key, field in entry.options.model_fields.items()
         )
-        infos.append(InitializerInfo(name, entry.summary, options=options, **entry.facts))
+        infos.append(InitializerInfo(name, entry.summary, entry.info.paper, options, entry.info.needs))
     return tuple(infos)
 
 
@@ -192,69 +154,3 @@ def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure
     if example_inputs is None:
         raise UsageError("the parts of the network are found from a forward pass: give example_inputs=(x,)")
     return find_structure(model, example_inputs, overrides=parts)
-
-
-def _lacks_branches(net: Network) -> str:
-    if net.branches:
-        return ""
-    return "acts on residual branches, and the network has none: use a network with shortcuts, or init=kaiming"
-
-
-def _lacks_attention(net: Network) -> str:
-    if net.structure.heads:
-        return ""
-    return (
-        "is for attention with one weight each for queries, keys, values and output, and the network has none: "
-        "use a transformer, or init=idinit"
-    )
-
-
-def _has_norm(net: Network) -> str:
-    norm = next((name for name, part in net.structure.parts.items() if part == "norm"), None)
-    if norm is None:
-        return ""
-    return f"replaces normalization, and the network has it ('{norm}'): use a network without (model.norm=none), or init=rezero"
-
-
-def _lacks_end_norm(net: Network) -> str:
-    for branch in net.branches:
-        if f"{branch.end_norm}.weight" not in net.structure.parts:
-            return (
-                "starts the last normalization of each residual branch at zero, and none follows the branch_end "
-                f"'{branch.end}': use a network with norms (model.norm=batch)"
-            )
-    return ""
-
-
-def _lacks_sum_norm(net: Network) -> str:
-    for branch in net.branches:
-        if branch.sum_norm is None:
-            return (
-                "weighs the two sides of each residual sum before a normalization, and none follows the sum after the "
-                f"branch_end '{branch.end}': use a transformer with the norm after the sum (post-norm), or init=idinit"
-            )
-    return ""
-
-
-def _lacks_sines(net: Network) -> str:
-    if problem := _lacks_inputs(net):
-        return problem
-    if any(node.op == "sin" and node.inputs[0].op != "constant" for node in capture(net.model, net.example_inputs or ()).nodes):
-        return ""
-    return "is for networks whose activation is a sine, and this one computes none: use init=kaiming"
-
-
-def _lacks_inputs(net: Network) -> str:
-    return "measures what flows through the network: give example_inputs=(x,)" if net.example_inputs is None else ""
-
-
-# What a method may need of a network: the problem in words, or nothing.
-NEEDS: dict[str, Callable[[Network], str]] = {
-    "branches": _lacks_branches,
-    "attention": _lacks_attention,
-    "no_norm": _has_norm,
-    "end_norm": _lacks_end_norm,
-    "sum_norm": _lacks_sum_norm,
-    "inputs": _lacks_inputs,
-    "sine": _lacks_sines,
-}

@@ -1,51 +1,67 @@
-"""Registries: the names a config may use, and what may be said after each name.
+"""Registries of functions by name, with checked options.
 
-A registered function's keyword-only parameters are its options; their annotations are checked when a config or a caller
-sets them. Adding an entry is writing one function.
+A registered function's keyword-only parameters are its options; their annotations are checked when a caller sets them.
+Adding an entry is writing one function.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from .errors import UsageError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
+InfoT = TypeVar("InfoT")
 
 
 @dataclass(frozen=True)
-class Entry(Generic[F]):
+class Entry(Generic[F, InfoT]):
     """One registered function.
 
     Attributes:
-        name: What a config calls it.
+        name: Name by which it is chosen.
         build: The function.
         summary: First line of its docstring.
-        facts: What else was said of it when it was registered (paper, claims, needs).
-        options: A pydantic model of its keyword-only parameters, with their defaults.
+        info: The record with which it was registered; None in a registry without any.
     """
 
     name: str
     build: F
     summary: str
-    facts: Mapping[str, Any]
-    options: type[BaseModel]
+    info: InfoT
+
+    @functools.cached_property
+    def options(self) -> type[BaseModel]:
+        """A pydantic model of the function's keyword-only parameters, with their defaults."""
+        return _options_of(self.build)
 
 
-class Registry(Generic[F]):
-    """A mapping from names to functions that checks options and suggests the nearest name."""
+class Registry(Generic[F, InfoT]):
+    """A mapping from names to functions that checks options and suggests the nearest name.
+
+    ``InfoT`` is a frozen dataclass of what is known of each entry, or None where nothing is.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._entries: dict[str, Entry[F]] = {}
+        self._entries: dict[str, Entry[F, InfoT]] = {}
 
-    def register(self, name: str, **facts: Any) -> Callable[[F], F]:
-        """Registers the decorated function under ``name``.
+    @overload
+    def register(self: Registry[F, None], name: str) -> Callable[[F], F]: ...
+    @overload
+    def register(self, name: str, info: InfoT) -> Callable[[F], F]: ...
+    def register(self, name: str, info: Any = None) -> Callable[[F], F]:
+        """Registers the decorated function.
+
+        Args:
+            name: Name by which it is chosen.
+            info: What is known of it.
 
         Raises:
             ValueError: If the name is taken.
@@ -55,12 +71,12 @@ class Registry(Generic[F]):
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice")
             summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
-            self._entries[name] = Entry(name, build, summary, facts, _options_of(build))
+            self._entries[name] = Entry(name, build, summary, info)
             return build
 
         return add
 
-    def __getitem__(self, name: str) -> Entry[F]:
+    def __getitem__(self, name: str) -> Entry[F, InfoT]:
         """The entry called ``name``.
 
         Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from idinit import initialize_
+from idinit import examine, initialize_, list_initializers
 from idinit.cli import main
 from idinit.errors import UsageError
 from idinit.zoo import load
@@ -39,29 +39,56 @@ def test_a_language_model_and_the_file_of_the_picture(capsys: pytest.CaptureFixt
     assert Path("gpt2.svg").read_text().startswith("<?xml")
 
 
+def test_a_network_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect", "timm:test_resnet", "--input", "3x32x32"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("timm:test_resnet: ResNet, 469,688 weights, inputs 2x3x32x32\n")
+    assert str(examine(*load("timm:test_resnet", (3, 32, 32)))) in printed and "normal" in printed
+    assert not list(Path().iterdir())
+    main(["inspect", "timm:test_resnet", "--input", "3x32x32", "--save", "signal.svg"])
+    assert Path("signal.svg").read_text().startswith("<?xml")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["inspct"], "unknown command 'inspct': did you mean 'inspect'"),
         (["inspect", "timm:resnt50"], "timm has no network 'resnt50': did you mean 'resnet50'"),
         (["inspect", "timm:test_resnet", "--init", "idinnit"], "unknown initializer 'idinnit': did you mean 'idinit'"),
-        (["inspect", "timm:test_resnet", "--options", "tu=1"], "unknown key 'tu': did you mean 'tau'"),
+        (["inspect", "timm:test_resnet", "--init", "idinit", "--options", "tu=1"], "unknown key 'tu': did you mean 'tau'"),
+        (
+            ["inspect", "timm:test_resnet", "--options", "tau=1"],
+            "--options are those of an initializer: say which, with --init",
+        ),
         (["inspect", "timm:test_resnet", "--options", "tau"], "--options tau: give KEY=VALUE"),
-        (["inspect", "timm:test_resnet", "--options", "tau=-1"], "'tau=-1': input should be greater than 0"),
+        (
+            ["inspect", "timm:test_resnet", "--init", "idinit", "--options", "tau=-1"],
+            "'tau=-1': input should be greater than 0",
+        ),
         (["inspect", "timm:test_resnet", "--input", "3x0"], "'3x0' is no shape: give sizes with x between"),
         (["inspect", "timm:test_resnet", "--save", "a.doc"], "its ending must be one of .*png"),
         (["inspect", "timm:test_resnet", "--save", "none/a.png"], "there is no folder 'none' for the picture"),
         (
             ["inspect", "timm:test_resnet", "--inpt", "3"],
-            "unrecognized arguments: --inpt 3; see python -m idinit inspect --help",
+            "unrecognized arguments: --inpt 3; see idinit inspect --help",
         ),
-        (["inspect"], "the following arguments are required: network; see python -m idinit inspect --help"),
+        (["list", "fixpu"], "no initializer matches 'fixpu': did you mean 'fixup'"),
+        (["inspect"], "the following arguments are required: network; see idinit inspect --help"),
     ],
 )
 def test_mistakes(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         main(words)
     assert not list(Path().iterdir())
+
+
+def test_list_shows_what_the_library_has(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list"])
+    everything = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in everything[2:]] == [info.name for info in list_initializers()]
+    main(["list", "kaiming"])
+    one = capsys.readouterr().out
+    assert everything[0].split() == one.splitlines()[0].split() and "mode" in one and "fan_out" in one
 
 
 def test_a_mistake_is_one_line_and_exit_code_2() -> None:
@@ -72,7 +99,7 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
-    command = f"{sys.executable} -m idinit inspect timm:test_resnet --input 3x32x32 | head -n 1"
+    command = f"{sys.executable} -m idinit inspect timm:test_resnet --init idinit --input 3x32x32 | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("timm:test_resnet: ResNet") and done.stderr == ""
     assert Path("timm-test_resnet-idinit.png").exists()

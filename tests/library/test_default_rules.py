@@ -111,7 +111,7 @@ def test_elsewhere_a_branch_keeps_its_factor(method, options):
     assert [(row.parameter, row.note) for row in report.left_alone] == [("gamma", f"{method} has no rule for the part 'scale'")]
 
 
-@pytest.mark.parametrize("method", [m for m in INITIALIZERS if not INITIALIZERS[m].facts["needs"]])
+@pytest.mark.parametrize("method", [m for m in INITIALIZERS if not INITIALIZERS[m].info.needs])
 def test_what_is_kept_or_frozen_has_its_values_and_statistics(method):
     model = nn.Sequential(
         *(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(128, 4)),

@@ -82,7 +82,7 @@ def _matrices(model: nn.Module, structure: Structure) -> Iterator[Matrix]:
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     for name, value in parameters.items():
         part, layout = structure.parts.get(name), structure.layouts.get(name)
-        if value.ndim < 2 or part not in (*MAPS, "embedding", "position"):
+        if value.ndim < 2 or not value.numel() or part not in (*MAPS, "embedding", "position"):
             continue
         if part in ("embedding", "position"):
             layout = None

@@ -83,7 +83,7 @@ def some(names: Sequence[str]) -> str:
 def _memory(evidence: Evidence) -> Iterator[Finding]:
     """Parameters and buffers that hold what was in memory before."""
     remedy = "It was never written to, as after to_empty: call initialize_, and put buffers there again"
-    values = dict(evidence.model.named_parameters())
+    values = {name: parameter.detach() for name, parameter in evidence.model.named_parameters()}
     if names := tuple(name for name, value in values.items() if not value.isfinite().all()):
         yield Finding("memory", "Parameters are not finite", remedy, names)
     if names := tuple(name for name, value in values.items() if _is_garbage(value)):
@@ -123,20 +123,20 @@ def _zeros(evidence: Evidence) -> Iterator[Finding]:
 
 def _twins(evidence: Evidence) -> Iterator[Finding]:
     """Units that are equal and stay so: their weights are, and the gradients of them."""
-    names = []
+    names = set()
     for name, layout in evidence.structure.layouts.items():
         gradient = evidence.gradients.get(name)
         if layout is None or gradient is None or not gradient.any() or evidence.structure.slices.get(name):
             continue
         value = evidence.model.get_parameter(name).detach()
         if any(map(_has_twins, matrices(value, layout), matrices(gradient, layout))):
-            names.append(name)
+            names.add(name)
     if names:
         yield Finding(
             "twins",
             "Units are equal, get equal gradients, and stay equal for ever",
             "Draw their weights at random, as initialize_ with any random method does",
-            tuple(names),
+            tuple(name for name, _ in evidence.model.named_parameters() if name in names),
         )
 
 
@@ -240,9 +240,11 @@ def _stack(evidence: Evidence) -> Iterator[Finding]:
         ("Activations", [s.activation for s in path], path[0].name),
         ("Gradients", [s.gradient for s in reversed(path)], path[-1].name),
     ):
-        sizes = sizes[next((i for i, size in enumerate(sizes) if size), len(sizes) - 1) :]
-        high = max(size / sizes[0] if sizes[0] and math.isfinite(size) else math.inf for size in sizes)
-        low = min((size / sizes[0] for size in sizes if size), default=0.0) if sizes[0] else 1.0
+        start = next((size for size in sizes if size), 0.0)
+        if not start:
+            continue
+        ratios = [size / start if math.isfinite(size) else math.inf for size in sizes if size]
+        high, low = max(ratios), min(ratios)
         if high > _EXPLODES or low < _DIES:
             changed = f"grow {high:.1e} times" if high > _EXPLODES else f"shrink to {low:.1e}"
             yield Finding(

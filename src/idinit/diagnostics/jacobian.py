@@ -8,14 +8,16 @@ arXiv 1312.6120; Pennington et al. 2017, arXiv 1711.04735). The second implies t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor
 from torch.func import jacrev, vjp
 
-from ..errors import UsageError
+from ..errors import UsageError, needs_extra
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Function = Callable[[Tensor], Tensor]
 
@@ -56,8 +58,12 @@ def largest_singular_values(function: Function, x: Tensor, count: int, *, seed: 
         ``count`` singular values, the largest first, of the dtype of ``x``; NaN where the Jacobian is not finite.
 
     Raises:
-        UsageError: If ``count`` is not between 1 and min(m, n) - 1.
+        UsageError: If ``count`` is not between 1 and min(m, n) - 1, or SciPy is not installed.
     """
+    with needs_extra("diagnostics", "largest_singular_values"):  # slow to import, and of use to nothing else here
+        import numpy as np
+        from scipy.sparse.linalg import LinearOperator, svds
+
     point = x.detach()
     out = function(point).detach()
     size = min(out.numel(), point.numel())

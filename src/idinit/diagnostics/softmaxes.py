@@ -65,8 +65,8 @@ def watch_forward(graph: Graph, inputs: Sequence[Any]) -> tuple[list[Softmax], l
         elif node.op == _ATTENTION:
             softmaxes.extend(_softmax(node, _probabilities(node, operands)))
         elif "weight" in node.arguments or node.op in PRODUCTS:
-            found = [float(t.detach().abs().max()) for t in tensors_in(value)[:1] if t.is_floating_point() and t.numel()]
-            peaks.extend(Peak(_module(node), peak) for peak in found)
+            found = [t.detach() for t in tensors_in(value)[:1] if t.is_floating_point() and t.numel()]
+            peaks.extend(Peak(_module(node), peak) for t in found if (peak := float(t.abs().max())) != torch.finfo(t.dtype).max)
         return value
 
     with torch.no_grad():

@@ -9,11 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -21,6 +18,7 @@ from ..graph.capture import capture
 from ..graph.dataflow import Flow
 from ..graph.probe import Inputs, call_arguments, gradients
 from ..parts.classify import Reading
+from ..tables import text_table
 from .blocked import Zeros
 
 _RATE = 1e-3
@@ -63,16 +61,13 @@ class ZeroCheck:
         return tuple(dict.fromkeys(zero.path for zero in self.zeros if zero.step is None))
 
     def __str__(self) -> str:
-        table = Table("zero factor", "part", "first moved by", "zeros in a row")
-        for zero in self.zeros:
-            step = "nothing, ever" if zero.step is None else f"step {zero.step}"
-            table.add_row(zero.parameter, zero.part, step, " -> ".join(zero.path))
-        table.caption = (
-            f"zero factors: {len(self.zeros)}; paths with several: {len(self.violations)}; starved besides: {len(self.starved)}"
-        )
-        out = StringIO()
-        Console(file=out, width=1000, color_system=None, markup=False, emoji=False).print(table)
-        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+        rows = [
+            (zero.parameter, zero.part, "nothing, ever" if zero.step is None else f"step {zero.step}", " -> ".join(zero.path))
+            for zero in self.zeros
+        ]
+        table = text_table(("zero factor", "part", "first moved by", "zeros in a row"), rows)
+        counts = (len(self.zeros), len(self.violations), len(self.starved))
+        return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
 
 
 def check_zeros(model: nn.Module, example_inputs: Inputs) -> ZeroCheck:

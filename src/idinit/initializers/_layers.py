@@ -36,7 +36,7 @@ def count_layers(structure: Structure) -> Layers:
     if encoder < 1 and structure.heads:
         raise UsageError(
             f"of {len(structure.heads)} attentions {decoder} are to another sequence: these are not the layers of an encoder "
-            "and a decoder, whose depth the method scales with; use init=idinit"
+            "and a decoder, whose depth the method scales with; use 'idinit'"
         )
     of_decoder = decoder_branches(structure)
     for stack in (set(structure.branches) - of_decoder, of_decoder):
@@ -99,4 +99,4 @@ def _refuse_uneven(structure: Structure, branches: list[Branch]) -> None:
         odd = next(layer for layer in _layers(structure, branches) if len(layer) == max(sizes))
         problem = f"layers have {min(sizes)} to {max(sizes)} residual branches, as that which ends in '{odd[-1].end}'"
     if problem:
-        raise UsageError(f"the method scales with the number of layers, and they cannot be counted: {problem}; use init=idinit")
+        raise UsageError(f"the method scales with the number of layers, and they cannot be counted: {problem}; use 'idinit'")

@@ -14,13 +14,13 @@ from ..graph.node import Node
 from ..graph.probe import call_arguments
 from ..network import Network
 from ..parts.classify import Reading
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import fill_rest
 from ._layers import decoder_branches
 from .xavier import fill_xavier
 
 
-@INITIALIZERS.register("admin", paper="Liu et al. 2020, arXiv 2004.08249", claims=(), needs=("branches", "sum_norm", "inputs"))
+@INITIALIZERS.register("admin", Method(paper="Liu et al. 2020, arXiv 2004.08249", needs=("branches", "sum_norm", "inputs")))
 def admin(net: Network) -> None:
     """Admin: norm(omega x + f(x)), where omega grows with the variance of the branches before, measured on example inputs.
 

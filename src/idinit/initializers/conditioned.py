@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from ..init import identity_
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("conditioned", paper="Saratchandran & Lucey 2026, arXiv 2609.07086", claims=(), needs=("attention",))
+@INITIALIZERS.register("conditioned", Method(paper="Saratchandran & Lucey 2026, arXiv 2609.07086", needs=("attention",)))
 def conditioned(net: Network) -> None:
     """Conditioned: the values' matrix is a rectangular identity, those of queries and keys are orthogonal head by head.
 

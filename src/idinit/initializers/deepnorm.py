@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._layers import count_layers
 from .t_fixup import SCALED
 from .xavier import fill_xavier
 
 
 @INITIALIZERS.register(
-    "deepnorm", paper="Wang et al. 2022, arXiv 2203.00555", claims=(), needs=("branches", "attention", "sum_norm")
+    "deepnorm", Method(paper="Wang et al. 2022, arXiv 2203.00555", needs=("branches", "attention", "sum_norm"))
 )
 def deepnorm(net: Network) -> None:
     """DeepNorm: norm(alpha x + f(x)), and Xavier weights with gain beta in values, outputs and feed-forward layers.

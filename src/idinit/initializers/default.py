@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("default", paper="none: what the network's modules do when they are made", claims=("C8", "C9"), needs=())
+@INITIALIZERS.register("default", Method(paper="none: what the network's modules do when they are made"))
 def default(net: Network) -> None:
     """The network's own: what ``init_weights`` of its model (timm, Hugging Face) or ``reset_parameters`` of each module gives.
 

@@ -10,10 +10,10 @@ from torch import nn
 from ..errors import UsageError
 from ..init import delta_orthogonal_
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("delta_orthogonal", paper="Xiao et al. 2018, arXiv 1806.05393", claims=(), needs=())
+@INITIALIZERS.register("delta_orthogonal", Method(paper="Xiao et al. 2018, arXiv 1806.05393"))
 def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0) -> None:
     """Delta-orthogonal: a random orthogonal matrix on the centre tap of each kernel, zeros around it.
 
@@ -32,7 +32,7 @@ def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0)
         if set(kernel) - {1} and inputs > out:
             raise UsageError(
                 f"initializer 'delta_orthogonal': '{weight.name}' ({weight.part}) has {inputs} inputs and {out} "
-                "outputs, it needs inputs <= outputs; use init=orthogonal, or convolutions that do not narrow"
+                "outputs, it needs inputs <= outputs; use 'orthogonal', or convolutions that do not narrow"
             )
     scale = f", gain {gain:.4g}" if gain != 1 else ""
     for weight in weights:

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._layers import branch_depths
 from .gpt2 import fill_normal
 
 
 @INITIALIZERS.register(
     "depth_scaled",
-    paper="training code of torchtitan and OLMo, after Zhang, Titov & Sennrich 2019, arXiv 1908.11365",
-    claims=(),
-    needs=("branches",),
+    Method(
+        paper="training code of torchtitan and OLMo, after Zhang, Titov & Sennrich 2019, arXiv 1908.11365", needs=("branches",)
+    ),
 )
 def depth_scaled(net: Network, *, std: Annotated[float, Field(gt=0)] | Literal["fan_in"] = 0.02) -> None:
     """Depth-scaled: normal weights of standard deviation 0.02, that of a branch's last weight over sqrt(branches so far).

@@ -11,7 +11,7 @@ from ..network import Network
 from ..network.scalars import Kind
 from ..parts import Branch
 from ..parts.structure import owner_of
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 from ._layers import attends
 from .kaiming import BODY, fill_kaiming
@@ -19,12 +19,7 @@ from .kaiming import BODY, fill_kaiming
 LR_SCALE = 0.1
 
 
-@INITIALIZERS.register(
-    "fixup",
-    paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321",
-    claims=("C2", "C3", "C12"),
-    needs=("branches", "no_norm"),
-)
+@INITIALIZERS.register("fixup", Method(paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321", needs=("branches", "no_norm")))
 def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
 
@@ -79,7 +74,7 @@ def _attentions(net: Network) -> dict[str, Branch]:
         if weight.name not in found and weight.branch is None:
             raise UsageError(
                 f"initializer 'fixup': to which residual branch '{weight.name}' ({weight.part}) belongs could not be told: its "
-                "attention has not one weight each for queries, keys, values and output; use init=rezero"
+                "attention has not one weight each for queries, keys, values and output; use 'rezero'"
             )
     return {name: branch for name, branch in found.items() if branch}
 

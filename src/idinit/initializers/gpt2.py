@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from ..network import Network, Weight
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("gpt2", paper="Radford et al. 2019, OpenAI technical report", claims=(), needs=())
+@INITIALIZERS.register("gpt2", Method(paper="Radford et al. 2019, OpenAI technical report"))
 def gpt2(net: Network, *, std: Annotated[float, Field(gt=0)] = 0.02) -> None:
     """GPT-2: normal weights of standard deviation 0.02, that of each branch's last weight divided by sqrt(branches).
 

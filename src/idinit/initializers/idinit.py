@@ -10,15 +10,14 @@ from torch import nn
 from ..init import Layout, identity_, zero_preserving_
 from ..network import Network, Weight
 from ..parts.structure import MAPS
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import neutralize, open_branches
 from .kaiming import fill_kaiming
 
-CLAIMS = tuple(f"C{i}" for i in range(1, 16))
 COEFFICIENTS = ("query", "key", "gate")
 
 
-@INITIALIZERS.register("idinit", paper="Pan et al. 2025, arXiv 2503.04626", claims=CLAIMS, needs=())
+@INITIALIZERS.register("idinit", Method(paper="Pan et al. 2025, arXiv 2503.04626"))
 def idinit(
     net: Network,
     *,
@@ -50,20 +49,16 @@ def idinit(
       [out, in / groups * k].
     - The head has torch's default (an option); embeddings, positions, norms and biases have the shared rules.
 
-    Of the other choices in ``results/ablation-layout`` (a ResNet without BatchNorm, little training) none ended above these
-    defaults by an interval that leaves out 0:
+    What the defaults mean (the suite's ablation compares them with the other choices):
 
-    - ``layout``: the centre tap ended below patches in every seed, but by little; ``spatial``, the same matrix in another
-      order, is not told apart. So it is the paper's. In a network without shortcuts patches lose channels at each layer,
-      ``channel`` none (``theory-isometry``): take that where it is deep.
-    - ``zero_preserving``: without it each block about doubles its input. Nothing costs more.
-    - ``head``: zeros ended below in every seed; ``idi`` is not told apart. So it is torch's, as for most methods.
-    - ``tau``: neither 1/2 nor the square root of 2 is told apart. Only 1 keeps the size of signals where layers follow each
-      other without shortcuts.
-    - ``eps``: neither 0 nor 1e-2 is told apart. The paper's eps keeps most weights that an exact zero loses (``theory-dead``).
-    - ``loose`` is not told apart, and hardly could be: there its deviations are rounded away. So entries are exact.
-    - ``stem``: ``kaiming`` is not told apart; ``idi`` needs no other method. By patches the first rows of a convolution read
-      the first channels: 16 filters of 3x3 on RGB begin without blue.
+    - ``layout``: in a network without shortcuts patches lose channels at each layer and ``channel`` loses none: take that
+      where such a network is deep. ``spatial`` is the same matrix in another order.
+    - ``zero_preserving``: without it each block about doubles its input.
+    - ``tau``: only 1 keeps the size of signals where layers follow each other without shortcuts.
+    - ``eps``: above 0 it keeps weights alive that an exact zero loses.
+    - ``loose``: at the paper's 1e-6 the deviations are rounded away in half precision, so entries are exact.
+    - ``stem``: by patches the first rows of a convolution read the first channels: 16 filters of 3x3 on RGB begin without
+      blue. ``kaiming`` does not.
 
     Args:
         net: The network.

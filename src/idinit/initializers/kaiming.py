@@ -8,13 +8,13 @@ from torch import nn
 
 from ..network import Network, Weight
 from ..parts.structure import MAPS
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 Mode = Literal["fan_in", "fan_out"]
 BODY = tuple(part for part in MAPS if part != "head")
 
 
-@INITIALIZERS.register("kaiming", paper="He et al. 2015, arXiv 1502.01852", claims=("C1", "C2", "C3", "C5"), needs=())
+@INITIALIZERS.register("kaiming", Method(paper="He et al. 2015, arXiv 1502.01852"))
 def kaiming(net: Network, *, mode: Mode = "fan_out", distribution: Literal["normal", "uniform"] = "normal") -> None:
     """Kaiming: zero-mean weights of variance 2 / fan, which keeps the signal's size through ReLUs.
 

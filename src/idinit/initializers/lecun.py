@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..init import truncated_normal_
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("lecun", paper="LeCun et al. 1998, Efficient BackProp", claims=(), needs=())
+@INITIALIZERS.register("lecun", Method(paper="LeCun et al. 1998, Efficient BackProp"))
 def lecun(net: Network, *, distribution: Literal["truncated", "normal", "uniform"] = "truncated") -> None:
     """LeCun: zero-mean weights of variance 1 / fan-in, on every linear map.
 

@@ -15,11 +15,11 @@ from ..graph.node import Node
 from ..graph.operators import REARRANGEMENTS, RECURRENT
 from ..graph.probe import call_arguments
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import fill_rest
 
 
-@INITIALIZERS.register("lsuv", paper="Mishkin & Matas 2016, arXiv 1511.06422", claims=(), needs=("inputs",))
+@INITIALIZERS.register("lsuv", Method(paper="Mishkin & Matas 2016, arXiv 1511.06422", needs=("inputs",)))
 def lsuv(net: Network) -> None:
     """LSUV: orthonormal weights, each divided by the standard deviation of what it makes of the example inputs.
 

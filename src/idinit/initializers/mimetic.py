@@ -11,12 +11,12 @@ from torch import Generator, Tensor
 from ..errors import UsageError
 from ..network import Network, Weight
 from ..parts.heads import Heads
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 Share = Annotated[float, Field(ge=0)]
 
 
-@INITIALIZERS.register("mimetic", paper="Trockman & Kolter 2023, arXiv 2305.09828", claims=(), needs=("attention",))
+@INITIALIZERS.register("mimetic", Method(paper="Trockman & Kolter 2023, arXiv 2305.09828", needs=("attention",)))
 def mimetic(
     net: Network,
     *,
@@ -96,7 +96,7 @@ def _weights(net: Network, heads: Heads) -> tuple[Weight, Weight, Weight, Weight
             raise UsageError(
                 f"initializer 'mimetic' splits a square matrix between '{first.name}' ({first.part}) and '{second.name}' "
                 f"({second.part}), which are {list(first.shape)} and {list(second.shape)} with heads of {heads.size}: "
-                "use init=conditioned"
+                "use 'conditioned'"
             )
     return query, key, value, output
 

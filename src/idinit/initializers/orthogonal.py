@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import nn
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from .kaiming import BODY
 
 
-@INITIALIZERS.register("orthogonal", paper="Saxe et al. 2014, arXiv 1312.6120", claims=(), needs=())
+@INITIALIZERS.register("orthogonal", Method(paper="Saxe et al. 2014, arXiv 1312.6120"))
 def orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = math.sqrt(2)) -> None:
     """Orthogonal: random weights whose matrix [out, in * positions] has all singular values equal to the gain.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 from .kaiming import BODY, default_head, fill_kaiming
 
 
-@INITIALIZERS.register("rezero", paper="Bachlechner et al. 2021, arXiv 2003.04887", claims=("C2",), needs=("branches",))
+@INITIALIZERS.register("rezero", Method(paper="Bachlechner et al. 2021, arXiv 2003.04887", needs=("branches",)))
 def rezero(net: Network) -> None:
     """ReZero: a learnable multiplier on each residual branch, 0 at first; other weights are Kaiming (fan-out).
 

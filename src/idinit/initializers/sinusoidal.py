@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..init import sinusoidal_
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("sinusoidal", paper="Fernandez-Hernandez et al. 2025, arXiv 2505.12909", claims=(), needs=())
+@INITIALIZERS.register("sinusoidal", Method(paper="Fernandez-Hernandez et al. 2025, arXiv 2505.12909"))
 def sinusoidal(net: Network) -> None:
     """Sinusoidal: each row is a sine over the columns, of variance 2 / (fan-in + fan-out). Nothing is random.
 

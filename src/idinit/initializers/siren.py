@@ -9,10 +9,10 @@ from pydantic import Field
 
 from ..network import Network, Weight
 from ..parts.structure import owner_of
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("siren", paper="Sitzmann et al. 2020, arXiv 2006.09661", claims=(), needs=("sine",))
+@INITIALIZERS.register("siren", Method(paper="Sitzmann et al. 2020, arXiv 2006.09661", needs=("sine",)))
 def siren(net: Network, *, omega: Annotated[float, Field(gt=0)] = 30.0) -> None:
     """SIREN: first layer U(-1/n, 1/n) of n inputs, all others U(-b, b), b = sqrt(6/n) / omega, for sin(omega (W x + b)).
 

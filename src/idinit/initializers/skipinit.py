@@ -7,12 +7,12 @@ from typing import Literal
 from torch import nn
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 from .kaiming import BODY, fill_kaiming
 
 
-@INITIALIZERS.register("skipinit", paper="De & Smith 2020, arXiv 2002.10444", claims=("C2",), needs=("branches",))
+@INITIALIZERS.register("skipinit", Method(paper="De & Smith 2020, arXiv 2002.10444", needs=("branches",)))
 def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "zero") -> None:
     """SkipInit: a learnable multiplier on each residual branch, 0 or 1/sqrt(number of branches) at first.
 

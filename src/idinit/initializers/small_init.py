@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 
 from ..network import Network, Weight
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import fill_table
 from ._layers import count_layers
 from .gpt2 import fill_normal
 
 
-@INITIALIZERS.register(
-    "small_init", paper="Nguyen & Salazar 2019, arXiv 1910.05895", claims=(), needs=("branches", "attention")
-)
+@INITIALIZERS.register("small_init", Method(paper="Nguyen & Salazar 2019, arXiv 1910.05895", needs=("branches", "attention")))
 def small_init(net: Network) -> None:
     """SmallInit: normal weights of variance 2 / (5 d), and of deviation 2 / (L sqrt(d)) at the end of each branch.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import fill_table
 from ._layers import count_layers
 from .xavier import fill_xavier
@@ -11,7 +11,7 @@ from .xavier import fill_xavier
 SCALED = ("value", "branch", "branch_end")
 
 
-@INITIALIZERS.register("t_fixup", paper="Huang et al. 2020, ICML", claims=(), needs=("branches", "attention", "no_norm"))
+@INITIALIZERS.register("t_fixup", Method(paper="Huang et al. 2020, ICML", needs=("branches", "attention", "no_norm")))
 def t_fixup(net: Network) -> None:
     """T-Fixup: Xavier, scaled down with the number of layers in values, outputs, feed-forward layers and embeddings.
 

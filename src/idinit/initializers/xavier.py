@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import nn
 
 from ..network import Network, Weight
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 
 Distribution = Literal["normal", "uniform"]
 
 
-@INITIALIZERS.register("xavier", paper="Glorot & Bengio 2010, AISTATS", claims=("C1",), needs=())
+@INITIALIZERS.register("xavier", Method(paper="Glorot & Bengio 2010, AISTATS"))
 def xavier(
     net: Network,
     *,

@@ -6,11 +6,11 @@ from torch import nn
 
 from ..init import HadamardScale, hadamard_, identity_
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 
 
-@INITIALIZERS.register("zero", paper="Zhao et al. 2022, arXiv 2110.12661", claims=("C2", "C11", "C14"), needs=())
+@INITIALIZERS.register("zero", Method(paper="Zhao et al. 2022, arXiv 2110.12661"))
 def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None:
     """ZerO: partial identities, Hadamard matrices where a layer widens, zeros at the end of residual branches.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from ..network import Network
-from . import INITIALIZERS
+from . import INITIALIZERS, Method
 from ._default_rules import neutral
 from .kaiming import BODY, default_head, fill_kaiming
 
 
-@INITIALIZERS.register(
-    "zero_gamma", paper="Goyal et al. 2017, arXiv 1706.02677", claims=("C2",), needs=("branches", "end_norm")
-)
+@INITIALIZERS.register("zero_gamma", Method(paper="Goyal et al. 2017, arXiv 1706.02677", needs=("branches", "end_norm")))
 def zero_gamma(net: Network) -> None:
     """Zero-gamma: Kaiming fan-out, and the last normalization of each residual branch multiplies with 0.
 

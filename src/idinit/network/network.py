@@ -107,7 +107,7 @@ class Network:
         found = [weight for weight in self.weights() if weight.name == name and part in (None, weight.part)]
         if not found:
             raise UsageError(
-                f"initializer '{self.method}': '{name}' holds no {part or 'matrix'} that could be told: use init=idinit"
+                f"initializer '{self.method}': '{name}' holds no {part or 'matrix'} that could be told: use 'idinit'"
             )
         return found[0]
 
@@ -192,7 +192,7 @@ class Network:
             if problem:
                 raise UsageError(
                     f"initializer '{self.method}' multiplies each residual branch with a number of its own, and cannot do so "
-                    f"after the branch_end '{branch.end}': {problem}; wrap the branch in a module, or use init=idinit"
+                    f"after the branch_end '{branch.end}': {problem}; wrap the branch in a module, or use 'idinit'"
                 )
             places[branch] = place
         return places

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from torch import nn
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError, did_you_mean, needs_extra
 from ..graph.probe import Inputs, own_randomness
 
 Build = Callable[[str, Sequence[int] | None], tuple[nn.Module, Inputs]]
@@ -31,7 +31,7 @@ def load(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inpu
         The network, and a batch of two random inputs.
 
     Raises:
-        UsageError: If there is no such network, or it cannot be built for this shape.
+        UsageError: If there is no such network, it cannot be built for this shape, or its library is not installed.
     """
     source, _, rest = name.partition(":")
     if source.endswith(".py"):
@@ -40,7 +40,8 @@ def load(name: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inpu
         module = _SOURCES[source]
     else:
         raise UsageError(f"'{name}' does not say where the network is from: {did_you_mean(name, _FORMS)}")
-    build: Build = import_module(f".{module}", __name__).build
+    with needs_extra("zoo", f"'{name}'"):
+        build: Build = import_module(f".{module}", __name__).build
     with own_randomness(()):
         return build(rest if module != "python_file" else name, shape)
 

@@ -243,7 +243,7 @@ def _searched_with(recipe: dict[str, Any]) -> str:
 
 def _classes(run: pd.Series, archive: Archive) -> int | None:
     """Number of classes of the data of a run: what the registry says of the data set, or the run's environment of one's own."""
-    known: int | None = DATASETS[json.loads(run["config"])["data"]["name"]].facts["classes"]
+    known = DATASETS[json.loads(run["config"])["data"]["name"]].info.classes
     return known or archive.environments.get(run["environment"], {}).get("classes")
 
 

@@ -34,12 +34,13 @@ from idinit.initializers import INITIALIZERS
 from idinit.registry import Entry, Registry, explain
 
 from ..data import DATASETS
-from ..models import MODELS
+from ..data.base import DatasetInfo
+from ..models import MODELS, ModelInfo
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
 
-CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
-GROUPS: dict[str, Registry[Any]] = {
+CONFIG_DIR = Path(__file__).parents[1] / "configs"  # in the repository a link to configs/ at its root
+GROUPS: dict[str, Registry[Any, Any]] = {
     "model": MODELS,
     "data": DATASETS,
     "init": INITIALIZERS,
@@ -175,7 +176,7 @@ def entry_name(section: Mapping[str, Any]) -> str:
     return str(section.get(name_key(section)))
 
 
-def _section(entry: Entry[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _section(entry: Entry[Any, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     return {"library" if "name" in entry.options.model_fields else "name": entry.name, **options}
 
 
@@ -216,7 +217,7 @@ def _processes(settings: Mapping[str, Any]) -> int:
     stochastic depth), as a network from elsewhere may. Gradients are averaged, which leaves the outcome alone.
     """
     model = settings["model"]
-    foreign = MODELS[entry_name(model)].facts.get("foreign", False)
+    foreign = MODELS[entry_name(model)].info.foreign
     draws_masks = foreign or any(value for option, value in model.items() if option.startswith("drop"))
     train = settings.get("train")
     local_batchnorm = isinstance(train, Mapping) and train.get("sync_batchnorm") is False
@@ -272,9 +273,9 @@ def _checked_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
     return groups
 
 
-def is_compatible(data: Entry[Any], model: Entry[Any]) -> bool:
+def is_compatible(data: Entry[Any, DatasetInfo], model: Entry[Any, ModelInfo]) -> bool:
     """Whether a model may take some data; of data of one's own this is known when they are read."""
-    given, taken = (get_args(kinds) or (kinds,) for kinds in (data.facts["gives"], model.facts["takes"]))
+    given, taken = (get_args(kinds) or (kinds,) for kinds in (data.info.gives, model.info.takes))
     return not set(given).isdisjoint(taken)
 
 

@@ -15,7 +15,7 @@ from .runner import Row, read_rows
 from .verdict import GOALS, INFO, LIBRARIES, count, judge
 
 _INTRO: tuple[Block, ...] = (
-    "`initialize_(model, \"idinit\", inputs)` on one small network of every architecture family of timm and torchvision and of "
+    '`initialize_(model, "idinit", inputs)` on one small network of every architecture family of timm and torchvision and of '
     "many model types of transformers, built without pretrained weights. The check knows nothing of these networks but their "
     "inputs. Each is checked in a process of its own; a network is **ok** where all of this holds:",
     Items(

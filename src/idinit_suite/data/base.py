@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import UnionType
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -85,14 +87,26 @@ class Batches(Protocol):
         """Goes to a position that `state_dict` told."""
 
 
-#: A registered function is called as ``build(place, **options)``, with a `Place`, and returns `Batches`. Its facts: ``gives``,
-#: the class of their spec, and ``classes``, the number of classes, or None for a vocabulary.
-DATASETS: Registry[Callable[..., Batches]] = Registry("data set")
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before it is read.
+
+    Attributes:
+        gives: The class of its spec, or a union of several.
+        classes: Number of classes; None for a vocabulary, and for data of one's own.
+    """
+
+    gives: type | UnionType
+    classes: int | None = None
+
+
+#: A registered function is called as ``build(place, **options)``, with a `Place`, and returns `Batches`.
+DATASETS: Registry[Callable[..., Batches], DatasetInfo] = Registry("data set")
 
 
 def predicts_tokens(name: str) -> bool:
     """Whether a run on a data set is a language model's, of which the loss counts and not the accuracy."""
-    return DATASETS[name].facts["gives"] is MaskedTokens
+    return DATASETS[name].info.gives is MaskedTokens
 
 
 def micro_batches(inputs: Inputs, targets: Tensor | Mixed, count: int) -> list[tuple[Inputs, Tensor | Mixed]]:

@@ -65,7 +65,8 @@ class Costs:
                     self._measured[key] = (0.0, 0.0)
         sizes = self._data[data_key]
         step, example = self._measured[key]
-        return step * config.train.epochs * sizes.steps_per_epoch + example * _evaluated(config, sizes.splits)
+        steps = max(1, round(config.train.epochs * sizes.steps_per_epoch))
+        return step * steps + example * _evaluated(config, sizes.splits)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
 """Networks by name, one small file each.
 
 To add one, add a file here with a function registered in `MODELS`. It takes the spec of the data; its keyword-only
-parameters are its options. Facts given when registering: ``takes``, the class of spec it is made for, or a union of several;
-and ``foreign``, if what it builds is the user's choice and must be tried before it is trained. A network whose weights are
-partly pretrained names these parameters in an attribute ``pretrained``: they are not initialized again.
+parameters are its options. A network whose weights are partly pretrained names these parameters in an attribute
+``pretrained``: they are not initialized again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
+from types import UnionType
 from typing import Any
 
 import torch
@@ -21,7 +22,21 @@ from idinit.registry import Registry
 
 from ..data.spec import MaskedTokens, Spec
 
-MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model.
+
+    Attributes:
+        takes: The class of spec it is made for, or a union of several.
+        foreign: Whether what it builds is the user's choice, and must be tried before it is trained.
+    """
+
+    takes: type | UnionType
+    foreign: bool = False
+
+
+MODELS: Registry[Callable[..., nn.Module], ModelInfo] = Registry("model")
 
 
 def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> nn.Module:
@@ -37,10 +52,10 @@ def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapp
         UsageError: If it cannot be built for them, or does not map them to logits.
     """
     entry = MODELS[name]
-    if not isinstance(spec, entry.facts["takes"]):
+    if not isinstance(spec, entry.info.takes):
         raise UsageError(f"model '{name}' cannot take these data, which are {type(spec).__name__.lower()}: take another model")
     model = entry.build(spec, **options)
-    if entry.facts.get("foreign"):
+    if entry.info.foreign:
         _require_logits(name, model, spec, inputs)
     return model
 

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import nn
 
 from ..data.spec import Images
-from . import MODELS
+from . import MODELS, ModelInfo
 
 
-@MODELS.register("allconv", takes=Images)
+@MODELS.register("allconv", ModelInfo(Images))
 def allconv(
     spec: Images,
     *,

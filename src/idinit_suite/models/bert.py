@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from idinit.errors import UsageError
 
 from ..data.spec import MaskedTokens
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Count = Annotated[int, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -30,7 +30,7 @@ class MaskedLanguageModel(nn.Module):
         return self.bert.cls(masked).flatten(0, 1)
 
 
-@MODELS.register("bert", takes=MaskedTokens)
+@MODELS.register("bert", ModelInfo(MaskedTokens))
 def bert(
     spec: MaskedTokens,
     *,

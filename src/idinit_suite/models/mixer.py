@@ -10,12 +10,12 @@ from torch import nn
 from idinit.errors import UsageError
 
 from ..data.spec import Images
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Count = Annotated[int, Field(gt=0)]
 
 
-@MODELS.register("mixer", takes=Images)
+@MODELS.register("mixer", ModelInfo(Images))
 def mixer(spec: Images, *, patch: Count = 4, width: Count = 192, depth: Count = 8) -> nn.Module:
     """MLP-Mixer: two-layer branches by turns across patches and across channels.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..data.spec import Images
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Activation = Literal["relu", "tanh", "gelu", "silu", "identity"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -40,7 +40,7 @@ class ResidualLayers(nn.Module):
         return x + self.branch(x)
 
 
-@MODELS.register("mlp", takes=Images)
+@MODELS.register("mlp", ModelInfo(Images))
 def mlp(
     spec: Images,
     *,
@@ -71,7 +71,7 @@ def mlp(
     return nn.Sequential(layers)
 
 
-@MODELS.register("residual_mlp", takes=Images)
+@MODELS.register("residual_mlp", ModelInfo(Images))
 def residual_mlp(
     spec: Images,
     *,

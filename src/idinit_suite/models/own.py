@@ -12,7 +12,7 @@ from idinit.errors import UsageError
 
 from ..data.spec import Images, MaskedTokens, Sentences
 from ..targets import resolve_target
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Options = dict[str, Any]
 
@@ -29,7 +29,7 @@ def _torchvision_name(name: str) -> str:
     return check_name(name)
 
 
-@MODELS.register("timm", takes=Images, foreign=True)
+@MODELS.register("timm", ModelInfo(Images, foreign=True))
 def timm(spec: Images, *, name: Annotated[str, AfterValidator(_timm_name)], options: Options = {}) -> nn.Module:  # noqa: B006
     """A network of timm: ``model.name=resnet50``; its options as ``+model.options.drop_path_rate=0.1``.
 
@@ -41,7 +41,7 @@ def timm(spec: Images, *, name: Annotated[str, AfterValidator(_timm_name)], opti
     return build(name, spec.shape, num_classes=spec.num_classes, **options)[0]
 
 
-@MODELS.register("torchvision", takes=Images, foreign=True)
+@MODELS.register("torchvision", ModelInfo(Images, foreign=True))
 def torchvision(
     spec: Images,
     *,
@@ -78,7 +78,7 @@ class Logits(nn.Module):
         return self.network(input_ids=inputs, attention_mask=(inputs != self.padding).long()).logits
 
 
-@MODELS.register("hf", takes=Images | Sentences, foreign=True)
+@MODELS.register("hf", ModelInfo(Images | Sentences, foreign=True))
 def hf(spec: Images | Sentences, *, name: str, options: Options = {}) -> nn.Module:  # noqa: B006
     """A classifier of transformers: a model type such as ``model.name=vit``, or the configuration of a network of the hub.
 
@@ -97,7 +97,7 @@ def hf(spec: Images | Sentences, *, name: str, options: Options = {}) -> nn.Modu
     return Logits(classifier(name, "texts", spec.num_classes, sizes | options, length=spec.length), spec.padding)
 
 
-@MODELS.register("python", takes=Images | Sentences | MaskedTokens, foreign=True)
+@MODELS.register("python", ModelInfo(Images | Sentences | MaskedTokens, foreign=True))
 def python(spec: Images | Sentences | MaskedTokens, *, target: str, options: Options = {}) -> nn.Module:  # noqa: B006
     """What MODULE:CLASS makes, a torch module of one's own from the working directory.
 

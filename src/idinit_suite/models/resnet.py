@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.spec import Images
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Norm = Literal["none", "batch"]
 
@@ -79,7 +79,7 @@ class BasicBlock(nn.Module):
         return self.act(self.shortcut(x) + self.branch(x))
 
 
-@MODELS.register("resnet", takes=Images)
+@MODELS.register("resnet", ModelInfo(Images))
 def resnet(
     spec: Images,
     *,

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from idinit.errors import UsageError
 
 from ..data.spec import Sentences
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Count = Annotated[int, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -109,7 +109,7 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :width]
 
 
-@MODELS.register("textcnn", takes=Sentences)
+@MODELS.register("textcnn", ModelInfo(Sentences))
 def textcnn(
     spec: Sentences,
     *,
@@ -131,7 +131,7 @@ def textcnn(
     return TextClassifier(spec, Convolutions(spec.vectors.shape[1], maps, windows), maps * len(windows), dropout)
 
 
-@MODELS.register("textrnn", takes=Sentences)
+@MODELS.register("textrnn", ModelInfo(Sentences))
 def textrnn(
     spec: Sentences,
     *,
@@ -153,7 +153,7 @@ def textrnn(
     return TextClassifier(spec, Recurrent(spec.vectors.shape[1], hidden, depth), 2 * hidden, dropout)
 
 
-@MODELS.register("text_transformer", takes=Sentences)
+@MODELS.register("text_transformer", ModelInfo(Sentences))
 def text_transformer(
     spec: Sentences,
     *,

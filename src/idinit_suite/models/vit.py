@@ -10,13 +10,13 @@ from torch import nn
 from idinit.errors import UsageError
 
 from ..data.spec import Images
-from . import MODELS
+from . import MODELS, ModelInfo
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@MODELS.register("vit", takes=Images)
+@MODELS.register("vit", ModelInfo(Images))
 def vit(
     spec: Images,
     *,

@@ -14,7 +14,7 @@ from idinit.errors import UsageError
 from idinit.network.scalars import param_groups
 from idinit.registry import Registry
 
-OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
+OPTIMIZERS: Registry[Callable[..., Optimizer], None] = Registry("optimizer")
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0)]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from idinit.registry import Registry
 
-SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
+SCHEDULES: Registry[Callable[..., float], None] = Registry("schedule")
 Warmup = Annotated[float, Field(ge=0, lt=1)]  # share of all steps: a short search run is then a run in miniature
 Share = Annotated[float, Field(gt=0, lt=1)]
 

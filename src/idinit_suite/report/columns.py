@@ -81,18 +81,12 @@ def _reached(threshold: int) -> Column:
 
 
 _ACCURACIES = (
-    Column(
-        "test accuracy,\nlast epoch", "test %\nlast", lambda one: percent(one.test), lambda one: one.test.mean
-    ),
-    Column(
-        "test accuracy,\nbest epoch", "test %\nbest", lambda one: percent(one.best), lambda one: one.best.mean
-    ),
+    Column("test accuracy,\nlast epoch", "test %\nlast", lambda one: percent(one.test), lambda one: one.test.mean),
+    Column("test accuracy,\nbest epoch", "test %\nbest", lambda one: percent(one.best), lambda one: one.best.mean),
     *map(_reached, THRESHOLDS),
 )
 _LOSSES = (
-    Column(
-        "validation loss,\nlast step", "loss\nlast", lambda one: plain(one.loss, 3), lambda one: one.loss.mean
-    ),
+    Column("validation loss,\nlast step", "loss\nlast", lambda one: plain(one.loss, 3), lambda one: one.loss.mean),
     Column("masked-token\naccuracy", "acc.\n%", lambda one: percent(one.validation), lambda one: one.validation.mean),
     Column("tokens", "tokens", lambda one: amount(one.tokens.mean), lambda one: one.tokens.mean),
     Column("FLOPs", "FLOPs", lambda one: amount(one.flops.mean), lambda one: one.flops.mean),

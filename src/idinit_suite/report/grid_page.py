@@ -78,7 +78,9 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
     return found
 
 
-def _blocks(info: ExperimentInfo, scale: Scale, variants: Sequence[Variant], tried: Sequence[Block], suffix: str) -> list[Block]:
+def _blocks(
+    info: ExperimentInfo, scale: Scale, variants: Sequence[Variant], tried: Sequence[Block], suffix: str
+) -> list[Block]:
     title = f"{info.title}\n{scale}"
     metric = "loss" if variants[0].guesses_tokens else "accuracy"
     curves = Picture(

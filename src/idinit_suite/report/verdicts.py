@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -37,11 +37,25 @@ SPEED_THRESHOLDS = (80, 70, 60)  # percent; the paper's is the first
 Cells = Mapping[tuple[float, float], Measured]  # a variant's runs by recipe
 Rule = Callable[..., Finding]  # of the variants by name and the names of those to compare with
 
-# Facts of an entry: ``needs`` names the variants without which there is no verdict; ``against`` those to compare with, of
-# which one must be there, or None for all others. ``maps`` says that a claim is about all recipes of a grid: the function
-# then gets `Cells`. ``by_model`` says that variants are called ``model-initializer``, and that the rule itself looks which
-# models have enough runs.
-CLAIMS: Registry[Rule] = Registry("claim")
+
+@dataclass(frozen=True)
+class VerdictInfo:
+    """Which variants a verdict is about.
+
+    Attributes:
+        needs: Names of the variants without which there is no verdict.
+        against: Names of those to compare with, of which one must be there; None for all others.
+        maps: Whether the claim is about all recipes of a grid: the rule then gets `Cells`.
+        by_model: Whether variants are called ``model-initializer``, and the rule itself looks which models have enough runs.
+    """
+
+    needs: tuple[str, ...]
+    against: tuple[str, ...] | None
+    maps: bool = False
+    by_model: bool = False
+
+
+CLAIMS: Registry[Rule, VerdictInfo] = Registry("claim")
 
 
 def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
@@ -60,16 +74,16 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
     if scale.budget == "smoke":
         return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
     found: Mapping[str, Measured | Cells] = {name: measured(variant) for name, variant in primary.items()}
-    if entry.facts.get("maps") and set(entry.facts["needs"]) <= found.keys():
+    if entry.info.maps and set(entry.info.needs) <= found.keys():
         found = {name: {at: measured(variant) for at, variant in one.cells.items()} for name, one in maps(variants).items()}
-        if not set(entry.facts["needs"]) <= found.keys():
+        if not set(entry.info.needs) <= found.keys():
             return Verdict(claim, "not run at this scale", f"{scale}: the grid is not complete.")
     outcome, sentence, headline = decide(claim, found)
-    against = entry.facts["against"]
-    named = primary if against is None else [name for name in primary if name in (*entry.facts["needs"], *against)]
+    against = entry.info.against
+    named = primary if against is None else [name for name in primary if name in (*entry.info.needs, *against)]
     edges = ", ".join(f"{name} ({primary[name].edge})" for name in named if primary[name].edge)
     remark = f" Learning rates at an edge of those searched: {edges}." if edges and outcome not in SILENT else ""
-    if headline and not headline.interval and not entry.facts.get("maps"):
+    if headline and not headline.interval and not entry.info.maps:
         headline = replace(headline, curves=_curves({name: one for name, one in found.items() if name in named}))
     return Verdict(claim, outcome, f"{scale}: {sentence}.{remark}", headline)
 
@@ -82,13 +96,13 @@ def decide(claim: str, found: Mapping[str, Measured | Cells]) -> Finding:
         found: The variants by name, `Cells` for a claim about recipes.
     """
     entry = CLAIMS[claim]
-    needs, against = entry.facts["needs"], entry.facts["against"]
+    needs, against = entry.info.needs, entry.info.against
     others = [name for name in found if name not in needs]
     rivals = [name for name in (others if against is None else against) if name in found]
     missing = [name for name in needs if name not in found] or ([] if rivals or not against else list(against))
     if missing:
         return Finding("not run at this scale", f"there are no runs of {_listed(missing)}")
-    if entry.facts.get("by_model"):
+    if entry.info.by_model:
         return entry.build(found, rivals)
     seeds = {name: _seeds(found[name]) for name in (*needs, *rivals)}
     if against is None:  # the claim does not name them: those with few runs are left out
@@ -114,7 +128,7 @@ def combine(gains: Sequence[Gain]) -> Outcome:
     return "undecided" if all(one.mean > 0 for one in gains) else "not reproduced"
 
 
-@CLAIMS.register("C1", needs=("idinit",), against=("xavier", "kaiming"))
+@CLAIMS.register("C1", VerdictInfo(needs=("idinit",), against=("xavier", "kaiming")))
 def _fails_without(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """Xavier and Kaiming fail on a deep residual network without BatchNorm in every run, IDInit trains it in every run."""
     trains = not found["idinit"].failed
@@ -129,7 +143,9 @@ def _fails_without(found: Mapping[str, Measured], rivals: Sequence[str]) -> Find
     return Finding(outcome, f"{described}; {_bar(found['idinit'])}", headline)
 
 
-@CLAIMS.register("C2", needs=("idinit",), against=("kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "rezero_bn", "zero"))
+@CLAIMS.register(
+    "C2", VerdictInfo(needs=("idinit",), against=("kaiming", "zero_gamma", "fixup", "skipinit", "rezero", "rezero_bn", "zero"))
+)
 def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """IDInit needs the fewest epochs to 80 % accuracy.
 
@@ -168,7 +184,7 @@ def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     return Finding(outcome, evidence, headline)
 
 
-@CLAIMS.register("C3", needs=("idinit",), against=("kaiming", "fixup"))
+@CLAIMS.register("C3", VerdictInfo(needs=("idinit",), against=("kaiming", "fixup")))
 def _ties_at_the_end(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """The final accuracy of IDInit about equals that of Kaiming and Fixup: equivalence by two one-sided tests."""
     mine = found["idinit"]
@@ -192,7 +208,7 @@ def _ties_at_the_end(found: Mapping[str, Measured], rivals: Sequence[str]) -> Fi
     return Finding(outcome, f"idinit ({_score(mine)}): {'; '.join(described)}; {rule}", headline)
 
 
-@CLAIMS.register("C4", needs=("neither", "idic", "idizc", "both"), against=())
+@CLAIMS.register("C4", VerdictInfo(needs=("neither", "idic", "idizc", "both"), against=()))
 def _both_ideas_help(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """Final accuracy rises from neither idea to IDIC and to IDIZC alone, and from each of these to both.
 
@@ -208,7 +224,7 @@ def _both_ideas_help(found: Mapping[str, Measured], rivals: Sequence[str]) -> Fi
     return Finding(outcome, f"{scores}; {described}; both over neither {_points(whole)}", headline)
 
 
-@CLAIMS.register("C5", needs=("idinit", "kaiming"), against=(), maps=True)
+@CLAIMS.register("C5", VerdictInfo(needs=("idinit", "kaiming"), against=(), maps=True))
 def _wider_region(found: Mapping[str, Cells], rivals: Sequence[str]) -> Finding:
     """IDInit trains with more recipes of a grid than Kaiming, on the same network: without BatchNorm, and with it.
 
@@ -229,7 +245,7 @@ def _wider_region(found: Mapping[str, Cells], rivals: Sequence[str]) -> Finding:
     return Finding(combine(gains), f"{', '.join(described)} recipes; {rules}", headline)
 
 
-@CLAIMS.register("C6", needs=("idinit",), against=None)
+@CLAIMS.register("C6", VerdictInfo(needs=("idinit",), against=None))
 def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """A network without shortcuts trains from IDInit without warm-up in every run, which at least half of the others do not."""
     failing = [name for name in rivals if found[name].failed == found[name].seeds]
@@ -245,7 +261,7 @@ def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str])
     return Finding(outcome, evidence, headline)
 
 
-@CLAIMS.register("C7", needs=(), against=None, by_model=True)
+@CLAIMS.register("C7", VerdictInfo(needs=(), against=None, by_model=True))
 def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """On each model IDInit has the best mean test accuracy and the smallest standard deviation over seeds.
 
@@ -294,7 +310,7 @@ def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     return Finding(outcome, evidence, Headline(f"{won} of {places}", label, n=seeds[0]))
 
 
-@CLAIMS.register("C8", needs=("idinit", "default"), against=())
+@CLAIMS.register("C8", VerdictInfo(needs=("idinit", "default"), against=()))
 def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """IDInit ends with a higher accuracy than the default initialization, and is sooner at 60 %."""
     mine, other = found["idinit"], found["default"]
@@ -308,7 +324,7 @@ def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) 
     return Finding(combine([higher, sooner]), evidence, _difference(higher, "over the default initialization, final accuracy"))
 
 
-@CLAIMS.register("C9", needs=("idinit", "default"), against=())
+@CLAIMS.register("C9", VerdictInfo(needs=("idinit", "default"), against=()))
 def _less_compute(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """IDInit first reaches the final loss of the default initialization after less compute than that itself.
 

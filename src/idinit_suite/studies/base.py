@@ -50,4 +50,4 @@ class Cell:
     measure: Callable[[], Iterable[Row]]
 
 
-STUDIES: Registry[Callable[..., Iterable[Cell]]] = Registry("study")
+STUDIES: Registry[Callable[..., Iterable[Cell]], None] = Registry("study")

@@ -33,7 +33,7 @@ class Findings:
     pictures: Sequence[Picture]
 
 
-FINDINGS: Registry[Callable[[Mapping[str, pd.DataFrame]], Findings]] = Registry("study")
+FINDINGS: Registry[Callable[[Mapping[str, pd.DataFrame]], Findings], None] = Registry("study")
 
 for _study in ("branch", "convergence", "dead", "depth", "isometry", "rank"):
     import_module(f".{_study}.findings", __package__)

@@ -40,11 +40,13 @@ def _cpu_name() -> str:
 @functools.cache  # the code that runs is that of the start, whatever is committed while it runs
 def _commit() -> str | None:
     root = Path(__file__).parents[3]
+    if not (root / "src" / "idinit_suite").is_dir():  # installed: a repository around it would not be its own
+        return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
         changes = _git(root, "status", "--porcelain", "--", "src", "configs", "scripts")
     except (OSError, subprocess.CalledProcessError):
-        return None  # installed without its repository, or no git
+        return None  # a download without its repository, or no git
     return commit + ("-dirty" if changes else "")
 
 

@@ -153,7 +153,7 @@ def _build(kind: str) -> Case:
 
 
 def _kinds_for(method: str) -> list[str]:
-    needs = INITIALIZERS[method].facts["needs"]
+    needs = INITIALIZERS[method].info.needs
     kinds = [*KINDS, *TRANSFORMERS]
     if "branches" in needs:
         kinds = [k for k in kinds if k.startswith(("res", "transformer"))]

@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from idinit.errors import UsageError
-from idinit.initialize import NEEDS, initialize_, list_initializers
+from idinit.initialize import initialize_, list_initializers
 from idinit.initializers import INITIALIZERS
+from idinit.network.requirements import REQUIREMENTS
 from idinit.network.scalars import named_scalars
 
 DETERMINISTIC = {"zero", "sinusoidal"}
@@ -144,13 +145,19 @@ def test_found_parts_give_what_parts_by_hand_give(method, case):
     assert _same(by_hand, _state(case.model))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names"), [("*fixup", ["fixup", "t_fixup"]), ("zero", ["zero"]), ("no_such", []), (None, list(INITIALIZERS))]
+)
+def test_initializers_are_listed_by_a_pattern(pattern, names):
+    assert [info.name for info in list_initializers(filter=pattern)] == names
+
+
 def test_facts(method):
     entry = INITIALIZERS[method]
     info = {info.name: info for info in list_initializers()}[method]
-    assert (info.summary, info.paper, info.claims, info.needs) == (entry.summary, *entry.facts.values())
+    assert (info.summary, info.paper, info.needs) == (entry.summary, entry.info.paper, entry.info.needs)
     assert info.paper and info.summary.endswith(".")
-    assert set(info.claims) <= {f"C{i}" for i in range(1, 16)}
-    assert set(info.needs) <= set(NEEDS)
+    assert set(info.needs) <= set(REQUIREMENTS)
     assert {option.name: option.default for option in info.options} == INITIALIZERS.check(method, {})
 
 
@@ -160,9 +167,13 @@ def test_facts(method):
         (
             "fixup",
             "resnet-norm",
-            r"'fixup' replaces normalization, and the network has it \('norm.weight'\).*model.norm=none",
+            r"'fixup' replaces normalization, and the network has it \('norm.weight'\).*without normalization, or 'rezero'",
         ),
-        ("zero_gamma", "resnet", r"'zero_gamma' starts.*branch_end 'stage1.0.branch.conv2.weight'.*model.norm=batch"),
+        (
+            "zero_gamma",
+            "resnet",
+            r"'zero_gamma' starts.*branch_end 'stage1.0.branch.conv2.weight'.*or 'skipinit'",
+        ),
         *(
             (n, "transformer-plain", rf"'{n}' weighs the two sides.*'layers.0.attention.proj.weight'.*post-norm")
             for n in ("deepnorm", "admin")

@@ -508,7 +508,7 @@ def test_equals_reference(method, kind, build):
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else ",".join(v))
 def test_options_equal_reference(name, options, build):
-    needs = INITIALIZERS[name].facts["needs"]
+    needs = INITIALIZERS[name].info.needs
     kinds = ("resnet-projection", "residual-mlp") if "branches" in needs else ("resnet-projection", "mlp", "allconv")
     kinds = ("siren",) if "sine" in needs else kinds
     for kind in ("transformer",) if "coefficients" in options or name == "mimetic" else kinds:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
+import json
+import pickle
+import re
+import sys
 
 import matplotlib as mpl
 import pytest
@@ -15,6 +20,8 @@ from idinit import initialize_
 from idinit.diagnostics.plot import draw_signals
 from idinit.diagnostics.signal import SUM, Signal, measure_signal
 from idinit.errors import UsageError
+from idinit.network.record import Row
+from idinit.network.report import Report
 from idinit.parts import find_structure
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
@@ -104,6 +111,47 @@ def test_a_report_does_not_keep_its_network_alive() -> None:
     assert report.network() is None
     with pytest.raises(UsageError, match="the network that this report is about is gone"):
         report.plot()
+
+
+def test_a_report_is_pickled_without_its_network() -> None:
+    model = net()
+    report = initialize_(model, "fixup", (X,))
+    for copied in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert copied == report and str(copied) == str(report) and copied.network() is None
+    assert report.network() is model
+
+
+def test_every_form_of_the_report_says_the_same() -> None:
+    report = initialize_(net(), "idinit", (X,), keep="2.*")
+    frame = report.to_pandas()
+    assert list(frame["parameter"]) == [row.parameter for row in report.rows]
+    assert json.loads(json.dumps(report.to_dict())) == {
+        "method": "idinit",
+        "options": dict(report.options),
+        "rows": [{**row, "shape": list(row["shape"])} for row in frame.to_dict("records")],
+    }
+    cells = [[row.parameter, "x".join(map(str, row.shape)), row.part, row.rule, row.note] for row in report.rows]
+    assert [re.findall(r"<td>(.*?)</td>", line) for line in report._repr_html_().split("<tr>")[2:]] == cells
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.to_markdown().splitlines()[4:-2]] == cells
+    assert [line.split() for line in str(report).splitlines()[4:-2]] == [" ".join(row).split() for row in cells]
+    assert str(report).endswith("8 parameters, 2 left alone")
+
+
+def test_cells_are_escaped() -> None:
+    report = Report("kaiming", {}, (Row("a|b", (1,), "<scale>", "0"),))
+    assert r"| a\|b | 1 |" in report.to_markdown()
+    assert "<td>&lt;scale&gt;</td>" in report._repr_html_()
+
+
+@pytest.mark.parametrize(("package", "use", "extra"), [("pandas", "to_pandas", "tables"), ("matplotlib", "plot", "plot")])
+def test_a_missing_package_is_named_with_its_extra(package: str, use: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    report = initialize_(model, "idinit", (X,))
+    for name in [name for name in sys.modules if name.startswith(("idinit.diagnostics.plot", package))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])  # from which nothing more can be imported
+    with pytest.raises(UsageError, match=rf"Report.{use} needs {package}, .*: pip install 'idinit\[{extra}\]'"):
+        getattr(report, use)()
 
 
 def test_a_picture_needs_inputs() -> None:

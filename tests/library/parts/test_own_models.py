@@ -233,7 +233,7 @@ TOKENS_AND_WORDS: dict[str, tuple[dict[str, Any], dict[str, str], list[tuple[str
 @pytest.mark.parametrize("name", TOKENS_AND_WORDS)
 def test_models_of_tokens_and_words(name: str) -> None:
     options, parts, branches, slices = TOKENS_AND_WORDS[name]
-    spec, inputs = INPUTS[MODELS[name].facts["takes"]]
+    spec, inputs = INPUTS[MODELS[name].info.takes]
     structure = find_structure(MODELS[name].build(spec, **options), inputs)
     assert structure.parts == parts
     assert [branch.weights for branch in structure.branches] == branches
@@ -241,8 +241,8 @@ def test_models_of_tokens_and_words(name: str) -> None:
     assert structure.unknown == {}
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if not MODELS[name].facts.get("foreign")])
+@pytest.mark.parametrize("name", [name for name in MODELS if not MODELS[name].info.foreign])
 def test_every_parameter_of_the_registered_models_has_a_part(name: str) -> None:
-    spec, inputs = INPUTS[MODELS[name].facts["takes"]]
+    spec, inputs = INPUTS[MODELS[name].info.takes]
     model = MODELS[name].build(spec, **{"depth": 2, "width": 64, "heads": 2} if name == "bert" else {})
     assert list(find_parts(model, inputs)) == [n for n, _ in model.named_parameters()]

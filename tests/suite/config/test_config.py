@@ -10,6 +10,7 @@ from idinit.errors import UsageError
 from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
 from idinit_suite.config.schema import is_compatible
 from idinit_suite.data import DATASETS, Sentences
+from idinit_suite.data.base import DatasetInfo
 from idinit_suite.experiments.grid import list_experiments
 from idinit_suite.models import MODELS
 from idinit_suite.optim.optimizers import OPTIMIZERS
@@ -161,7 +162,7 @@ def test_a_run_of_long_ago_has_the_hash_of_the_same_run_today() -> None:
 
 
 def test_a_model_is_told_which_data_fit_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = dataclasses.replace(DATASETS["cifar10"], facts={"gives": Sentences})
+    entry = dataclasses.replace(DATASETS["cifar10"], info=DatasetInfo(gives=Sentences))
     monkeypatch.setitem(DATASETS._entries, "cifar10", entry)
     with pytest.raises(UsageError, match="model 'resnet' cannot take data 'cifar10': data that fits it: cifar100, digits"):
         run("model=resnet", "data=cifar10")

@@ -17,9 +17,7 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in MODELS if MODELS[n].facts["takes"] is Images and not MODELS[n].facts.get("foreign")]
-)
+@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n].info.takes is Images and not MODELS[n].info.foreign])
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 32, 32)])
 def test_maps_a_batch_to_logits(name: str, shape: tuple[int, ...]) -> None:
     logits = make(name, shape, classes=7)(torch.randn(2, *shape))

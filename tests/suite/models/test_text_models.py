@@ -9,7 +9,7 @@ from idinit_suite.data import Sentences
 from idinit_suite.models import MODELS
 from idinit_suite.models.text_classifiers import sinusoids
 
-NAMES = [name for name in MODELS if MODELS[name].facts["takes"] is Sentences]
+NAMES = [name for name in MODELS if MODELS[name].info.takes is Sentences]
 SPEC = Sentences(50, 12, 0, 3, torch.randn(50, 10, generator=torch.Generator().manual_seed(0)))
 
 

@@ -43,15 +43,15 @@ def variant(rng: np.random.Generator, luck: np.ndarray, failing: float, above: f
 
 def experiment(claim: str, rng: np.random.Generator, seeds: int, failing: float) -> dict[str, object]:
     """Variants that all draw from one distribution; where the claim is that they are equal, that differ by its margin."""
-    facts = CLAIMS[claim].facts
+    info = CLAIMS[claim].info
     luck = 0.008 * rng.standard_normal(seeds)
-    if facts.get("maps"):  # some recipes are harder than others, for all alike
+    if info.maps:  # some recipes are harder than others, for all alike
         hard = {recipe: rng.random() if failing else 0.0 for recipe in RECIPES}
         names = ("idinit", "kaiming", "idinit_bn", "kaiming_bn")
         return {name: {recipe: variant(rng, luck, share) for recipe, share in hard.items()} for name in names}
-    names = OF_TEXTS if facts.get("by_model") else (*facts["needs"], *(facts["against"] or ())) or OF_A_NETWORK
-    names = OF_A_NETWORK if facts["against"] is None and not facts.get("by_model") else names
-    margins = dict.fromkeys(facts["against"], TIE) if claim == "C3" else {}
+    names = OF_TEXTS if info.by_model else (*info.needs, *(info.against or ())) or OF_A_NETWORK
+    names = OF_A_NETWORK if info.against is None and not info.by_model else names
+    margins = dict.fromkeys(info.against, TIE) if claim == "C3" else {}
     return {name: variant(rng, luck, failing, margins.get(name, 0.0)) for name in names}
 
 

@@ -18,8 +18,8 @@ from idinit_suite.report.outcomes import OUTCOMES
 from idinit_suite.report.verdicts import CLAIMS, Verdict, decide, judge
 
 Judged = Callable[..., Verdict]
-OF_VARIANTS = [name for name in CLAIMS if not CLAIMS[name].facts.get("maps")]
-NAMING = [name for name in OF_VARIANTS if CLAIMS[name].facts["against"] is not None]
+OF_VARIANTS = [name for name in CLAIMS if not CLAIMS[name].info.maps]
+NAMING = [name for name in OF_VARIANTS if CLAIMS[name].info.against is not None]
 NEEDED = ("idinit", "default", "kaiming", "neither", "idic", "idizc", "both")  # with these, every claim has its verdict
 
 
@@ -79,7 +79,7 @@ def test_every_verdict_opens_with_its_scale_and_has_no_stray_numbers(claim: str,
 
 @pytest.mark.parametrize("claim", list(CLAIMS))
 def test_no_verdict_without_the_variants(claim: str, judged: Judged) -> None:
-    expected = "not enough runs" if CLAIMS[claim].facts.get("by_model") else "not run at this scale"
+    expected = "not enough runs" if CLAIMS[claim].info.by_model else "not run at this scale"
     assert judged(claim, orthogonal=[0.5] * 3).outcome == expected
 
 
@@ -90,8 +90,8 @@ def test_a_smoke_run_proves_nothing(claim: str, judged: Judged) -> None:
 
 def names_of(claim: str) -> tuple[str, ...]:
     """The variants that a claim names, or some where it names none."""
-    facts = CLAIMS[claim].facts
-    return (*facts["needs"], *(("default", "kaiming") if facts["against"] is None else facts["against"]))
+    info = CLAIMS[claim].info
+    return (*info.needs, *(("default", "kaiming") if info.against is None else info.against))
 
 
 @pytest.mark.parametrize(("claim", "few"), [(claim, few) for claim in NAMING for few in names_of(claim)])
@@ -110,9 +110,9 @@ def test_seeds_count_where_all_variants_have_them() -> None:
     assert decide("C1", found | {"kaiming": shifted})[0] == "not enough runs"
 
 
-@pytest.mark.parametrize("claim", [name for name in CLAIMS if CLAIMS[name].facts["against"]])
+@pytest.mark.parametrize("claim", [name for name in CLAIMS if CLAIMS[name].info.against])
 def test_a_rival_that_is_missing_is_named_and_the_claim_at_most_partly_reproduced(claim: str) -> None:
-    against = CLAIMS[claim].facts["against"]
+    against = CLAIMS[claim].info.against
     worse = [0.1] * 3 if claim != "C3" else [0.901, 0.902, 0.902]
     found = variants(idinit=[0.90, 0.901, 0.902], **dict.fromkeys(against, worse))
     assert decide(claim, found)[0] == "reproduced"
@@ -169,7 +169,7 @@ def curve(epochs: float, end: float = 0.9) -> list[float]:
 FAST, NEXT, SLOW = ([curve(epochs + shift) for shift in (0, 0.05, 0.1)] for epochs in (2.5, 3.4, 5.4))
 NOISY = [curve(epochs) for epochs in (2.1, 5.5, 3.0)]
 NEVER, MIDDLING = [[0.1, *[0.3] * 6]] * 3, [[0.1, 0.3, 0.5, 0.6, 0.65, 0.71, 0.72]] * 3
-AGAINST_C2 = CLAIMS["C2"].facts["against"]
+AGAINST_C2 = CLAIMS["C2"].info.against
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...seeds import derive, generator
-from ..base import DATASETS, Inputs, Mixed
+from ..base import DATASETS, DatasetInfo, Inputs, Mixed
 from ..context import Place
 from ..order import EpochOrder
 from ..spec import Images
@@ -162,7 +162,7 @@ def _register(name: str, image_set: ImageSet) -> None:
         )
 
     build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."
-    DATASETS.register(name, gives=Images, classes=image_set.num_classes)(build)
+    DATASETS.register(name, DatasetInfo(Images, classes=image_set.num_classes))(build)
 
 
 for _name, _image_set in IMAGE_SETS.items():

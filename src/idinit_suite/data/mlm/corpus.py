@@ -15,7 +15,7 @@ from idinit.errors import UsageError
 
 from ...seeds import generator
 from .. import cache
-from ..base import DATASETS, Inputs
+from ..base import DATASETS, DatasetInfo, Inputs
 from ..context import Place
 from ..order import EpochOrder
 from ..spec import MaskedTokens
@@ -142,7 +142,7 @@ def read_documents(path: Path) -> list[str]:
     return [document for document in documents if document]
 
 
-@DATASETS.register("corpus", gives=MaskedTokens, classes=None)
+@DATASETS.register("corpus", DatasetInfo(MaskedTokens))
 def corpus(
     place: Place,
     *,

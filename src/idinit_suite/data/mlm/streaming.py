@@ -16,7 +16,7 @@ from torch import Tensor
 from idinit.errors import UsageError
 
 from .. import cache
-from ..base import DATASETS, Inputs
+from ..base import DATASETS, DatasetInfo, Inputs
 from ..context import Place
 from ..locate import NotHere, attempt
 from ..spec import MaskedTokens
@@ -133,7 +133,7 @@ class StreamedBatches(MaskedBatches):
         self._blocks.load_state_dict(state)
 
 
-@DATASETS.register("wikipedia_books", gives=MaskedTokens, classes=None)
+@DATASETS.register("wikipedia_books", DatasetInfo(MaskedTokens))
 def wikipedia_books(
     place: Place,
     *,

@@ -11,7 +11,7 @@ from pydantic import Field
 from idinit.errors import UsageError
 
 from .. import cache
-from ..base import DATASETS, Batches
+from ..base import DATASETS, Batches, DatasetInfo
 from ..context import Place
 from ..labels import number_labels
 from ..locate import load_from_hub, reason_of
@@ -25,7 +25,7 @@ from .texts import label_column, own_texts, text_column
 _READER = 1  # raised when the same rows would be decoded to other pixels
 
 
-@DATASETS.register("hub", gives=Images | Sentences, classes=None)
+@DATASETS.register("hub", DatasetInfo(Images | Sentences))
 def hub(
     place: Place,
     *,

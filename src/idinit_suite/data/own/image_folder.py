@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from idinit.errors import UsageError, did_you_mean
 
 from .. import cache
-from ..base import DATASETS
+from ..base import DATASETS, DatasetInfo
 from ..context import Place
 from ..images.augment import Augmentation
 from ..images.batches import ImageBatches
@@ -154,7 +154,7 @@ def from_cache(content: cache.Content) -> tuple[dict[str, tuple[Tensor, Tensor]]
     return splits, ImageFacts(classes, facts["mean"], facts["std"], facts["checksum"], facts["source"], {"classes": classes})
 
 
-@DATASETS.register("image_folder", gives=Images, classes=None)
+@DATASETS.register("image_folder", DatasetInfo(Images))
 def image_folder(
     place: Place,
     *,

@@ -18,7 +18,7 @@ from idinit.errors import UsageError
 from ...seeds import derive
 from ...targets import resolve_target
 from .. import cache
-from ..base import DATASETS, Batches
+from ..base import DATASETS, Batches, DatasetInfo
 from ..context import Place
 from ..images.load import ImageFacts
 from ..labels import number_labels
@@ -30,7 +30,7 @@ from .image_folder import SPLITS, facts_of, own_images
 from .tensors import TensorBatches
 
 
-@DATASETS.register("python", gives=Images | Sentences, classes=None)
+@DATASETS.register("python", DatasetInfo(Images | Sentences))
 def python(
     place: Place,
     *,

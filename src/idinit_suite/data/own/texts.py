@@ -12,7 +12,7 @@ from pydantic import Field
 
 from idinit.errors import UsageError
 
-from ..base import DATASETS
+from ..base import DATASETS, DatasetInfo
 from ..context import Place
 from ..labels import is_missing, number_labels
 from ..rows import Rows, read_rows
@@ -106,7 +106,7 @@ def label_column(rows: Rows, asked: str | None, text: str | None) -> str:
     return rows.only_column("data.label", fitting.__contains__, LABEL_COLUMNS)
 
 
-@DATASETS.register("texts", gives=Sentences, classes=None)
+@DATASETS.register("texts", DatasetInfo(Sentences))
 def texts(
     place: Place,
     *,

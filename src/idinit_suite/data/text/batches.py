@@ -16,7 +16,7 @@ from idinit.errors import UsageError
 
 from ...seeds import generator
 from .. import cache
-from ..base import DATASETS, Inputs
+from ..base import DATASETS, DatasetInfo, Inputs
 from ..context import Place
 from ..locate import resolve
 from ..order import EpochOrder
@@ -240,7 +240,7 @@ def _register(name: str, text_set: TextSet) -> None:
         )
 
     build.__doc__ = f"{text_set.title}: texts of {text_set.num_classes} classes."
-    DATASETS.register(name, gives=Sentences, classes=text_set.num_classes)(build)
+    DATASETS.register(name, DatasetInfo(Sentences, classes=text_set.num_classes))(build)
 
 
 for _name, _text_set in TEXT_SETS.items():

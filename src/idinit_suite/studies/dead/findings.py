@@ -76,7 +76,9 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
 
 def _verdict(means: pd.DataFrame) -> Finding:
     if not {*ZEROS, *OURS} <= set(means.index):
-        return Finding("not run at this scale", "not all of exact zeros, Fixup and IDIZ(1e-6), with and without BatchNorm, were run")
+        return Finding(
+            "not run at this scale", "not all of exact zeros, Fixup and IDIZ(1e-6), with and without BatchNorm, were run"
+        )
     exact = {str(start): float(share) for start, share in means[0.0].items()}
     over_half = [exact[start] > HALF for start in ZEROS]
     few = max(exact[start] for start in OURS) < FEW

@@ -1,0 +1,59 @@
+"""What every network must be like to be initialized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from ..errors import UsageError
+
+_WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
+_SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
+
+
+def require_initializable(model: nn.Module) -> None:
+    """Makes sure that the parameters are there, and under their own names.
+
+    Raises:
+        UsageError: If the model is wrapped, sharded, quantized or on the meta device.
+    """
+    if type(model).__name__ in _WRAPPERS:
+        inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
+        raise UsageError(
+            f"the model is wrapped in {type(model).__name__}: initialize what it wraps, model.{inner}, before wrapping"
+        )
+    if next(model.parameters(), None) is None:
+        raise UsageError("the model has no parameters: a quantized one is initialized before it is quantized")
+    for module in model.modules():
+        if {base.__name__ for base in type(module).__mro__} & _SHARDED:
+            raise UsageError("the model is sharded over processes: initialize it before fully_shard")
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise UsageError(
+                f"the model is on the meta device, which holds no values; call model.to_empty(device=...) first{_ties(model)}"
+            )
+        if hasattr(parameter, "device_mesh"):
+            raise UsageError(f"'{name}' is distributed over processes: initialize the model before it is")
+
+
+def _ties(model: nn.Module) -> str:
+    """What else to do for a model on the meta device whose parameters are tied: ``to_empty`` gives each name its own memory."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    tied = next((own for own in names.values() if len(own) > 1), None)
+    return f", and tie '{tied[1]}' to '{tied[0]}' again: it would have memory of its own" if tied else ""
+
+
+def require_real(model: nn.Module, kept: Mapping[str, str]) -> None:
+    """Makes sure that all parameters but those kept are real.
+
+    Raises:
+        UsageError: If one is complex.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.is_complex() and name not in kept:
+            raise UsageError(
+                f"'{name}' is complex, and the methods are defined for real weights: leave complex ones alone, keep=('{name}',)"
+            )

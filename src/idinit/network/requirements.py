@@ -1,0 +1,77 @@
+"""What initializers may need of a network, checked before they change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from ..graph.capture import capture
+from .network import Network
+
+Need = Literal["branches", "attention", "no_norm", "end_norm", "sum_norm", "inputs", "sine"]
+
+
+def _lacks_branches(net: Network) -> str:
+    if net.branches:
+        return ""
+    return "acts on residual branches, and the network has none: use a network with shortcuts, or 'kaiming'"
+
+
+def _lacks_attention(net: Network) -> str:
+    if net.structure.heads:
+        return ""
+    return (
+        "is for attention with one weight each for queries, keys, values and output, and the network has none: "
+        "use a transformer, or 'idinit'"
+    )
+
+
+def _has_norm(net: Network) -> str:
+    norm = next((name for name, part in net.structure.parts.items() if part == "norm"), None)
+    if norm is None:
+        return ""
+    return f"replaces normalization, and the network has it ('{norm}'): use a network without normalization, or 'rezero'"
+
+
+def _lacks_end_norm(net: Network) -> str:
+    for branch in net.branches:
+        if f"{branch.end_norm}.weight" not in net.structure.parts:
+            return (
+                "starts the last normalization of each residual branch at zero, and none follows the branch_end "
+                f"'{branch.end}': use a network with normalization there, or 'skipinit'"
+            )
+    return ""
+
+
+def _lacks_sum_norm(net: Network) -> str:
+    for branch in net.branches:
+        if branch.sum_norm is None:
+            return (
+                "weighs the two sides of each residual sum before a normalization, and none follows the sum after the "
+                f"branch_end '{branch.end}': use a transformer with the norm after the sum (post-norm), or 'idinit'"
+            )
+    return ""
+
+
+def _lacks_sines(net: Network) -> str:
+    if problem := _lacks_inputs(net):
+        return problem
+    if any(node.op == "sin" and node.inputs[0].op != "constant" for node in capture(net.model, net.example_inputs or ()).nodes):
+        return ""
+    return "is for networks whose activation is a sine, and this one computes none: use 'kaiming'"
+
+
+def _lacks_inputs(net: Network) -> str:
+    return "measures what flows through the network: give example_inputs=(x,)" if net.example_inputs is None else ""
+
+
+# The problem in words, or nothing.
+REQUIREMENTS: dict[Need, Callable[[Network], str]] = {
+    "branches": _lacks_branches,
+    "attention": _lacks_attention,
+    "no_norm": _has_norm,
+    "end_norm": _lacks_end_norm,
+    "sum_norm": _lacks_sum_norm,
+    "inputs": _lacks_inputs,
+    "sine": _lacks_sines,
+}
