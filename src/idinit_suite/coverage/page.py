@@ -22,14 +22,15 @@ _INTRO: tuple[Block, ...] = (
         [
             "Every parameter is in the report, with its part or with the reason why it has none.",
             "Every residual branch that was found is silent: the root mean square of its output is below "
-            f"{LIMIT:g} of that of its input, and below {LIMIT_BEFORE_NORM:g} where a normalization follows its last weight and "
-            "scales the output up again. Batch normalization uses the batch's statistics for this, as in training.",
+            f"{LIMIT:g} of that of its input, and below {LIMIT_BEFORE_NORM:g} where a normalization follows its last weight "
+            "and scales the output up again. Batch normalization uses the batch's statistics for this, as in training.",
             "The output and all gradients are finite, in training mode, with a loss that weighs the outputs at random.",
-            "Every parameter that can receive a gradient does, at once or, **late**, after the others have moved. Which can shows "
-            "where normal noise is added to all of them.",
+            "Every parameter that can receive a gradient does, at once or, **late**, after the others have moved. Which can "
+            "shows where normal noise is added to all of them.",
         ]
     ),
-    "A branch that was not found is not measured: the number of branches is there for comparison with the network's publication.",
+    "A branch that was not found is not measured: the number of branches is there for comparison with the network's "
+    "publication.",
 )
 
 

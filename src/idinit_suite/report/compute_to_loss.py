@@ -51,7 +51,7 @@ def compute_table(variants: Sequence[Variant], baseline: str) -> Table:
     reference = next(variant for variant in variants if variant.name == baseline)
     theirs = measured(reference)
     total = estimate(reference.completed["step"]).mean
-    rows = []
+    rows: list[list[Cell | str]] = []
     for variant in variants:
         own = measured(variant)
         steps, saved = needed(own, theirs), savings(own, theirs)

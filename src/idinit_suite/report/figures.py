@@ -54,6 +54,8 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
     with mpl.rc_context(_STYLE):
         figure = draw()
         FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what the layout has arranged stands for both formats
         for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=ending, metadata=metadata, dpi=160, facecolor="white")

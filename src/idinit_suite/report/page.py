@@ -104,12 +104,12 @@ def readme(page: Page) -> list[Block]:
     info = page.info
     results: list[Block] = []
     for section in page.sections:
-        blocks = [*verdict_list(info, section), *section.blocks]
+        own = [*verdict_list(info, section), *section.blocks]
         if section.shorter:
-            results.append(Folded(f"Results: {section.scale}", blocks))
+            results.append(Folded(f"Results: {section.scale}", own))
         else:
-            results += [Heading(2, f"Results: {section.scale}"), *blocks]
-    return [
+            results += [Heading(2, f"Results: {section.scale}"), *own]
+    blocks: list[Block] = [
         Heading(1, info.title),
         f"Made from {page.sources}; edits are overwritten.",
         Code(info.command),
@@ -117,10 +117,14 @@ def readme(page: Page) -> list[Block]:
         *page.lead,
         *claims_table(info),
         *results,
-        *([Heading(2, "Deviations from the paper"), Items(info.deviations, numbered=True)] if info.deviations else []),
-        *([Heading(2, "Environment"), _environments(page.environments)] if page.environments else []),
-        *([Heading(2, "Not run"), Items(page.missing)] if page.missing else []),
     ]
+    if info.deviations:
+        blocks += [Heading(2, "Deviations from the paper"), Items(info.deviations, numbered=True)]
+    if page.environments:
+        blocks += [Heading(2, "Environment"), _environments(page.environments)]
+    if page.missing:
+        blocks += [Heading(2, "Not run"), Items(page.missing)]
+    return blocks
 
 
 def write_page(page: Page, folder: Path) -> None:

@@ -96,7 +96,7 @@ def _shared(variants: Sequence[Variant], own: Sequence[Variant], name: str) -> l
 def _map(one: Map) -> tuple[str, Table]:
     """A map: test accuracy in percent at each point."""
     across, down = (key.rpartition(".")[2].replace("_", " ") for key in one.keys)
-    rows = [[f"{down} {y:g}", *(_cell(one.cells[x, y]) for x in one.x)] for y in one.y]
+    rows: list[list[Cell | str]] = [[f"{down} {y:g}", *(_cell(one.cells[x, y]) for x in one.x)] for y in one.y]
     share = f"**{one.name}**: {one.trains} of {len(one.cells)} recipes train"
     return share, table(f"Test accuracy of {one.name} by recipe", ["", *(f"{across} {x:g}" for x in one.x)], rows)
 

@@ -52,20 +52,23 @@ def reproduction(pages: Sequence[Page]) -> str:
     runs = sum(environment.runs for page in pages for environment in page.environments)
     blocks: list[Block] = [
         Heading(1, TITLE),
-        f"Of {len(summaries)} claims: {described_counts(summaries)}. Made by `make report` from the archives beside it; edits are "
-        "overwritten. Curves and tables of everything: [report.html](report.html).",
+        f"Of {len(summaries)} claims: {described_counts(summaries)}. Made by `make report` from the archives beside it; edits "
+        "are overwritten. Curves and tables of everything: [report.html](report.html).",
         _verdicts(summaries),
         Heading(2, "In plain words"),
         in_plain_words(summaries, pages),
         Heading(2, "Scope"),
-        f"The claims are those of the paper IDInit, numbered by us. Its figures carry a tag that says how they are known: {legend}.",
+        "The claims are those of the paper IDInit, numbered by us. Its figures carry a tag that says how they are known: "
+        f"{legend}.",
         Heading(2, "Method"),
-        f"{counted(len(pages), 'experiment')}, {counted(runs, 'run')}, {duration(sum(page.seconds for page in pages))} of computing "
-        "in sum. All methods of an experiment share network, data, recipe and seeds; the learning rate of each is picked by the "
-        "same search on a validation split. Runs of one seed see the same batches, so that methods are compared pair by pair.",
-        "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ by "
-        "its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that finds "
-        "a part of a claim, alone, does not make a verdict. An experiment with too few runs has no say, nor has a demonstration.",
+        f"{counted(len(pages), 'experiment')}, {counted(runs, 'run')}, {duration(sum(page.seconds for page in pages))} of "
+        "computing in sum. All methods of an experiment share network, data, recipe and seeds; the learning rate of each is "
+        "picked by the same search on a validation split. Runs of one seed see the same batches, so that methods are compared "
+        "pair by pair.",
+        "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ "
+        "by its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that "
+        "finds a part of a claim, alone, does not make a verdict. An experiment with too few runs has no say, nor has a "
+        "demonstration.",
         Items([f"*{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()]),
         Heading(2, "Results"),
         "By claim, with every experiment that tests it; the evidence is in the experiment's page.",
@@ -94,7 +97,7 @@ def described_counts(summaries: Sequence[Summary]) -> str:
 
 def _verdicts(summaries: Sequence[Summary]) -> Table:
     head = ["", "claim", "verdict", "ours", "the paper's", "seeds", "details"]
-    rows = []
+    rows: list[list[Cell | str]] = []
     for summary in summaries:
         page, verdict = summary.said[0] if summary.said else (None, None)
         headline = verdict.headline if verdict else None

@@ -65,7 +65,8 @@ def paired(variants: Sequence[Variant], baseline: str) -> list[Block]:
         *("initializer", "pairs", f"difference to {baseline}", "probability of improvement", "runs that train"),
         "standard deviation",
     ]
-    rows, comparisons = [], {}
+    rows: list[list[Cell | str]] = []
+    comparisons = {}
     for variant in variants:
         found = compare(variant.finals, reference.finals)
         against = [Cell("–", math.nan)] * 3 if variant is reference else _against(found)
@@ -133,7 +134,7 @@ def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[
     blocks: list[Block] = []
     for epochs, trials in tune.groupby("epochs"):
         rates = sorted(set(trials["lr"]))
-        rows = [
+        rows: list[list[Cell | str]] = [
             [str(name), *(_trial(own[own["lr"] == rate], metric, (str(name), rate) in used) for rate in rates)]
             for name, own in trials.groupby("arm")
         ]

@@ -2,9 +2,9 @@
 
 Adding a claim is writing one function that gets the variants' numbers and returns a `Finding`: an outcome, its evidence in one
 sentence, and the number that a card of the report shows. Variants are meant by name: ``kaiming`` is the variant of that name,
-on the experiment's network without BatchNorm. What the outcomes mean is in `idinit_suite.report.outcomes`, the tests of differences in
-`idinit_suite.statistics.significance`. Each rule is simulated in the tests with methods that are all equal: it must not find
-a difference in more than one of twenty such experiments.
+on the experiment's network without BatchNorm. What the outcomes mean is in `idinit_suite.report.outcomes`, the tests of
+differences in `idinit_suite.statistics.significance`. Each rule is simulated in the tests with methods that are all equal: it
+must not find a difference in more than one of twenty such experiments.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
     edges = ", ".join(f"{name} ({primary[name].edge})" for name in named if primary[name].edge)
     remark = f" Learning rates at an edge of those searched: {edges}." if edges and outcome not in SILENT else ""
     if headline and not headline.interval and not entry.info.maps:
-        headline = replace(headline, curves=_curves({name: one for name, one in found.items() if name in named}))
+        headline = replace(
+            headline, curves=_curves({name: one for name, one in found.items() if name in named and isinstance(one, Measured)})
+        )
     return Verdict(claim, outcome, f"{scale}: {sentence}.{remark}", headline)
 
 

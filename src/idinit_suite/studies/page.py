@@ -21,7 +21,8 @@ def study_page(info: ExperimentInfo, archive: StudyArchive) -> Page:
     """The page of a study."""
     return Page(
         info,
-        sources=f"the CSV files and `environments.json` in this folder and from the head of `configs/experiment/{info.name}.yaml`",
+        sources="the CSV files and `environments.json` in this folder and from the head of "
+        f"`configs/experiment/{info.name}.yaml`",
         sections=sections(archive),
         environments=list_environments(archive.runs["environment"], archive.environments),
         seconds=float(archive.runs["time_s"].sum()),
@@ -29,7 +30,7 @@ def study_page(info: ExperimentInfo, archive: StudyArchive) -> Page:
 
 
 def sections(archive: StudyArchive) -> list[Section]:
-    """The runs of a study, the largest budget first; each says in which options it differs from an earlier one of its budget."""
+    """The runs of a study, the largest budget first, each with the options in which it differs from an earlier one."""
     found: list[Section] = []
     shown: dict[str, dict[str, object]] = {}
     for run in archive.runs.itertuples():

@@ -23,7 +23,8 @@ def update_page(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Pat
         results_dir: ``results/<experiment>``.
 
     Returns:
-        The page, None where there are no runs yet; and the verdicts to print: of the given runs, or of all where none was given.
+        The page, None where there are no runs yet; and the verdicts to print: of the given runs, or of all where none was
+        given.
 
     Raises:
         UsageError: If a run folder or the archive is damaged.

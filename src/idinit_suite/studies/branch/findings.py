@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ...archive.edges import LEGEND, MARKS, edge
-from ...report.figures import line_style
 from ...report.blocks import Block, Picture
+from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import Cell, table
 from ..findings import FINDINGS, Findings
@@ -98,11 +98,11 @@ def _verdict(best: pd.DataFrame) -> Finding:
 
 def _table(best: pd.DataFrame) -> list[Block]:
     optimizers = list(dict.fromkeys(best["optimizer"]))
-    rows = []
+    rows: list[list[Cell | str]] = []
     for task, width in best[["task", "width"]].drop_duplicates().sort_values(["task", "width"]).itertuples(index=False):
         own = best[(best["task"] == task) & (best["width"] == width)].set_index(["optimizer", "start"])
         for start in (name for name in NAMES if name in set(best["start"])):
-            cells = []
+            cells: list[Cell | str] = []
             for optimizer in optimizers:
                 fastest = own.loc[optimizer]["speed"].min()
                 mine = own.loc[(optimizer, start)]

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ...archive.edges import LEGEND, MARKS, edge
-from ...report.figures import line_style
 from ...report.blocks import Block, Picture
+from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
 from ..findings import FINDINGS, Findings

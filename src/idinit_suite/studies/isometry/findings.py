@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...report.figures import line_style
 from ...report.blocks import Block, Picture
+from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
 from ..findings import FINDINGS, Findings
