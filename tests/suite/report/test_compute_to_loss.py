@@ -14,7 +14,8 @@ from idinit_suite.archive.variants import Variant, list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.compute_to_loss import compute_table, needed, savings, typical
 from idinit_suite.report.measured import first_crossing, measured
-from idinit_suite.report.tables import markdown
+from idinit_suite.report.table import markdown_table
+from idinit_suite.report.tables import results_table
 from idinit_suite.report.update import update_results
 from idinit_suite.report.verdicts import judge
 
@@ -70,8 +71,8 @@ def test_savings_are_against_the_first_time_that_the_baseline_has_its_own_final_
 def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None:
     finals = {"default": [[0.01, 0.02]] * 3, "idinit": [[0.01, 0.05]] * 3, "xavier": [[0.01, 0.015]] * 3}
     rows = found(language(make_run, **finals), tmp_path / "r")
-    assert markdown(list(rows.values()), tuned=False).splitlines() == [
-        "| initializer | runs (diverged) | learning rate | validation loss, last step | guessed right | tokens | FLOPs "
+    assert markdown_table(results_table("", list(rows.values()), tuned=False)).splitlines() == [
+        "| initializer | runs (diverged) | learning rate | validation loss, last step | masked-token accuracy | tokens | FLOPs "
         "| time |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| idinit | 3 | 0.1 | 2.996 ± 0.000 | 5.0 ± 0.0 | 410 k | 9.2 T | 2 min |",
@@ -79,7 +80,7 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
         "| xavier | 3 | 0.1 | 4.200 ± 0.000 | 1.5 ± 0.0 | 410 k | 9.2 T | 2 min |",
     ]
     # ln 2 / ln 5 = 0.4307 of the way
-    assert compute_table(list(rows.values()), "default").splitlines()[2:] == [
+    assert markdown_table(compute_table(list(rows.values()), "default")).splitlines()[2:] == [
         "| idinit | 3 of 3 | 43.1 | 176 k | 3.96 T | 56.9 |",
         "| default | 3 of 3 | 100 | 410 k | 9.2 T | – |",
         "| xavier | 0 of 3 | – | – | – | – |",
@@ -88,7 +89,7 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
 
 def test_two_seeds_are_not_enough_to_tell_what_is_saved(make_run: Make, tmp_path: Path) -> None:
     rows = found(language(make_run, default=[[0.01, 0.02]] * 2, idinit=[[0.01, 0.05]] * 2), tmp_path / "r")
-    assert compute_table(list(rows.values()), "default").splitlines()[2] == "| idinit | 2 of 2 | 43.1 | 176 k | 3.96 T | – |"
+    assert markdown_table(compute_table(list(rows.values()), "default")).splitlines()[2] == "| idinit | 2 of 2 | 43.1 | 176 k | 3.96 T | – |"
 
 
 def test_c9_from_an_archive(make_run: Make, tmp_path: Path) -> None:
@@ -107,5 +108,5 @@ def test_a_page_of_a_language_model(make_run: Make, info: ExperimentInfo, tmp_pa
     update_results(head, runs, tmp_path / "r")
     page = (tmp_path / "r" / "README.md").read_text()
     assert "### Compute to the final loss of default" in page
-    assert "Train loss and validation loss of each arm" in page and "test accuracy" not in page
+    assert "Train loss and validation loss of each variant" in page and "test accuracy" not in page
     assert (tmp_path / "r" / "curves.png").stat().st_size > 10_000

@@ -17,7 +17,7 @@ from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
-from idinit_suite.report.figures import _STYLE, _draw, line_style, loss_limits
+from idinit_suite.report.figures import _STYLE, draw_curves, line_style, loss_limits
 from idinit_suite.report.update import update_results
 
 
@@ -135,7 +135,7 @@ def test_nothing_finished_yet(info: ExperimentInfo, make_run: Callable[..., Path
 
 
 def test_variants_without_any_run_are_named(info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path) -> None:
-    planned = info.model_copy(update={"arms": ("idinit", "xavier", "fixup")})
+    planned = info.model_copy(update={"variants": ("idinit", "xavier", "fixup")})
     update_results(planned, [make_run("idinit", [0.1, 0.4])], tmp_path / "r")
     assert "- No runs at all: xavier, fixup." in (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
 
@@ -177,7 +177,7 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
     merge([make_run(f"arm{i:02d}", [0.1, 0.5], state="diverged", epochs=2) for i in range(count)], tmp_path / "r")
     archive = load(tmp_path / "r")
     with mpl.rc_context(_STYLE):
-        figure = _draw("title\nscale", list_variants(archive, scales(archive)[0]))
+        figure = draw_curves("title\nscale", list_variants(archive, scales(archive)[0]))
         figure.canvas.draw()
     (legend,) = figure.legends
     assert len(legend.get_texts()) == count + 1  # the variants and the cross
@@ -191,14 +191,14 @@ def test_bands_are_drawn_where_they_can_be_told_apart(
 ) -> None:
     merge([make_run(f"arm{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in (0, 1)], tmp_path / "r")
     archive = load(tmp_path / "r")
-    figure = _draw("title\nscale", list_variants(archive, scales(archive)[0]))
+    figure = draw_curves("title\nscale", list_variants(archive, scales(archive)[0]))
     assert [len(axes.collections) for axes in figure.axes] == [bands, bands]
 
 
 def test_the_axis_of_accuracies_ends_where_they_do(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1 + seed / 2, 0.3 + seed / 2], seed=seed) for seed in (0, 1)], tmp_path / "r")
     archive = load(tmp_path / "r")
-    _, score = _draw("title\nscale", list_variants(archive, scales(archive)[0])).axes
+    _, score = draw_curves("title\nscale", list_variants(archive, scales(archive)[0])).axes
     assert score.get_ylim() == (0, 1), "Student's interval of two runs is far wider"
 
 
@@ -208,7 +208,7 @@ def test_each_model_has_its_own_axes_where_an_initializer_always_looks_the_same(
     finals = {"textcnn-default": 0.9, "textcnn-idinit": 0.8, "textrnn-default": 0.6, "textrnn-idinit": 0.7}
     merge([make_run(variant, [0.1, end], model=variant.split("-")[0]) for variant, end in finals.items()], tmp_path / "r")
     archive = load(tmp_path / "r")
-    figure = _draw("title\nscale", list_variants(archive, scales(archive)[0]))
+    figure = draw_curves("title\nscale", list_variants(archive, scales(archive)[0]))
     ends = [{line.get_color(): line.get_ydata()[-1] for line in axes.lines} for axes in figure.axes[1::2]]
     default, idinit = (line_style(index)["color"] for index in range(2))
     assert ends == [{default: 0.9, idinit: 0.8}, {default: 0.6, idinit: 0.7}]
