@@ -93,8 +93,9 @@ def _blocks(
     )
     blocks: list[Block] = [curves, *main_table(variants, bool(tried)), notes(variants)]
     if found := maps(variants):
-        caption = "Validation accuracy at each point of the grid, one map a variant; the tables below have test accuracies."
-        blocks.append(Picture(f"map{suffix}", caption, partial(draw_maps, title, found), charted=True))
+        caption = "Validation accuracy at each point of the grid; the tables below have test accuracies."
+        alt = "Heat maps of the validation accuracy at each point of the grid, one a variant"
+        blocks.append(Picture(f"map{suffix}", caption, partial(draw_maps, title, found), alt, charted=True))
     blocks += more_tables(variants, info.baseline, info.name)
     return [*blocks, *([Heading(3, "Learning rates tried"), *tried] if tried else [])]
 

@@ -80,7 +80,8 @@ def terminal_table(table: Table) -> rich.table.Table:
     for index, text in enumerate(table.short or table.head):
         shown.add_column(text, justify="left" if index < table.left else "right")
     group = ""
-    for row, own in zip(table.rows, table.groups or ("",) * len(table.rows), strict=True):
+    grouped = zip(table.rows, table.groups or ("",) * len(table.rows), strict=True)
+    for row, own in sorted(grouped, key=lambda one: one[1]):
         if own and own != group:
             shown.add_row(Text(own, style="bold"))
         group = own

@@ -61,7 +61,7 @@ def _verdict(claim: str, finding: Finding, budget: str, scale: str, options: Map
     seeds = options.get("seeds")
     count = len(seeds) if isinstance(seeds, Sequence) else None
     few = count is not None and count < ENOUGH
-    headline = replace(finding.headline, n=count) if finding.headline else None
+    headline = replace(finding.headline, n=finding.headline.n or count) if finding.headline else None
     return Verdict(claim, "not enough runs" if few else finding.outcome, f"{scale}: {finding.evidence}.", headline)
 
 

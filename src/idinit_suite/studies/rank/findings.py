@@ -98,6 +98,7 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
     headline = Headline(
         f"{means['idinit']:.0f} against {widest['inputs'].iloc[0]}",
         f"rank by singular values above {COARSE:g} of the largest, against the input width",
+        n=int(widest["seed"].nunique()),
     )
     evidence = f"{'; '.join(said)}. The rank grows past the inputs{rests}" if any(fine) else "; ".join(said)
     return Finding(outcome, evidence, headline)
