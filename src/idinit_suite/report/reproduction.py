@@ -159,6 +159,7 @@ def nearest_reading(page: Page) -> str:
         found = (
             f"`{best.name}`, {percent(best.test)} %, against {percent(ours.test)} % with our default: a difference of "
             f"{100 * apart.difference:+.1f} points ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
+            + (", which chance explains" if apart.low <= 0 <= apart.high else "")
         )
     return f"**Nearest to the paper's accuracies** among {len(readings)} readings of it in {where} comes {found}."
 

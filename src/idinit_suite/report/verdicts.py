@@ -362,7 +362,7 @@ def _interval(one: Gain) -> tuple[float, float, float] | None:
 
 
 def _too_few(seeds: int) -> Headline:
-    return Headline(f"{seeds} of {ENOUGH}", "seeds that a verdict needs", n=seeds)
+    return Headline(f"{seeds} of {ENOUGH}", "seeds that a verdict needs")
 
 
 def _trained(one: Measured) -> str:

@@ -133,9 +133,7 @@ def info() -> ExperimentInfo:
         title="ResNet-56 without BatchNorm on CIFAR-10",
         command="make cifar10-resnet56 BUDGET=cpu",
         claims=(
-            ClaimInfo(
-                id="C1", short="trains", text="Xavier fails", setting="ResNet-56", paper="-", figure="none", tag="text"
-            ),
+            ClaimInfo(id="C1", short="trains", text="Xavier fails", setting="ResNet-56", paper="-", figure="none", tag="text"),
             ClaimInfo(
                 id="C2", short="fast", text="first to 80 %", setting="ResNet-56", paper="first", figure="1", tag="review? 3/5"
             ),

@@ -89,7 +89,10 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
 
 def test_two_seeds_are_not_enough_to_tell_what_is_saved(make_run: Make, tmp_path: Path) -> None:
     rows = found(language(make_run, default=[[0.01, 0.02]] * 2, idinit=[[0.01, 0.05]] * 2), tmp_path / "r")
-    assert markdown_table(compute_table(list(rows.values()), "default")).splitlines()[2] == "| idinit | 2 of 2 | 43.1 | 176 k | 3.96 T | – |"
+    assert (
+        markdown_table(compute_table(list(rows.values()), "default")).splitlines()[2]
+        == "| idinit | 2 of 2 | 43.1 | 176 k | 3.96 T | – |"
+    )
 
 
 def test_c9_from_an_archive(make_run: Make, tmp_path: Path) -> None:
