@@ -6,43 +6,68 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from idinit.errors import UsageError
+
+from .archive import runs as run_archive
+from .archive import studies as study_archive
 from .atomic import write_atomically
 from .coverage.page import update_page as update_coverage
-from .experiments.grid import list_experiments, load
+from .experiments.grid import list_experiments, load, select
+from .report.grid_page import grid_page
 from .report.html.render import report_page
 from .report.page import Page
 from .report.reproduction import reproduction
 from .report.update import update_page
 from .studies.config import load as load_study
+from .studies.page import study_page
 from .studies.results import update_page as update_study
 from .training.progress import console
+
+
+def selection(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The experiments whose results are meant, and where things lie; see `update_everything`."""
+    selected, places = select(overrides)
+    for text in places:
+        if not text.startswith("paths."):
+            raise UsageError(f"'{text}' changes no run that was made: a report takes experiment=NAME and paths.runs=... only")
+    return selected, places
 
 
 def update_everything(overrides: Sequence[str]) -> Path:
     """Makes results/ again from the run folders and the archives.
 
     Args:
-        overrides: Hydra overrides that hold for every experiment, such as ``paths.runs=...``.
+        overrides: Where things lie, such as ``paths.runs=...``, and ``experiment=a,b``: only their results are made again,
+            and the pages over all experiments.
 
     Returns:
         The folder of all results.
 
     Raises:
-        UsageError: If a run folder or an archive is damaged.
+        UsageError: If a run folder or an archive is damaged, or an override would change what an experiment is.
         OSError: If the results cannot be written.
     """
+    selected, overrides = selection(overrides)
     pages: list[Page | None] = []
     for name in list_experiments():
         experiment = load([f"experiment={name}", *overrides])
         results = experiment.paths.results
-        page, shown = update_page(experiment.info, _folders(experiment.paths.runs / name), results / name)
+        if name in selected:
+            page, shown = update_page(experiment.info, _folders(experiment.paths.runs / name), results / name)
+            console.print(shown)
+        else:
+            runs = run_archive.load(results / name)
+            page = None if runs.runs.empty else grid_page(experiment.info, runs, results / name)
         pages.append(page)
-        console.print(shown)
     for name in list_experiments("study"):
         info, config = load_study([f"experiment={name}", *overrides])
-        page, shown = update_study(info, _folders(config.paths.runs / name), results / name)
+        if name in selected:
+            page, shown = update_study(info, _folders(config.paths.runs / name), results / name)
+            console.print(shown)
+        else:
+            study = study_archive.load(results / name)
+            page = None if study.runs.empty else study_page(info, study)
         pages.append(page)
-        console.print(shown)
     pages.append(update_coverage(results / "coverage"))
     found = sorted((page for page in pages if page is not None), key=_first_claim)
     if found:

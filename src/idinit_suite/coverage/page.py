@@ -10,7 +10,7 @@ from ..report.blocks import Block, Folded, Heading, Items
 from ..report.page import Page, Section, write_page
 from ..report.table import table
 from .check import LIMIT, LIMIT_BEFORE_NORM
-from .families import REASONS
+from .families import REASONS, TRUE_FINDINGS
 from .runner import Row, read_rows
 from .verdict import GOALS, INFO, LIBRARIES, count, judge
 
@@ -31,6 +31,8 @@ _INTRO: tuple[Block, ...] = (
     ),
     "A branch that was not found is not measured: the number of branches is there for comparison with the network's "
     "publication.",
+    "A copy of each, as its library builds it, is examined by `idinit.examine`. What it finds wrong is taken to be a **false "
+    "alarm**, unless the reason is known.",
 )
 
 
@@ -47,12 +49,13 @@ def coverage_page(rows: Sequence[Row]) -> Page | None:
     sources = [(source, found) for source, found in sources if found]
     summary = table(
         "Families that can be initialized, by library",
-        ["library", "families", "ok", "share", "goal", "ok, and no gradient late"],
+        ["library", "families", "ok", "share", "goal", "ok, and no gradient late", "false alarms"],
         [_summary(source, found) for source, found in sources],
     )
     blocks = [
         summary,
         *_failures(rows),
+        *_alarms(rows),
         *_unknown(rows),
         *(block for source, found in sources for block in _networks(source, found)),
     ]
@@ -71,7 +74,14 @@ def update_page(folder: Path) -> Page | None:
 def _summary(source: str, rows: Sequence[Row]) -> list[str]:
     fine, _ = count(rows, source)
     at_once = sum(row["status"] == "ok" and row["late"] == "0" for row in rows)
-    return [LIBRARIES[source], str(len(rows)), str(fine), f"{100 * fine / len(rows):.1f} %", f"{GOALS[source]} %", str(at_once)]
+    share, goal = f"{100 * fine / len(rows):.1f} %", f"{GOALS[source]} %"
+    return [LIBRARIES[source], str(len(rows)), str(fine), share, goal, str(at_once), _false_alarms(rows)]
+
+
+def _false_alarms(rows: Sequence[Row]) -> str:
+    """How many networks the doctor found something wrong with, of those that it examined."""
+    examined = [row for row in rows if row["alarms"]]
+    return f"{sum(row['alarms'] != '0' for row in examined)} of {len(examined)}" if examined else "not examined"
 
 
 def _failures(rows: Sequence[Row]) -> list[Block]:
@@ -82,6 +92,18 @@ def _failures(rows: Sequence[Row]) -> list[Block]:
     cells = [[name, row["model"], row["problems"], REASONS.get(name, "not known")] for name, row in named]
     head = ["family", "network", "what is not as it should be", "why"]
     return [Heading(3, "Failures"), table("Failures", head, cells, left=4)]
+
+
+def _alarms(rows: Sequence[Row]) -> list[Block]:
+    cells = [[f"{row['source']}:{row['family']}", row["model"], row["findings"]] for row in rows if row["findings"]]
+    if not cells:
+        return []
+    known = [f"{kind}: {why}." for kind, why in TRUE_FINDINGS.items() if any(kind in row[2] for row in cells)]
+    head = ["family", "network", "what the doctor says of it as it is built"]
+    blocks: list[Block] = [Heading(3, "Findings of the doctor")]
+    if known:
+        blocks += ["No false alarms:", Items(known)]
+    return [*blocks, table("Findings of the doctor", head, cells, left=3)]
 
 
 def _unknown(rows: Sequence[Row]) -> list[Block]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from idinit.errors import UsageError
+
 from ..archive.studies import load, merge
 from ..config.experiment import ExperimentInfo
 from ..report.page import Page, shown, write_page
@@ -27,9 +29,11 @@ def update_page(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Pat
         given.
 
     Raises:
-        UsageError: If a run folder or the archive is damaged.
+        UsageError: If a run folder or the archive is damaged, or the archive is that of another experiment.
         OSError: If ``results_dir`` cannot be written; a file in it is either as it was or complete.
     """
+    if results_dir.name != info.name:
+        raise UsageError(f"results of '{info.name}' cannot go to {results_dir}, the folder of another experiment")
     merged = merge(run_dirs, results_dir)
     archive = load(results_dir)
     if archive.runs.empty:
