@@ -251,7 +251,7 @@ def load(arguments: Sequence[str]) -> Experiment:
     if seeds is not None:
         grid["seeds"] = seeds
     try:
-        info = ExperimentInfo(**settings["experiment"], arms=tuple(planned))
+        info = ExperimentInfo(**settings["experiment"], variants=tuple(planned))
         checked = Grid(**grid)
         said = {override.key_or_group for override in parsed}
         mapped = {key: tuple(map(str, values)) for key, values in checked.sweep.items() if key not in said}
