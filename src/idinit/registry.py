@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from .errors import UsageError, did_you_mean
+from .options import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 InfoT = TypeVar("InfoT")
@@ -35,11 +36,12 @@ class Entry(Generic[F, InfoT]):
     build: F
     summary: str
     info: InfoT
+    largest: int | None = None
 
     @functools.cached_property
-    def options(self) -> type[BaseModel]:
+    def options(self) -> type[Options]:
         """A pydantic model of the function's keyword-only parameters, with their defaults."""
-        return _options_of(self.build)
+        return _options_of(self.build, self.largest)
 
 
 class Registry(Generic[F, InfoT]):
@@ -48,8 +50,15 @@ class Registry(Generic[F, InfoT]):
     ``InfoT`` is a frozen dataclass of what is known of each entry, or None where nothing is.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, largest: int | None = None) -> None:
+        """Begins without entries.
+
+        Args:
+            kind: What errors call an entry.
+            largest: Whole number that an option may have; None for any of 64 bits.
+        """
         self.kind = kind
+        self.largest = largest
         self._entries: dict[str, Entry[F, InfoT]] = {}
 
     @overload
@@ -71,7 +80,7 @@ class Registry(Generic[F, InfoT]):
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice")
             summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
-            self._entries[name] = Entry(name, build, summary, info)
+            self._entries[name] = Entry(name, build, summary, info, self.largest)
             return build
 
         return add
@@ -106,14 +115,15 @@ class Registry(Generic[F, InfoT]):
         return {key: getattr(checked, key) for key in model.model_fields}
 
 
-def _options_of(build: Callable[..., Any]) -> type[BaseModel]:
+def _options_of(build: Callable[..., Any], largest: int | None) -> type[Options]:
     hints = get_type_hints(build, include_extras=True)
     fields: dict[str, Any] = {
         p.name: (hints[p.name], ... if p.default is p.empty else p.default)
         for p in inspect.signature(build).parameters.values()
         if p.kind is p.KEYWORD_ONLY
     }
-    return create_model(f"{build.__name__}_options", __config__=ConfigDict(extra="forbid"), **fields)
+    bounds = {"__module__": __name__} if largest is None else {"__module__": __name__, "largest": largest}
+    return create_model(f"{build.__name__}_options", __base__=type("Bounded", (Options,), bounds), **fields)
 
 
 def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:

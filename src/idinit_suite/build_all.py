@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from idinit.errors import UsageError
+
 from .archive import runs as archive
 from .archive import studies as study_archive
 from .atomic import write_atomically
 from .config.experiment import ExperimentInfo
 from .coverage.runner import read_rows
 from .coverage.verdict import judge as judge_coverage
-from .experiments.grid import list_experiments, load
+from .experiments.grid import list_experiments, load, select
 from .report.experiment_page import sections
 from .report.html.render import Grid, Study, report_page
 from .report.reproduction import Judged, reproduction
@@ -23,33 +25,46 @@ from .studies.results import update_results as update_study
 from .training.progress import console
 
 
+def selection(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The experiments whose results are meant, and where things lie; see `update_everything`."""
+    selected, places = select(overrides)
+    for text in places:
+        if not text.startswith("paths."):
+            raise UsageError(f"'{text}' changes no run that was made: a report takes experiment=NAME and paths.runs=... only")
+    return selected, places
+
+
 def update_everything(overrides: Sequence[str]) -> Path:
     """Makes results/ again from the run folders and the archives.
 
     Args:
-        overrides: Hydra overrides that hold for every experiment, such as ``paths.runs=...``.
+        overrides: Where things lie, such as ``paths.runs=...``, and ``experiment=a,b``: only their results are made again,
+            and the pages over all experiments.
 
     Returns:
         The folder of all results.
 
     Raises:
-        UsageError: If a run folder or an archive is damaged.
+        UsageError: If a run folder or an archive is damaged, or an override would change what an experiment is.
         OSError: If the results cannot be written.
     """
+    selected, overrides = selection(overrides)
     grids: list[Grid] = []
     studies: list[Study] = []
     judged: list[Judged] = []
     for name in list_experiments():
         experiment = load([f"experiment={name}", *overrides])
         results = experiment.paths.results
-        console.print(update_results(experiment.info, _folders(experiment.paths.runs / name), results / name))
+        if name in selected:
+            console.print(update_results(experiment.info, _folders(experiment.paths.runs / name), results / name))
         stored = archive.load(results / name)
         if found := sections(experiment.info, stored):
             grids.append(Grid(experiment.info, stored, found))
             judged.append(Judged(experiment.info, found[0].scale.budget, found[0].verdicts))
     for name in list_experiments("study"):
         info, config = load_study([f"experiment={name}", *overrides])
-        console.print(update_study(info, _folders(config.paths.runs / name), results / name))
+        if name in selected:
+            console.print(update_study(info, _folders(config.paths.runs / name), results / name))
         for section in study_sections(info, study_archive.load(results / name))[:1]:
             pictures = [(p.caption, results / name / f"{p.name}{section.suffix}.svg") for p in section.findings.pictures]
             studies.append(Study(info, section.scale, section.verdicts, pictures))

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from idinit.errors import UsageError
 
 from .config import check_choices, literal_paths, usage_error
-from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, Preempted
+from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, LostProcess, Preempted
 
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -43,8 +45,10 @@ def clear_end() -> Iterator[None]:
         yield
     except UsageError as error:
         _end(str(error), EXIT_USAGE)
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         _end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
+    except LostProcess as error:
+        _end(str(error), EXIT_FAILURE)
     except Preempted as stop:
         _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
     except KeyboardInterrupt:

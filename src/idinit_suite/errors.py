@@ -14,6 +14,10 @@ class RunLocked(UsageError):
     """Another process is training this run."""
 
 
+class LostProcess(RuntimeError):
+    """Of the processes that train a run together one has ended. Exit code 1; the same command goes on."""
+
+
 class Preempted(BaseException):
     """The run was told to stop (SIGTERM) and has saved itself. Exit code 75.
 

@@ -21,8 +21,10 @@ _HUGE = 1e6
 _TINY = 1e-30  # no initialization draws such a number; memory that was never written to is full of them
 _WIDE = 30.0  # times 1/sqrt(fan-in)
 _EXPLODES, _DIES = 1e4, 1e-6
+_GRADIENTS = 1e8  # either way: where normalization follows, the size of a gradient is no measure of how weights move
 _SATURATED = 0.1
 _FLOAT16 = 65504.0
+_COMPARED = 64
 _BRANCHING = ("branch", "gate", "query", "key", "value")
 
 
@@ -107,7 +109,9 @@ def _memory(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _is_garbage(value: Tensor) -> bool:
-    return value.numel() > 0 and (float(value.abs().max()) > _HUGE and value.isfinite().all().item() or _is_denormal(value))
+    if not value.numel() or not value.isfinite().all():
+        return False
+    return float(value.abs().max()) > _HUGE or _is_denormal(value)
 
 
 def _is_denormal(value: Tensor) -> bool:
@@ -142,14 +146,16 @@ def _twins(evidence: Evidence) -> Iterator[Finding]:
 
 def _has_twins(rows: Tensor, gradients: Tensor) -> bool:
     """Whether two rows of [out, in, *kernel] are equal, and their gradients not zero and equal."""
-    value, gradient = rows.flatten(1).double().cpu(), gradients.flatten(1).double().cpu()
-    if len(value) < 2 or not value.any():
+    value, gradient = rows.flatten(1), gradients.flatten(1)
+    if len(value) < 2:
         return False
-    order = (value @ _directions(value.shape[1])).argsort()
-    value, gradient = value[order], gradient[order]
-    equal = (value[1:] == value[:-1]).all(1)
-    near = (gradient[1:] - gradient[:-1]).norm(dim=1) <= 1e-5 * gradient[1:].norm(dim=1)
-    return bool((equal & near & gradient[1:].any(1)).any())
+    few = value[:, :: -(-value.shape[1] // _COMPARED)].double()  # equal rows are neighbours when sorted by a few columns
+    keys, order = (few @ _directions(few.shape[1]).to(few.device)).sort()
+    first = order[:-1][(keys[1:] - keys[:-1]) <= 1e-9 * keys[1:].abs()]
+    second = order[1:][(keys[1:] - keys[:-1]) <= 1e-9 * keys[1:].abs()]
+    equal = (value[first] == value[second]).all(1) & value[first].any(1)
+    a, b = gradient[first].double(), gradient[second].double()
+    return bool((equal & a.any(1) & ((a - b).norm(dim=1) <= 1e-5 * a.norm(dim=1))).any())
 
 
 def _directions(size: int) -> Tensor:
@@ -236,17 +242,13 @@ def _stack(evidence: Evidence) -> Iterator[Finding]:
     path = [s for s in evidence.signals if s.part in (SUM, "stem", "trunk")]
     if len(path) < 3:
         return
-    for what, sizes, first in (
-        ("Activations", [s.activation for s in path], path[0].name),
-        ("Gradients", [s.gradient for s in reversed(path)], path[-1].name),
+    for what, sizes, first, most, least in (
+        ("Activations", [s.activation for s in path], path[0].name, _EXPLODES, _DIES),
+        ("Gradients", [s.gradient for s in reversed(path)], path[-1].name, _GRADIENTS, 1 / _GRADIENTS),
     ):
-        start = next((size for size in sizes if size), 0.0)
-        if not start:
-            continue
-        ratios = [size / start if math.isfinite(size) else math.inf for size in sizes if size]
-        high, low = max(ratios), min(ratios)
-        if high > _EXPLODES or low < _DIES:
-            changed = f"grow {high:.1e} times" if high > _EXPLODES else f"shrink to {low:.1e}"
+        low, high = _trend(sizes)
+        if high > most or low < least:
+            changed = f"grow {high:.1e} times" if high > most else f"shrink to {low:.1e}"
             yield Finding(
                 "stack",
                 f"{what} {changed} over {len(sizes)} layers",
@@ -254,6 +256,22 @@ def _stack(evidence: Evidence) -> Iterator[Finding]:
                 "'kaiming' without",
                 (first,),
             )
+
+
+def _trend(sizes: Sequence[float]) -> tuple[float, float]:
+    """The least and the greatest of what sizes have become since the first, leaving out the largest step on the way.
+
+    A step may be wanted, as LayerScale's; a stack that fades or explodes does so at every layer.
+    """
+    if not all(map(math.isfinite, sizes)):
+        return 1.0, math.inf
+    logs = [math.log(size) for size in sizes if size]
+    steps = [after - before for before, after in zip(logs, logs[1:], strict=False)]
+    low = high = total = down = up = 0.0
+    for step in steps:
+        total, down, up = total + step, min(down, step), max(up, step)
+        low, high = min(low, total - down), max(high, total - up)
+    return math.exp(max(low, -700)), math.exp(min(high, 700))
 
 
 CHECKS: dict[str, Callable[[Evidence], Iterator[Finding]]] = {

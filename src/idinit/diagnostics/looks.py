@@ -82,11 +82,12 @@ def look_at(w: Tensor) -> Looks:
     peak = float(w.abs().max()) if size else 0.0
     if not math.isfinite(peak):
         return Looks("not finite", math.nan, fan_in, size, peak)
+    whole = w
     if size > _MANY:
         w = w[:, : max(1, _MANY * w.shape[1] // size)] if w.shape[1] > 1 else w[: max(1, _MANY * len(w) // size)]
     w = w.float().cpu()
     std = (w / max(peak, 1e-30)).square().mean().sqrt().item() * peak
-    outliers = _outliers(w)
+    outliers = _outliers(w, whole, peak)
     return Looks("random" if outliers else _rule(w, peak), std, fan_in, size, peak, outliers)
 
 
@@ -95,7 +96,8 @@ def _rule(w: Tensor, peak: float) -> str:
         return "zeros"
     if w.numel() > 1 and bool((w == w.flatten()[0]).all()):
         return "constant"
-    centre = w[(slice(None), slice(None), slice(None), *(k // 2 for k in w.shape[3:]))]
+    taps = w.flatten(3) if w.ndim > 3 else w.unsqueeze(3)
+    centre = taps[..., taps.shape[3] // 2]  # of kernels of odd size
     is_centred = w.ndim > 3 and centre.numel() < w.numel() and int((w != 0).sum()) == int((centre != 0).sum())
     matrix = centre if is_centred else w.flatten(2)
     return _structured(matrix, is_centred, peak) or _distribution(w.flatten())
@@ -142,9 +144,10 @@ def _distribution(x: Tensor) -> str:
     return "normal" if abs(kurtosis - 3) < max(0.5, 6 * (24 / count) ** 0.5) else "random"
 
 
-def _outliers(w: Tensor) -> float:
-    """Share of the values that are far beyond the bulk, if that is a small share of many."""
-    x = w.flatten().abs()
-    bulk = x.median().item() / 0.6745
-    share = (x > _OUTLIER * bulk).float().mean().item()
-    return share if len(x) >= 64 and bulk > 0 and share < 0.05 else 0.0
+def _outliers(w: Tensor, whole: Tensor, peak: float) -> float:
+    """Share of a weight's values that are far beyond the bulk, which a sample tells, if that is a small share of many."""
+    limit = _OUTLIER * w.abs().median().item() / 0.6745
+    if w.numel() < 64 or not 0 < limit < peak:
+        return 0.0
+    share = float((whole.abs() > limit).float().mean())
+    return share if share < 0.05 else 0.0

@@ -11,6 +11,8 @@ from ..parts.structure import Structure
 from .looks import Looks
 
 _LEAST = 4  # layers, before a dependence on depth is believed
+_FEWEST = 6  # a factor of 1/sqrt(n) with a smaller n may be there for other reasons, as a gain of 1/sqrt(2)
+_BIN = 0.04  # of log(std)
 _BODY = ("trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value")
 
 
@@ -93,24 +95,23 @@ def depth_factors(series: Sequence[Series], branches: int) -> dict[int, float]:
         Of each series with random weights of a known relation to that: the factor, or 1.
     """
     body = [m for s in series for m in s.matrices if m.part in _BODY and m.looks.std > 0]
+    others = [m for m in body if m.part != "branch_end"]
     best: tuple[int, float, bool] = (0, 0.0, False)
     for by_spread in (False, True):
-        counts = Counter(round(math.log(_size(m, by_spread)) / 0.04) for m in body if m.part != "branch_end")
+        counts = Counter(round(math.log(_size(m, by_spread)) / _BIN) for m in others)
         for key, count in counts.items():
             near = count + counts.get(key + 1, 0)
-            best = max(best, (near, math.exp(0.04 * key + (0.02 if near > count else 0)), by_spread))
-    count, base, by_spread = best
-    if not body or count * 2 < len([m for m in body if m.part != "branch_end"]) or branches < 6:
+            best = max(best, (near, math.exp(_BIN * (key + (near > count) / 2)), by_spread))
+    shared, base, by_spread = best
+    if branches < _FEWEST or not shared or 2 * shared < len(others):
         return {}
-    possible = {1.0} | {n**-0.5 for n in (branches, branches / 2, 2 * branches) if n >= 6}
-    found = {}
+    possible = {1.0} | {n**-0.5 for n in (branches, branches / 2, 2 * branches) if n >= _FEWEST}
+    found: dict[int, float] = {}
     for index, one in enumerate(series):
         if one.part in _BODY and one.exponent == 0:
             sizes = sorted(_size(m, by_spread) / base for m in one.matrices if m.looks.std > 0)
             middle = sizes[len(sizes) // 2]
-            near = [factor for factor in possible if abs(math.log(middle / factor)) < 0.06]
-            if near:
-                found[index] = near[0]
+            found |= ((index, factor) for factor in possible if abs(math.log(middle / factor)) < 0.06)
     return found
 
 

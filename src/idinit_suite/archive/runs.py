@@ -90,7 +90,7 @@ def archived(results_dir: Path) -> set[str]:
     return set(_hashes_today(_read(results_dir / "runs.csv", RUN_COLUMNS)).values())
 
 
-def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
+def merge(run_dirs: Iterable[Path], results_dir: Path, experiment: str | None = None) -> set[str]:
     """Adds the finished and the diverged among some runs to an archive.
 
     A run that is there already is replaced, or passed over where its folder says what is known; no other row changes. Safe
@@ -99,15 +99,17 @@ def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
     Args:
         run_dirs: Run folders, in any state.
         results_dir: ``results/<experiment>``; made if missing.
+        experiment: Whose runs all of them, and those in the archive, must be; None for any.
 
     Returns:
         Hashes of the finished and the diverged among the runs.
 
     Raises:
-        UsageError: If a finished run's folder or the archive is damaged.
+        UsageError: If a finished run's folder or the archive is damaged, or they are of another experiment.
         OSError: If the archive cannot be written; each of its files is then whole, and no run in it is lost.
     """
     rows = _read(results_dir / "runs.csv", RUN_COLUMNS)
+    _require_experiment(experiment, rows["experiment"], results_dir)
     known = {_outcome(row) for row in rows[["hash", "state", "step", "time_s"]].to_dict("records")}
     merged, records = set(), {}
     for folder in run_dirs:
@@ -116,11 +118,19 @@ def merge(run_dirs: Iterable[Path], results_dir: Path) -> set[str]:
             merged.add(str(status["hash"]))
         elif (record := read_run(folder)) is not None:
             records[record.row["hash"]] = record
+    _require_experiment(experiment, (record.row["experiment"] for record in records.values()), results_dir)
     if records:
         results_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(results_dir / ".lock"):
             _save(_merged(load(results_dir), records), results_dir)
     return merged | set(records)
+
+
+def _require_experiment(name: str | None, found: Iterable[str], results_dir: Path) -> None:
+    """Makes sure that runs belong to the experiment under whose head they would be written."""
+    others = sorted(set(found) - {name})
+    if name is not None and others:
+        raise UsageError(f"results of '{name}' cannot go to {results_dir}, where runs are of {', '.join(others)}")
 
 
 def _outcome(run: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -85,10 +85,10 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
         compiled = CompiledNetworks()  # once for both
         ours, held = (Training(config, team, RunFolder(Path(folder)), compiled, threading.Event()) for _ in range(2))
-        held.data = _Held(held.data)
-        contestants = {OURS: ours.update, CEILING: held.update, **rivals(config, ours.data, team.device, ends)}
-        tokens = ours.data.tokens_per_step
-        amount = tokens or ours.data.batch_size
+        held.learner.data = _Held(held.learner.data)
+        contestants = {OURS: ours.update, CEILING: held.update, **rivals(config, ours.learner.data, team.device, ends)}
+        tokens = ours.learner.data.tokens_per_step
+        amount = tokens or ours.learner.data.batch_size
         speeds: dict[str, list[float]] = {name: [] for name in contestants}
         for round_ in range(rounds + 1):
             for name, step in contestants.items():
@@ -98,8 +98,10 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
     depth = config.options("model").get("depth", "")
     name = f"{config.model['name']} {depth}" if config.experiment == "adhoc" else config.experiment
     how = f"{config.train.precision}{', compiled' if config.train.compile else ''}"
-    title = f"{name}, batch {ours.data.batch_size}, {how}"
-    return Contest(title, "tokens" if tokens else "examples", describe(team.device) | {"data": ours.data.source}, speeds)
+    title = f"{name}, batch {ours.learner.data.batch_size}, {how}"
+    return Contest(
+        title, "tokens" if tokens else "examples", describe(team.device) | {"data": ours.learner.data.source}, speeds
+    )
 
 
 def show(contest: Contest) -> None:

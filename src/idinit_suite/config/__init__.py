@@ -1,15 +1,18 @@
 """The configuration of runs and experiments: schema, composition and hashes."""
 
 from .schema import (
+    BUDGETS,
     CONFIG_DIR,
     GROUPS,
     ImplConfig,
     PathsConfig,
     RunConfig,
+    Seed,
     TrainConfig,
     WandbConfig,
     check,
     check_choices,
+    checked,
     completed,
     compose,
     hash_of,
@@ -21,15 +24,18 @@ from .schema import (
 )
 
 __all__ = [
+    "BUDGETS",
     "CONFIG_DIR",
     "GROUPS",
     "ImplConfig",
     "PathsConfig",
     "RunConfig",
+    "Seed",
     "TrainConfig",
     "WandbConfig",
     "check",
     "check_choices",
+    "checked",
     "completed",
     "compose",
     "hash_of",

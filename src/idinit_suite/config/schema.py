@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import torch
 import yaml
@@ -22,6 +22,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +32,7 @@ from torch import nn
 
 from idinit.errors import UsageError, did_you_mean
 from idinit.initializers import INITIALIZERS
+from idinit.options import Options
 from idinit.registry import Entry, Registry, explain
 
 from ..data import DATASETS
@@ -47,22 +49,28 @@ GROUPS: dict[str, Registry[Any, Any]] = {
     "optim": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
+Budget = Literal["smoke", "cpu", "paper"]
+BUDGETS: tuple[str, ...] = get_args(Budget)
 _NOT_HASHED = {"impl", "wandb", "paths", "budget", "arm"}  # what changes speed, place or label, but not the outcome
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Strict(Options):
+    model_config = ConfigDict(frozen=True)
 
 
 class TrainConfig(_Strict):
     """How a network is trained, all that changes the trained weights beyond the order of floating-point sums."""
 
-    epochs: Annotated[float, Field(gt=0)]
+    epochs: Annotated[float, Field(gt=0, le=1e5)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
-    evaluate_every: Annotated[float, Field(gt=0)]  # epochs
+    evaluate_every: Annotated[float, Field(gt=0, le=1e5)]  # epochs
     log_every: PositiveInt  # steps
-    precision: Literal["float32", "bf16"]  # of forward passes; weights are in float32
+    precision: Literal["float32", "tf32", "bf16", "fp16"]  # of forward passes; weights are in float32
     compile: bool  # by torch.compile, which fuses operations and so rounds differently
     accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
     sync_batchnorm: bool = True  # BatchNorm over the batch of all processes, instead of each one's share
@@ -77,9 +85,13 @@ class ImplConfig(_Strict):
 
     device: Literal["auto", "cpu", "cuda"]
     channels_last: bool
-    threads: PositiveInt | None
-    workers: Annotated[int, Field(ge=0)] | None = None  # processes that decode pictures, a process of the run
+    threads: Annotated[int, Field(ge=1, le=1024)] | None
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = None  # processes that decode pictures, a process of the run
     checkpoint_every: PositiveInt  # steps
+    check_every: PositiveInt = 16  # steps after which the host waits for the device, to see whether the loss is finite
+    cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
+    deterministic: bool = False  # CUDA: the same bits in every process, at some cost
+    checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
 
     def workers_of(self, processes: int) -> int:
         """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
@@ -113,8 +125,8 @@ class RunConfig(_Strict):
     experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the row of the experiment's table
     phase: Literal["main", "tune"]
-    budget: Literal["smoke", "cpu", "paper"]
-    seed: Annotated[int, Field(ge=0)]
+    budget: Budget
+    seed: Seed
     model: dict[str, Any]
     data: dict[str, Any]
     init: dict[str, Any]
@@ -185,6 +197,25 @@ def _section(entry: Entry[Any, Any], options: Mapping[str, Any]) -> dict[str, An
     return {"library" if "name" in entry.options.model_fields else "name": entry.name, **options}
 
 
+def checked(model: type[M], settings: Any, where: str) -> M:
+    """Settings as a model of them.
+
+    Args:
+        model: What they must be.
+        settings: Plain values.
+        where: What the config calls them, e.g. ``wandb``; empty for the top level.
+
+    Raises:
+        UsageError: Naming each unknown key and value out of range.
+    """
+    if not isinstance(settings, Mapping):
+        raise UsageError(f"'{where}={settings}': it has the keys {', '.join(model.model_fields)}, so say {where}.KEY=VALUE")
+    try:
+        return model(**settings)
+    except ValidationError as error:
+        raise UsageError(explain(error, where, model.model_fields)) from None
+
+
 def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     """Checks a composed configuration.
 
@@ -212,6 +243,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
     run.require_whole_parts()
+    if run.impl.cuda_graphs and not run.train.compile:
+        raise UsageError("impl.cuda_graphs=true records a compiled network: say train.compile=true too")
     return run
 
 
@@ -293,12 +326,24 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        budgets = config.get("budgets") or {}
-        if budgets and config.budget not in budgets:
-            raise UsageError(f"unknown budget '{config.budget}': {did_you_mean(config.budget, map(str, budgets))}") from None
-        raise UsageError(f"config: {str(error).splitlines()[0]}") from None
+        raise _missing_budget(config) or UsageError(f"config: {str(error).splitlines()[0]}") from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def _missing_budget(config: DictConfig) -> UsageError | None:
+    """Why an experiment has no values for a budget, if that is what is wrong."""
+    experiment, budget = OmegaConf.select(config, "experiment.name"), str(config.budget)
+    budgets = {str(name): dict(values or {}) for name, values in (config.get("budgets") or {}).items()}
+    keys = sorted({key for values in budgets.values() for key in values})
+    if not budgets or (missing := [key for key in keys if key not in budgets.get(budget, {})]) == []:
+        return None
+    if budget in budgets or budget in BUDGETS:
+        return UsageError(
+            f"experiment '{experiment}' has no value of {', '.join(missing)} for budget '{budget}': add it in its file under "
+            f"budgets.{budget}, or choose another budget. Valid: {', '.join(sorted(budgets.keys() - {budget}))}"
+        )
+    return UsageError(f"unknown budget '{budget}': {did_you_mean(budget, budgets)}")
 
 
 def register_choices() -> None:
@@ -324,7 +369,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     check_choices(overrides)
     try:
         return _compose(tuple(overrides)).copy()
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise usage_error(error, overrides) from None
 
 
@@ -342,11 +387,19 @@ def check_choices(overrides: Sequence[str]) -> None:
     Raises:
         UsageError: If there is one, such as ``model=null``.
     """
+    groups = {*GROUPS, *(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())}
     for text in overrides:
-        group, _, choice = text.partition("=")
-        if group in GROUPS and choice in ("null", "~"):
+        group, equals, _ = text.lstrip("+~").partition("=")
+        if group not in groups:
+            continue
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            continue  # said with the others
+        choice = override.value() if equals else None
+        if override.is_delete() or not (override.is_sweep_override() or (isinstance(choice, str) and choice)):
             files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
-            raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS[group], *files})}")
+            raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS.get(group, ()), *files})}")
 
 
 def literal_paths(overrides: Sequence[str]) -> list[str]:
@@ -363,8 +416,10 @@ def literal_paths(overrides: Sequence[str]) -> list[str]:
     ]
 
 
-def usage_error(error: HydraException, overrides: Sequence[str]) -> UsageError:
-    """Hydra's complaint about an override as one line with the nearest valid names."""
+def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:
+    """Hydra's complaint about an override or a file as one line with the nearest valid names."""
+    if isinstance(error, yaml.YAMLError):
+        return UsageError(f"a file of the configuration is no YAML: {' '.join(str(error).split())}")
     message = str(error) or str(error.__cause__)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")

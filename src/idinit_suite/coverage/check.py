@@ -1,7 +1,8 @@
-"""What is checked of a network: its parts, and what ``idinit`` makes of it."""
+"""What is checked of a network: its parts, what ``idinit`` makes of it, and what the doctor says of it as it is built."""
 
 from __future__ import annotations
 
+import copy
 import math
 import resource
 import time
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from idinit.diagnostics.branches import branch_sizes
+from idinit.diagnostics.examine import examine
 from idinit.diagnostics.zeros import first_steps, moved
 from idinit.graph.probe import Inputs, gradients
 from idinit.initialize import initialize_
 from idinit.network.record import LEFT_ALONE
+
+from .families import TRUE_FINDINGS
 
 # A branch's output is at most this share of its input; the second number holds where a normalization follows its last
 # weight, whose epsilon is all that keeps it from scaling the branch up to full size.
@@ -26,16 +30,17 @@ _NOISE = 0.02  # standard deviation
 
 
 def check(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    """Initializes a network by ``idinit`` and measures what came of it.
+    """Initializes a network by ``idinit`` and measures what came of it; a copy of it as it was is examined.
 
     Returns:
         The columns of a row of coverage.csv, from ``parameters`` on; ``problems`` is empty where all is well.
     """
     problems: list[str] = []
     row: dict[str, Any] = {}
-    for step in (_parts, _branches, _gradients):
+    as_built = copy.deepcopy(model)
+    for step in (_parts, _branches, _gradients, _alarms):
         try:
-            row |= step(model, inputs, problems)
+            row |= step(as_built if step is _alarms else model, inputs, problems)
         except Exception as error:  # a network of any library may fail in any way: that is a result
             reason = " ".join(str(error).split())[:300]
             problems.append(f"{step.__name__[1:]}: {type(error).__name__}: {reason}")
@@ -92,6 +97,13 @@ def _gradients(model: nn.Module, inputs: Inputs, problems: list[str]) -> dict[st
     if dead:
         problems.append(f"{len(dead)} parameters receive no gradient: {_some(dead)}")
     return {"late": sum(step > 1 for step in steps.values()), "dead": len(dead)}
+
+
+def _alarms(model: nn.Module, inputs: Inputs, _problems: list[str]) -> dict[str, Any]:
+    """What the doctor finds wrong with the network as its library makes it, and how much of that is a false alarm."""
+    findings = examine(model, inputs).findings
+    alarms = sum(finding.kind not in TRUE_FINDINGS for finding in findings)
+    return {"alarms": alarms, "findings": "; ".join(f"{finding.kind}: {finding}" for finding in findings)}
 
 
 def _receptive(model: nn.Module, inputs: Inputs, names: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from ..atomic import write_atomically
 from ..report.experiment_page import against_paper, claims_table, deviations
 from ..report.tables import grid
 from .check import LIMIT, LIMIT_BEFORE_NORM
-from .families import REASONS
+from .families import REASONS, TRUE_FINDINGS
 from .runner import Row, read_rows
 from .verdict import GOALS, INFO, LIBRARIES, count, judge
 
@@ -35,6 +35,9 @@ Each is checked in a process of its own; a network is **ok** where all of this h
   normal noise is added to all of them.
 
 A branch that was not found is not measured: the number of branches is there for comparison with the network's publication.
+
+A copy of each, as its library builds it, is examined by `idinit.examine`. What it finds wrong is taken to be a **false
+alarm**, unless the reason is known.
 """
 
 
@@ -46,11 +49,12 @@ def update_page(folder: Path) -> None:
     parts = [
         _INTRO,
         grid(
-            ["library", "families", "ok", "share", "goal", "ok, and no gradient late"],
+            ["library", "families", "ok", "share", "goal", "ok, and no gradient late", "false alarms"],
             [_summary(source, found) for source, found in sources],
         ),
         *_verdict(rows),
         *_failures(rows),
+        *_alarms(rows),
         *_unknown(rows),
         *(part for source, found in sources for part in _networks(source, found)),
         *deviations(INFO),
@@ -61,7 +65,14 @@ def update_page(folder: Path) -> None:
 def _summary(source: str, rows: list[Row]) -> list[str]:
     fine, _ = count(rows, source)
     at_once = sum(row["status"] == "ok" and row["late"] == "0" for row in rows)
-    return [LIBRARIES[source], str(len(rows)), str(fine), f"{100 * fine / len(rows):.1f} %", f"{GOALS[source]} %", str(at_once)]
+    share, goal = f"{100 * fine / len(rows):.1f} %", f"{GOALS[source]} %"
+    return [LIBRARIES[source], str(len(rows)), str(fine), share, goal, str(at_once), _false_alarms(rows)]
+
+
+def _false_alarms(rows: list[Row]) -> str:
+    """How many networks the doctor found something wrong with, of those that it examined."""
+    examined = [row for row in rows if row["alarms"]]
+    return f"{sum(row['alarms'] != '0' for row in examined)} of {len(examined)}" if examined else "not examined"
 
 
 def _verdict(rows: list[Row]) -> list[str]:
@@ -79,6 +90,15 @@ def _failures(rows: list[Row]) -> list[str]:
     named = [(f"{row['source']}:{row['family']}", row) for row in failed]
     table = [[name, row["model"], _cell(row["problems"]), REASONS.get(name, "not known")] for name, row in named]
     return ["## Failures", grid(["family", "network", "what is not as it should be", "why"], table, left=4)]
+
+
+def _alarms(rows: list[Row]) -> list[str]:
+    table = [[f"{row['source']}:{row['family']}", row["model"], _cell(row["findings"])] for row in rows if row["findings"]]
+    if not table:
+        return []
+    known = [f"- {kind}: {why}." for kind, why in TRUE_FINDINGS.items() if any(kind in row[2] for row in table)]
+    lines = grid(["family", "network", "what the doctor says of it as it is built"], table, left=3)
+    return ["## Findings of the doctor", *(["No false alarms:\n\n" + "\n".join(known)] if known else []), lines]
 
 
 def _unknown(rows: list[Row]) -> list[str]:

@@ -22,8 +22,9 @@ from .worker import work
 Row = dict[str, str]
 COLUMNS = (
     *("source", "family", "model", "library", "status", "parameters", "weights", "parts", "unknown", "left_alone", "branches"),
-    *("largest", "largest_before_norm", "late", "dead", "seconds", "memory_mb", "problems"),
+    *("largest", "largest_before_norm", "late", "dead", "seconds", "memory_mb", "problems", "alarms", "findings"),
 )
+_NOTHING = dict.fromkeys(COLUMNS, "")  # of columns that a file from before does not have
 TIMEOUT = 300.0  # seconds
 _LIBRARIES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers"}
 
@@ -33,7 +34,7 @@ def read_rows(path: Path) -> dict[str, Row]:
     if not path.exists():
         return {}
     with path.open(newline="") as file:
-        return {f"{row['source']}:{row['family']}": row for row in csv.DictReader(file)}
+        return {f"{row['source']}:{row['family']}": {**_NOTHING, **row} for row in csv.DictReader(file)}
 
 
 def run(path: Path, patterns: Iterable[str] = (), *, force: bool = False) -> dict[str, Row]:

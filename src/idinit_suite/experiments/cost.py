@@ -14,19 +14,22 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from idinit.errors import UsageError
+from idinit.errors import UsageError, did_you_mean
 
 from ..archive import studies as study_archive
 from ..archive.forecasts import Forecast
 from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config import RunConfig
-from ..data import DATASETS, Batches, Place
+from ..data import Batches, Place
 from ..studies.config import load as load_study
-from ..training.build import autocast, build
-from ..training.objective import Classification
+from ..training.compile_cache import CompiledNetworks
+from ..training.distributed import Workers
+from ..training.finished import load_data
+from ..training.learner import Learner
+from ..training.precision import autocast
 from ..training.progress import console, duration
-from .grid import Experiment, list_experiments, load
+from .grid import Experiment, list_experiments, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
@@ -54,7 +57,7 @@ class Costs:
             UsageError: If its data are not there.
         """
         data_key = json.dumps(config.data, sort_keys=True, default=str)
-        key = json.dumps([config.model, config.data["name"], config.data.get("batch_size"), config.init["name"]], default=str)
+        key = _step_key(config)
         if data_key not in self._data or key not in self._measured:
             data = _load(config)
             self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
@@ -112,19 +115,30 @@ def plan(overrides: Sequence[str]) -> None:
     """Prints what each experiment costs here at each budget, what is done and what is missing.
 
     Args:
-        overrides: Overrides that hold for every experiment, such as ``paths.data=...``; ``budget=cpu`` asks for one only.
+        overrides: Overrides that hold for every experiment, such as ``paths.data=...``; ``budget=cpu`` and ``experiment=a,b``
+            ask for some only.
+
+    Raises:
+        UsageError: If there is no experiment or budget of such a name.
     """
+    selected, overrides = select(overrides)
     table = Table(title="What is missing, and the hours it would take on this machine, one run after the other")
     for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
         table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
     costs = Costs()
-    asked = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    said = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    asked = [budget for value in said for budget in value.split(",")]
     others = [override for override in overrides if not override.startswith("budget=")]
     experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
         **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs)),
         **dict.fromkeys(list_experiments("study"), _planned_study),
     }
+    for budget in asked:
+        if budget not in BUDGETS:
+            raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, BUDGETS)}")
     for name, planned in experiments.items():
+        if name not in selected:
+            continue
         for budget in asked or BUDGETS:
             try:
                 cells = planned([f"experiment={name}", *others, f"budget={budget}"])
@@ -156,15 +170,18 @@ def _planned_study(overrides: Sequence[str]) -> list[str]:
 
 
 def _load(config: RunConfig) -> Batches:
-    place = Place(
-        config.paths.data,
-        config.seed,
-        config.impl.torch_device(),
-        channels_last=config.impl.channels_last,
-        workers=config.impl.workers_of(1),
-    )
-    built: Batches = DATASETS[config.data["name"]].build(place, **config.options("data"))
-    return built
+    device = config.impl.torch_device()
+    impl = config.impl
+    place = Place(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=impl.workers_of(1))
+    return load_data(config, place)
+
+
+def _step_key(config: RunConfig) -> str:
+    """Equal for runs whose steps take the same time: all but the length of the training and the number of examples."""
+    data = {key: value for key, value in config.data.items() if key not in ("train_limit", "validation", "split_seed")}
+    train = [config.train.precision, config.train.accumulate, config.train.clip_norm is None]
+    settings = [config.model, data, config.init["name"], config.optim["name"], train, config.impl.model_dump(mode="json")]
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _evaluated(config: RunConfig, splits: Mapping[str, int]) -> int:
@@ -180,23 +197,16 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
     device = config.impl.torch_device()
-    layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
-    model = build(config, data)[0].to(device, memory_format=layout)  # type: ignore[call-overload]
-    task = Classification()
-
-    def step(number: int) -> None:
-        inputs, targets = data.train_batch(number)
-        with autocast(config, device):
-            logits = model(*inputs)
-        task.loss(logits, targets).backward()
-        model.zero_grad()
+    eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
+    learner = Learner(eager, Workers(0, 1, device), data, CompiledNetworks())
 
     def evaluate(number: int) -> None:
         inputs, _ = data.train_batch(number)
         with torch.no_grad(), autocast(config, device):
-            model(*inputs)
+            learner.network(*inputs)
 
-    return _time(step, device), _time(evaluate, device) / data.batch_size
+    steps = data.steps_per_epoch
+    return _time(lambda number: learner.update(number, steps), device), _time(evaluate, device) / data.batch_size
 
 
 def _time(action: Callable[[int], Any], device: torch.device) -> float:

@@ -11,17 +11,18 @@ from typing import Annotated, Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from idinit.errors import UsageError, did_you_mean
 from idinit.initializers import INITIALIZERS
+from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import CONFIG_DIR, PathsConfig, RunConfig, check, compose, resolve, usage_error
+from ..config import CONFIG_DIR, PathsConfig, RunConfig, Seed, check, compose, resolve, usage_error
 from ..config.experiment import ExperimentInfo
 
 
-class Tuning(BaseModel):
+class Tuning(Options):
     """The search each variant gets, the same for all: short runs, compared on the validation split.
 
     See `idinit_suite.experiments.tuning` for how it proceeds.
@@ -36,14 +37,14 @@ class Tuning(BaseModel):
         seed: Seed of the search runs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     key: str
     factors: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=3)]
     epochs: Annotated[float, Field(gt=0)]
     rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
     widen: Annotated[int, Field(ge=0)] = 3
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @field_validator("factors", "rungs")
     @classmethod
@@ -60,7 +61,7 @@ class Tuning(BaseModel):
         return rungs
 
 
-class Grid(BaseModel):
+class Grid(Options):
     """The runs of an experiment: every arm with every seed, at every point of its sweep.
 
     Attributes:
@@ -70,10 +71,10 @@ class Grid(BaseModel):
         sweep: Keys of which the experiment maps several values, each with each: key -> values.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     arms: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     tune: Tuning | None = None
     sweep: dict[str, Annotated[tuple[float | str, ...], Field(min_length=1)]] = {}
 
@@ -188,6 +189,25 @@ def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
     """Names of the files in ``configs/experiment`` that are grids of runs, or studies (``idinit_suite.studies``)."""
     files = (CONFIG_DIR / "experiment").glob("*.yaml")
     return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))
+
+
+def select(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The experiments that ``experiment=a,b`` selects, grids and studies, all if it is not said; and the other overrides.
+
+    Raises:
+        UsageError: If there is no experiment of such a name.
+    """
+    every = [*list_experiments(), *list_experiments("study")]
+    said = [text.partition("=")[2] for text in overrides if _key(text) == "experiment"]
+    names = [name for value in said for name in value.split(",")]
+    for name in names:
+        if name not in every:
+            raise UsageError(f"unknown experiment '{name}': {did_you_mean(name, every)}")
+    return names or every, [text for text in overrides if _key(text) != "experiment"]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def load(arguments: Sequence[str]) -> Experiment:

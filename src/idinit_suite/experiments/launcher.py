@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal
 
 import submitit
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from idinit.errors import UsageError
-from idinit.registry import explain
+from idinit.options import Options
 
 from ..cli import run_command
+from ..config import checked
 from ..errors import EXIT_PREEMPTED, EXIT_USAGE, Preempted
 from ..report.update import update_results
 from ..training.preemption import stop_signals
@@ -41,7 +42,7 @@ def _checked_jobs(jobs: object) -> object:
     raise ValueError("say a whole number from 1 on, or auto")
 
 
-class LauncherConfig(BaseModel):
+class LauncherConfig(Options):
     """Where runs take place.
 
     Attributes:
@@ -54,11 +55,11 @@ class LauncherConfig(BaseModel):
         memory_gb: Slurm: of each job, or None for its default.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     name: Literal["serial", "local", "slurm"]
     jobs: Annotated[int | Literal["auto"], BeforeValidator(_checked_jobs)] = 1
-    hours: Annotated[float, Field(gt=0)] = 24
+    hours: Annotated[float, Field(gt=0, le=8760)] = 24
     partition: str | None = None
     gpus: Annotated[int, Field(ge=0)] = 0
     cores: PositiveInt = 1
@@ -110,10 +111,7 @@ def read_config(settings: Mapping[str, Any]) -> LauncherConfig:
     Raises:
         UsageError: Naming what is unknown or out of range.
     """
-    try:
-        return LauncherConfig(**settings)
-    except ValidationError as error:
-        raise UsageError(explain(error, "launcher", LauncherConfig.model_fields)) from None
+    return checked(LauncherConfig, settings, "launcher")
 
 
 def _jobs(launcher: LauncherConfig, experiment: Experiment, force: bool) -> int:

@@ -163,7 +163,7 @@ class _Sweep:
         begun = time.monotonic()
         try:
             train(config, self.compiled)
-            merge([config.folder], self.results)
+            merge([config.folder], self.results, config.experiment)
             self.ended.add(config.hash)
         except (RunLocked, OSError):
             raise  # the next run would meet the state of the disk too

@@ -34,10 +34,10 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         The tables and verdicts to print: of the scales of the given runs, or of all scales where none was given.
 
     Raises:
-        UsageError: If a run folder or the archive is damaged, or a claim has no verdict function.
+        UsageError: If a run folder or the archive is damaged or of another experiment, or a claim has no verdict function.
         OSError: If ``results_dir`` cannot be written; a file in it is either as it was or complete.
     """
-    merged = merge(run_dirs, results_dir)
+    merged = merge(run_dirs, results_dir, info.name)
     archive = load(results_dir)
     if archive.runs.empty:
         return Text(f"{info.name}: no finished runs yet")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from idinit.errors import UsageError
 
-from ..config import WandbConfig, compose, resolve
+from ..config import PathsConfig, WandbConfig, checked, compose, resolve
 from ..config.experiment import ExperimentInfo
 from ..experiments.grid import list_experiments
 from ..tracking.wandb_mirror import logged_in, mirror
@@ -30,17 +29,22 @@ def mirror_all(overrides: Sequence[str]) -> list[str]:
         The names of the runs that could not be mirrored.
 
     Raises:
-        UsageError: If nobody is logged in and the mode is not ``offline``.
+        UsageError: If nobody is logged in and the mode is not ``offline``, or there is no folder of runs.
     """
     settings = resolve(compose([*overrides]))
-    wandb = WandbConfig(**settings["wandb"])
+    wandb = checked(WandbConfig, settings["wandb"], "wandb")
+    runs = checked(PathsConfig, settings["paths"], "paths").runs
     if wandb.mode == "disabled":
         raise UsageError("wandb.mode=disabled mirrors nothing: leave it out, or say wandb.mode=offline")
     if wandb.mode != "offline" and not logged_in():
         raise UsageError(f"{_LOG_IN}; wandb.mode=offline writes files that `wandb sync` sends later")
-    folders = [path.parent for path in sorted(Path(settings["paths"]["runs"]).glob("*/*/metrics.jsonl"))]
+    if not runs.is_dir():
+        raise UsageError(f"there is no folder of runs '{runs}': say paths.runs=..., or train something first")
+    folders = [path.parent for path in sorted(runs.glob("*/*/metrics.jsonl"))]
     studies = list_experiments("study")
     folders = [f for f in folders if f.parent.name not in studies and RunFolder(f).status() is not None]
+    if not folders:
+        console.print(f"W&B: no run in {runs} has begun, so there is nothing to mirror", soft_wrap=True)
     failed = []
     for number, folder in enumerate(folders, start=1):
         console.print(f"[{number}/{len(folders)}] {folder.name}", markup=False)
@@ -62,7 +66,7 @@ def build_report(overrides: Sequence[str]) -> str:
         UsageError: If no experiment is named, or nobody is logged in.
     """
     settings = resolve(compose(overrides))
-    if "title" not in settings["experiment"]:
+    if "title" not in (settings["experiment"] or {}):
         raise UsageError("which experiment? Say `make wandb-report EXPERIMENT=NAME`")
     if not logged_in():
         raise UsageError(f"{_LOG_IN}; `make wandb` then sends the runs that the report shows")

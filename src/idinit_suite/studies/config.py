@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from idinit.errors import UsageError, did_you_mean
+from idinit.options import Options
 from idinit.registry import explain
 
 from ..config import ImplConfig, PathsConfig, compose, resolve, usage_error
@@ -26,10 +27,10 @@ _OPEN = ("experiment", "study", "budget", "impl", "paths", "wandb")  # what the 
 _LISTS = {"seed": "seeds", "init": "starts"}  # Make's words for it -> a study's
 
 
-class StudyConfig(BaseModel):
+class StudyConfig(Options):
     """One run of a study: everything its ``config.yaml`` says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     budget: Literal["smoke", "cpu", "paper"]
@@ -100,6 +101,8 @@ def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     """
     overrides, options = _read(arguments)
     settings = resolve(compose(overrides))
+    if not isinstance(settings.get("study"), Mapping) or not isinstance(settings.get("budgets"), Mapping):
+        raise UsageError(f"experiment '{settings['experiment']['name']}' is no study: name one experiment, and once")
     budget = settings["budget"]
     if budget not in settings["budgets"]:
         raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, settings['budgets'])}")

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from idinit.errors import UsageError
+
 from ..archive.studies import load, merge
 from ..atomic import write_atomically
 from ..config.experiment import ExperimentInfo
@@ -28,9 +30,11 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         The verdicts to print: of the given runs, or of all where none was given.
 
     Raises:
-        UsageError: If a run folder or the archive is damaged.
+        UsageError: If a run folder or the archive is damaged, or the archive is that of another experiment.
         OSError: If ``results_dir`` cannot be written; a file in it is either as it was or complete.
     """
+    if results_dir.name != info.name:
+        raise UsageError(f"results of '{info.name}' cannot go to {results_dir}, the folder of another experiment")
     merged = merge(run_dirs, results_dir)
     archive = load(results_dir)
     if archive.runs.empty:

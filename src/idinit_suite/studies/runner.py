@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -17,6 +18,8 @@ from ..training.progress import RunProgress, console
 from ..training.run_folder import FINISHED, RunFolder
 from .config import StudyConfig
 from .results import update_results
+
+log = logging.getLogger(__name__)
 
 
 def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> None:
@@ -60,7 +63,10 @@ def compute(config: StudyConfig) -> dict[str, Any]:
         done, seconds = before.get("step", 0), before.get("time_s", 0.0)
         folder.write_config(config.to_yaml())
         folder.write_environment(describe(config.impl.torch_device()))
-        folder.rewind(done)
+        if (known := max((row["step"] for row in folder.rewind(done)), default=0)) < done:
+            log.warning("metrics.jsonl of run %s lacks rows or is damaged: computing them again", config.name)
+            done = max(0, known - 1)  # the last cell may lack some
+            folder.rewind(done)
         cells = list(config.cells())
         started = time.monotonic()
 

@@ -1,9 +1,6 @@
-"""From a checked configuration to what is trained: the network, initialized, and the precision of its forward passes."""
+"""From a checked configuration to what is trained: the network, initialized."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -15,7 +12,6 @@ from ..config import RunConfig
 from ..data import Batches
 from ..models import build_model
 from ..seeds import derive, generator
-from .attention import PlainAttention
 
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
@@ -33,15 +29,3 @@ def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:
         **config.options("init"),
     )
     return model, report
-
-
-@contextmanager
-def autocast(config: RunConfig, device: torch.device) -> Iterator[None]:
-    """The precision of a run's forward passes, as a context.
-
-    Where a backward pass will follow, attention in bfloat16 on the CPU is `PlainAttention`.
-    """
-    bf16 = config.train.precision == "bf16"
-    plain = bf16 and device.type == "cpu" and torch.is_grad_enabled()
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), PlainAttention() if plain else nullcontext():
-        yield

@@ -17,6 +17,8 @@ import torch
 
 from ..atomic import write_atomically
 
+MOST_STEPS = 999_999_999  # nine digits
+
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
 
@@ -37,7 +39,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_canonical(state, {}), buffer)
     content = buffer.getvalue()
     path = folder / f"step-{step:09d}-{_digest(content)}.pt"
     write_atomically(path, content)
@@ -46,6 +48,23 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     for other in set(others) - set(earlier[:1]):
         other.unlink(missing_ok=True)
     return path
+
+
+def _canonical(value: Any, known: dict[str, str]) -> Any:
+    """The same value in containers of its own: pickle writes twice what is equal, and once what is the same object.
+
+    A state that was loaded shares other objects than one that was not, and would be other bytes.
+    """
+    if isinstance(value, str):
+        return known.setdefault(value, value)
+    if isinstance(value, dict):
+        copy = type(value)((_canonical(key, known), _canonical(item, known)) for key, item in value.items())
+        for name, item in vars(value).items() if hasattr(value, "__dict__") else ():
+            setattr(copy, name, _canonical(item, known))  # the versions of modules, on the state of a network
+        return copy
+    if isinstance(value, list | tuple):
+        return type(value)(_canonical(item, known) for item in value)
+    return value
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:

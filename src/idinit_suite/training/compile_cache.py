@@ -21,20 +21,21 @@ class CompiledNetworks:
         torch._dynamo.config.recompile_limit = 256
         self._known: dict[Signature, tuple[nn.Module, nn.Module]] = {}
 
-    def adopt(self, model: nn.Module, options: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
+    def adopt(self, model: nn.Module, options: Mapping[str, Any], *, cuda_graphs: bool = False) -> tuple[nn.Module, nn.Module]:
         """A network with the weights of ``model`` and its compiled form.
 
         Args:
             model: A freshly initialized network. Where one of the same structure was compiled before, that one takes over
                 its state and ``model`` itself is not needed any more.
             options: What it was built from: its name and its options.
+            cuda_graphs: Whether CUDA records the compiled network once and then launches it as a whole.
 
         Returns:
             The network to train, and its compiled form, which shares its weights.
         """
-        key = _signature(model, options)
+        key = (cuda_graphs, *_signature(model, options))
         if key not in self._known:
-            self._known[key] = (model, cast(nn.Module, torch.compile(model)))
+            self._known[key] = (model, cast(nn.Module, torch.compile(model, mode="reduce-overhead" if cuda_graphs else None)))
         network, compiled = self._known[key]
         if network is not model:
             network.load_state_dict(model.state_dict())

@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import LostProcess
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,13 @@ class Workers:
             dist.all_reduce(values)
         return values
 
-    def broadcast(self, value: object) -> object:
+    def any(self, flag: bool) -> bool:
+        """Whether a flag is set in some process. Waits for the device."""
+        return bool(self.total(torch.tensor(float(flag), device=self.device))) if self.world > 1 else flag
+
+    def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
-        box = [value]
+        box: list[Any] = [value]
         if self.world > 1:
             dist.broadcast_object_list(box)
         return box[0]
@@ -78,3 +85,14 @@ def workers(device: torch.device) -> Iterator[Workers]:
     finally:
         if started_here:
             dist.destroy_process_group()
+
+
+def lost_process(error: Exception, run: str, world: int) -> LostProcess | None:
+    """What an exchange that failed means: another process of the run has ended. None for any other error."""
+    of_an_exchange = isinstance(error, dist.DistError) or ("onnection" in str(error) and "peer" in str(error))
+    if world == 1 or not isinstance(error, RuntimeError) or not of_an_exchange:
+        return None
+    return LostProcess(
+        f"another process of run {run} has ended, its own output says why: run the same command again to go on from the last "
+        "checkpoint"
+    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 console = Console(highlight=False)
+_SHORT = {"validation": "val"}  # a line of progress has 80 columns
 
 _display: Progress | None = None  # of a sweep, while one runs: its runs show their bars in it
 
@@ -29,6 +31,12 @@ class _TimeLeft(TimeRemainingColumn):
 def duration(seconds: float) -> str:
     """A time for people: ``0:02:10``."""
     return str(timedelta(seconds=round(seconds)))
+
+
+def in_percent(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The accuracies of splits: ``val 38.8 %  test 37.9 %``."""
+    known = {split: row["accuracy"] for split, row in rows.items() if row.get("accuracy") is not None}
+    return "  ".join(f"{_SHORT.get(split, split)} {100 * accuracy:.1f} %" for split, accuracy in known.items())
 
 
 def _bars() -> Progress:

@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
+import secrets
+import socket
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,9 @@ from ..atomic import write_atomically
 from ..errors import RunLocked
 
 FINISHED = ("done", "diverged")
-
+STATES = (*FINISHED, "running", "preempted", "failed")
+_MEASURED = "samples_per_s"  # what depends on the clock in a row of metrics
+log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # a holder that gives no sign of life for so long has lost the run; all processes must agree on it
 
@@ -28,7 +35,8 @@ class RunFolder:
 
     Use as a context manager: entering takes the lock, leaving frees it. The lock is a lease: a file that its holder touches
     every 20 seconds, which works on any file system on which creating a file is exclusive, network file systems included.
-    That of a process which was killed is taken over at once on the same machine, and from another one after a minute.
+    That of a process which was killed is taken over at once on the same machine, and from another one after a minute, by the
+    file system's clock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,6 +44,7 @@ class RunFolder:
         self._lock = SoftFileLease(path / ".lease", timeout=0, lease_duration=LEASE_S, on_compromise=self._take_note)
         self._lost = False
         self._metrics: Any = None
+        self._lines: list[str] = []  # of the metrics, without what depends on the clock
 
     def __enter__(self) -> RunFolder:
         """Takes the lock.
@@ -46,7 +55,12 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire()
+            try:
+                self._lock.acquire()
+            except Timeout:
+                if not self._break_expired():
+                    raise
+                self._lock.acquire()
         except Timeout:
             raise RunLocked(
                 f"run {self.path.name} is being trained by another process: wait for it, or choose another seed"
@@ -60,6 +74,33 @@ class RunFolder:
         finally:
             self._metrics = None
             self._lock.release()
+
+    def _break_expired(self) -> bool:
+        """Removes the lease of another machine that was not touched for its whole time; returns whether it did.
+
+        The lock itself would have to watch it for that long, and one call of a command does not stay.
+        """
+        lease = self.path / ".lease"
+        try:
+            found, text = lease.stat(), lease.read_text(encoding="utf-8")
+        except OSError:
+            return True  # it was freed meanwhile
+        if f"host={socket.gethostname()}" in text.splitlines() or self._now() - found.st_mtime <= LEASE_S:
+            return False
+        aside = lease.with_name(f".lease.{os.getpid()}.{secrets.token_hex(8)}")
+        with suppress(OSError):
+            lease.rename(aside)
+            if aside.stat().st_ino != found.st_ino:  # another process was faster, and this is its lease
+                os.link(aside, lease)
+            aside.unlink()
+        return True
+
+    def _now(self) -> float:
+        """The file system's time, by which all machines judge alike."""
+        with tempfile.TemporaryFile(dir=self.path) as probe:
+            probe.write(b"0")
+            probe.flush()
+            return os.fstat(probe.fileno()).st_mtime
 
     def _take_note(self, _: LeaseCompromise) -> None:
         self._lost = True
@@ -81,10 +122,10 @@ class RunFolder:
     def status(self) -> dict[str, Any] | None:
         """What ``status.json`` says, or None before the run's first start or where the file is damaged."""
         try:
-            status: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            status: Any = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        return status
+        return status if isinstance(status, dict) and status.get("state") in STATES else None
 
     def environment(self) -> dict[str, Any]:
         """What ``env.json`` says; empty where it is not there or damaged."""
@@ -107,15 +148,28 @@ class RunFolder:
         self.check_held()
         write_atomically(self.path / "status.json", _encode(status, indent=2))
 
-    def rewind(self, step: int) -> list[dict[str, Any]]:
+    def rewind(self, step: int, saved: str | None = None) -> list[dict[str, Any]]:
         """Drops the metrics of steps after ``step``, which a resumed run makes again, and a last line cut short.
+
+        Args:
+            step: The last one whose rows stay.
+            saved: What `sync` gave at that step. Where the file has other rows, because it was shortened, removed or damaged,
+                they are made again from it, but for the speeds of rows that are gone.
 
         Returns:
             The rows that stay.
         """
         path = self.path / "metrics.jsonl"
         rows = [row for row in _intact_metrics(path) if row["step"] <= step] if path.exists() else []
+        if saved is not None and "".join(map(_clockless, rows)) != saved:
+            log.warning("metrics.jsonl of run %s lacks rows or is damaged: made again from the checkpoint", self.path.name)
+            speeds = {(row["step"], row.get("split")): row.get(_MEASURED) for row in rows}
+            rows = [json.loads(line) for line in saved.splitlines()]
+            rows = [{**row, _MEASURED: speeds.get((row["step"], row.get("split")))} for row in rows]
         write_atomically(path, b"".join(_encode(row) for row in rows))
+        self._lines = [_clockless(row) for row in rows]
+        if self._metrics is not None:
+            self._metrics.close()
         self._metrics = path.open("ab")
         return rows
 
@@ -124,11 +178,17 @@ class RunFolder:
         self.check_held()
         self._metrics.write(_encode(row))
         self._metrics.flush()
+        self._lines.append(_clockless(row))
 
-    def sync(self) -> None:
-        """Makes sure that all rows are on the disk, before a checkpoint counts on them. See `check_held`."""
+    def sync(self) -> str:
+        """Makes sure that all rows are on the disk, before a checkpoint counts on them. See `check_held`.
+
+        Returns:
+            The rows, for `rewind`: a JSON object a line, without what depends on the clock.
+        """
         self.check_held()
         os.fsync(self._metrics.fileno())
+        return "".join(self._lines)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -150,10 +210,14 @@ def _intact_metrics(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
         except ValueError:
             break
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or not isinstance(row, dict) or not isinstance(row.get("step"), int):
             break
         rows.append(row)
     return rows
+
+
+def _clockless(row: Mapping[str, Any]) -> str:
+    return _encode({key: value for key, value in row.items() if key != _MEASURED}).decode()
 
 
 def _encode(value: Mapping[str, Any], indent: int | None = None) -> bytes:

@@ -2,48 +2,41 @@
 
 The state after a step is a function of the configuration and the step alone: data order, augmentation and dropout are drawn
 from generators seeded by (seed, purpose, epoch or step). So a run that was killed at any step continues to the same bits.
+
+A step only queues work on the device. The host waits for it every ``impl.check_every`` steps, and where a row of metrics, an
+evaluation or a checkpoint is due. A loss that is not finite has by then changed no weight: the optimizer is told on the device.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from idinit.errors import UsageError
 
 from ..config import RunConfig
-from ..data import DATASETS, Batches, Inputs, Mixed, Place
-from ..data.base import micro_batches
-from ..errors import Preempted
-from ..optim.optimizers import OPTIMIZERS, set_rate
-from ..optim.schedules import SCHEDULES
-from ..seeds import derive
+from ..data import Place
+from ..errors import LostProcess, Preempted, RunLocked
 from ..tracking.wandb_mirror import mirrored
 from . import checkpoint
-from .build import autocast, build
 from .compile_cache import CompiledNetworks
-from .distributed import Workers, workers
+from .distributed import Workers, lost_process, workers
 from .environment import describe
-from .flops import count_flops
-from .objective import Classification
+from .evaluation import Evaluator
+from .finished import load_data, other_data, say_finished
+from .learner import Learner
+from .precision import configure_backends
 from .preemption import stop_signals
-from .progress import RunProgress, console
+from .progress import RunProgress, in_percent
 from .run_folder import FINISHED, RunFolder
-from .sync_batchnorm import convert_sync_batchnorm
-
-log = logging.getLogger(__name__)
-
-Status = dict[str, Any]
-_SHORT = {"validation": "val"}  # a line of progress has 80 columns
+from .status import Status, StatusWriter
+from .step_sums import is_finite
 
 
 def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status:
@@ -59,17 +52,19 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
     Raises:
         UsageError: If what was asked cannot be done.
         Preempted: If SIGTERM or SIGINT came; the run is saved and continues when it is started again.
+        LostProcess: If another process of the run has ended.
         OSError: If the disk is full or read-only; the last checkpoint is intact.
     """
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
-    with workers(config.impl.torch_device()) as team:
+    configure_backends(config)
+    with workers(config.impl.torch_device()) as team, _memory_errors(config):
         folder = RunFolder(config.folder)
         with folder if team.main else nullcontext():
             status = team.broadcast(folder.status() if team.main else None)
             if isinstance(status, dict) and status["state"] in FINISHED:
                 if team.main:
-                    _answer_again(config, folder, status)
+                    say_finished(config, folder, status)
                 return status
             with stop_signals() as stop_asked:
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
@@ -78,59 +73,18 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         return finished
 
 
-def _answer_again(config: RunConfig, folder: RunFolder, status: Status) -> None:
-    """Says that a run is finished; it is not trained again.
-
-    Raises:
-        UsageError: If the data that are there now are others than those that it was trained on.
-    """
-    then = folder.environment().get("data_checksum")
+@contextmanager
+def _memory_errors(config: RunConfig) -> Iterator[None]:
+    """Says in one line that a run needs more memory than there is."""
     try:
-        data = load_data(config, Place(config.paths.data, config.seed))
-    except UsageError as error:
-        log.warning("the data of run %s cannot be compared with what is there now: %s", config.name, error)
-    else:
-        if then != data.checksum:
-            raise other_data(config, then, data, "finished")
-    accuracies = [
-        f"{_SHORT.get(s, s)} {100 * row['accuracy']:.1f} %" for s, row in status["final"].items() if row.get("accuracy")
-    ]
-    outcome = ", ".join(accuracies) or status.get("reason") or ""
-    console.print(f"{config.name} is {status['state']} ({outcome}) and not trained again: {folder.path}", soft_wrap=True)
-
-
-def load_data(config: RunConfig, place: Place) -> Batches:
-    """The data of a run."""
-    return DATASETS[config.entry("data")].build(place, **config.options("data"))
-
-
-def other_data(config: RunConfig, then: str | None, data: Batches, what: str) -> UsageError:
-    """The error of a run whose data have changed: where data lie is not in its hash."""
-    return UsageError(
-        f"run {config.name} was {what} on other data than {data.source} as it is now (checksum {str(then)[:8]}, "
-        f"now {data.checksum[:8]}): bring the data back, or delete {config.folder} to start again"
-    )
-
-
-@dataclass
-class _Meter:
-    """Loss and accuracy since the last row of the train split."""
-
-    loss: float = 0.0
-    correct: float = 0.0
-    answers: float = 0
-    steps: int = 0
-
-    def add(self, loss: float, correct: float, answers: float) -> None:
-        self.loss += loss
-        self.correct += correct
-        self.answers += answers
-        self.steps += 1
-
-    def take(self) -> dict[str, float]:
-        means = {"loss": self.loss / self.steps, "accuracy": self.correct / self.answers}
-        self.__init__()  # type: ignore[misc]
-        return means
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise UsageError(
+            f"run {config.name} does not fit into memory: choose a smaller network, pass each batch in more parts "
+            "(train.accumulate), or keep fewer activations (impl.checkpoint_activations=true)"
+        ) from error
 
 
 class Training:
@@ -154,46 +108,58 @@ class Training:
     ) -> None:
         config.require_whole_parts(team.world)
         self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
-        self.started = time.monotonic()
         impl = config.impl
         workers = impl.workers_of(team.world)
         place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, impl.channels_last, workers)
-        self.data = load_data(config, place)
+        data = load_data(config, place)
+        self.learner = Learner(config, team, data, compiled)
         # A search run never looks at the test split, so nothing can be picked on it.
         unseen = {"train"} if config.phase == "main" else {"train", "test"}
-        self.splits = [split for split in self.data.splits if split not in unseen]
-        self.per_epoch = self.data.steps_per_epoch
+        self.evaluate = Evaluator(config, team, data, [split for split in data.splits if split not in unseen])
+        self.per_epoch = data.steps_per_epoch
         self.steps = max(1, round(config.train.epochs * self.per_epoch))
-        self.task = Classification(config.train.label_smoothing)
-        model, _ = build(config, self.data)
-        layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
-        self.flops = count_flops(model, self.data.example_inputs())
-        if team.world > 1 and config.train.sync_batchnorm:
-            model = convert_sync_batchnorm(model, team.device)
-        model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
-        self.network, self.forward = compiled.adopt(model, config.model) if config.train.compile else (model, model)
-        self.averaged = team.wrap(self.forward)
-        self.optimizer: Optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
-        self.meter = _Meter()
-        self.last_rows: dict[str, dict[str, Any]] = {}
-        self.seconds_before = 0.0  # of earlier sessions
+        if self.steps > checkpoint.MOST_STEPS:
+            raise UsageError(
+                f"train.epochs={config.train.epochs:g} are {self.steps:,} steps: at most {checkpoint.MOST_STEPS:,}"
+            )
         self.step = 0  # finished steps
+        self.last_rows: dict[str, dict[str, Any]] = {}
+        self.status = StatusWriter(
+            folder if team.main else None,
+            config.hash,
+            steps=self.steps,
+            steps_per_epoch=self.per_epoch,
+            tokens=data.tokens_per_step,
+            flops=self.learner.flops,
+        )
 
     def run(self) -> Status:
         """Trains what is left; see `train`."""
-        self._restore()
+        with self._failure_noted():
+            self._restore()
         if self.team.main:
             self.folder.write_config(self.config.to_yaml())
             self.folder.write_environment(self._environment())
         wandb = self.config.wandb
         mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.main else nullcontext()
-        with mirror:
-            try:
-                return self._loop()
-            except Exception as error:
-                if not isinstance(error, OSError):  # the disk would not take it
-                    self._write_status("failed", error=f"{type(error).__name__}: {error}")
-                raise
+        with mirror, self._failure_noted():
+            return self._loop()
+
+    @contextmanager
+    def _failure_noted(self) -> Iterator[None]:
+        """Writes what goes wrong into the status, but for what the disk does not take and what is another's to write."""
+        try:
+            yield
+        except (OSError, RunLocked):
+            raise
+        except Exception as error:
+            lost = lost_process(error, self.config.name, self.team.world)
+            told = lost or error
+            says = str(told) if isinstance(told, UsageError | LostProcess) else f"{type(told).__name__}: {told}"
+            self._write_status("failed", error=says)
+            if lost:
+                raise lost from error
+            raise
 
     def _loop(self) -> Status:
         config = self.config
@@ -202,98 +168,71 @@ class Training:
             self._write_status("running")
             if self.step == 0 and config.phase == "main":
                 self._evaluate()
+            known = self.step  # steps of which it is known what came of them
             while self.step < self.steps:
-                finite, stop = self.update()
-                if not finite:
+                self.update()
+                self.bar.step(self.step)
+                if not self._reading_due():
+                    continue
+                reading = self.learner.sums.read()
+                known += reading.finite
+                if reading.diverged:
+                    self.step = known
                     return self._finish("diverged", f"loss is not finite at step {self.step}")
-                if self.step % config.train.log_every == 0 or self.step == self.steps:
-                    self._row("train", self.meter.take())
-                    self.clock = (self.step, time.monotonic())
-                if self._evaluation_due():
-                    self._evaluate()
-                if stop and self.step < self.steps:
+                self._log()
+                if self.team.any(self.stop_asked.is_set()) and self.step < self.steps:
                     self._save()
                     self._write_status("preempted")
                     raise Preempted(f"{config.name} is saved at step {self.step} of {self.steps}")
-                if self.step % config.impl.checkpoint_every == 0 or self.step == self.steps:
+                if self._every(config.impl.checkpoint_every):
                     self._save()
-                self.bar.step(self.step)
-            if not all(math.isfinite(_loss_of(self.last_rows[split])) for split in self.splits):
+            if not all(is_finite(self.last_rows[split]["loss"]) for split in self.evaluate.splits):
                 return self._finish("diverged", "loss is not finite after the last step")
             return self._finish("done")
 
-    def update(self) -> tuple[bool, bool]:
-        """Takes one step, unless the loss is not finite.
-
-        Returns:
-            Whether the loss is finite (if not, nothing was changed), and whether a process was asked to stop.
-        """
-        config = self.config
-        set_rate(self.optimizer, SCHEDULES[config.schedule["name"]].build(self.step, self.steps, **config.options("schedule")))
-        torch.manual_seed(derive(config.seed, "dropout", self.step, self.team.rank))
-        sums = torch.zeros(4, device=self.team.device)  # loss, right answers, answers, processes asked to stop
-        *early, last = micro_batches(*self.data.train_batch(self.step), config.train.accumulate)
-        with self.team.no_exchange(self.averaged):
-            for inputs, targets in early:
-                self._loss(inputs, targets, sums).backward()
-        loss = self._loss(*last, sums)
-        sums[3] = float(self.stop_asked.is_set())
-        total_loss, correct, answers, stop = self.team.total(sums).tolist()
-        if not math.isfinite(total_loss):
-            self.optimizer.zero_grad(set_to_none=True)
-            return False, False
-        loss.backward()
-        if config.train.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.train.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.meter.add(total_loss / self.team.world, correct, answers)
+    def update(self) -> None:
+        """Takes one step; see `Learner.update`."""
+        self.learner.update(self.step, self.steps)
         self.step += 1
-        return True, stop > 0
 
-    def _loss(self, inputs: Inputs, targets: Tensor | Mixed, sums: Tensor) -> Tensor:
-        """This micro-batch's share of the step's loss, added up in ``sums`` with its answers."""
-        with autocast(self.config, self.team.device):
-            logits = self.averaged(*inputs)
-        loss = self.task.loss(logits, targets) / self.config.train.accumulate
-        with torch.no_grad():
-            sums[:3] += torch.stack([loss, self.task.correct(logits, targets), self.task.answers(targets)])
-        return loss
-
-    @torch.no_grad()
-    def _evaluate(self) -> None:
-        self.network.eval()
-        # Once for all batches, and not by the wrapped model: a process that has no batch would not take part.
-        self.team.share_buffers(self.network)
-        for split in self.splits:
-            sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
-            for inputs, targets in self.data.evaluation_batches(split):
-                with autocast(self.config, self.team.device):
-                    logits = self.forward(*inputs)
-                sums[0] += Classification().loss(logits, targets) * len(targets)
-                sums[1] += self.task.correct(logits, targets)
-                sums[2] += len(targets)
-            loss, correct, count = self.team.total(sums).tolist()
-            self._row(split, {"loss": loss / count, "accuracy": correct / count})
-        self.network.train()
-        self.clock = (self.step, time.monotonic())  # evaluation does not count as training time
-        accuracies = [f"{_SHORT.get(s, s)} {100 * self.last_rows[s]['accuracy']:.1f} %" for s in self.splits]
-        self.bar.say(self.step, "  ".join([f"epoch {self.step / self.per_epoch:.2f}", *accuracies]))
+    def _every(self, steps: int) -> bool:
+        return self.step % steps == 0 or self.step == self.steps
 
     def _evaluation_due(self) -> bool:
         """Whether the last step ended a span of ``evaluate_every`` epochs, rounded up to a step, or the run."""
         every = self.config.train.evaluate_every * self.per_epoch
         return self.step == self.steps or math.floor(self.step / every) > math.floor((self.step - 1) / every)
 
+    def _reading_due(self) -> bool:
+        """Whether the host needs to know what came of the steps: at the same steps in all processes."""
+        train, impl = self.config.train, self.config.impl
+        due = any(map(self._every, (impl.check_every, train.log_every, impl.checkpoint_every))) or self._evaluation_due()
+        return due or (self.team.world == 1 and self.stop_asked.is_set())
+
+    def _log(self) -> None:
+        """Writes the rows of metrics that are due."""
+        if self._every(self.config.train.log_every):
+            self._row("train", self.learner.sums.take())
+            self.clock = (self.step, time.monotonic())
+        if self._evaluation_due():
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        for split, values in self.evaluate(self.learner.network, self.learner.forward).items():
+            self._row(split, values)
+        self.clock = (self.step, time.monotonic())  # evaluation does not count as training time
+        accuracies = in_percent({split: self.last_rows[split] for split in self.evaluate.splits})
+        self.bar.say(self.step, f"epoch {self.step / self.per_epoch:.2f}  {accuracies}")
+
     def _row(self, split: str, values: dict[str, float]) -> None:
         since, then = self.clock
-        trained = (self.step - since) * self.data.batch_size
+        trained = (self.step - since) * self.learner.data.batch_size
         row = {
             "step": self.step,
             "epoch": self.step / self.per_epoch,
             "split": split,
             **values,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.learner.optimizer.param_groups[0]["lr"],
             "samples_per_s": trained / (time.monotonic() - then) if split == "train" else None,
         }
         self.last_rows[split] = row
@@ -303,24 +242,21 @@ class Training:
     def _environment(self) -> dict[str, Any]:
         return {
             **describe(self.team.device),
-            "data_source": self.data.source,
-            "data_checksum": self.data.checksum,
-            **self.data.facts,
+            "data_source": self.learner.data.source,
+            "data_checksum": self.learner.data.checksum,
+            **self.learner.data.facts,
             "processes": self.team.world,
         }
 
     def _save(self) -> None:
         if not self.team.main:
             return
-        self.folder.sync()
         state = {
             "hash": self.config.hash,
             "step": self.step,
-            "model": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "meter": vars(self.meter),
-            "data": self.data.state_dict(),
-            "data_checksum": self.data.checksum,
+            **self.learner.state_dict(),
+            "data_checksum": self.learner.data.checksum,
+            "rows": self.folder.sync(),
         }
         checkpoint.save(self.folder.checkpoints, self.step, state)
         self._write_status("running")  # keeps the time spent; a checkpoint is the same bytes however often it was resumed
@@ -328,50 +264,31 @@ class Training:
     def _restore(self) -> None:
         state = self.team.broadcast(checkpoint.load_latest(self.folder.checkpoints) if self.team.main else None)
         if isinstance(state, dict):
-            self._require_same_data(state)
-            self.network.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.meter = _Meter(**state["meter"])
-            self.data.load_state_dict(state["data"])
             self.step = state["step"]
+            self._load(state)
         if self.team.main:
-            self.seconds_before = (self.folder.status() or {}).get("time_s", 0.0)
             # Without a checkpoint the run starts anew, its evaluation at step 0 included.
-            self.last_rows = {row["split"]: row for row in self.folder.rewind(self.step or -1)}
+            rows = self.folder.rewind(self.step or -1, (state or {}).get("rows"))
+            self.last_rows = {row["split"]: row for row in rows}
+        self.last_rows = self.team.broadcast(self.last_rows)
 
-    def _require_same_data(self, state: dict[str, Any]) -> None:
-        """Refuses other data, as old rows of an embedding would meet other words: where data lie is not in a run's hash."""
-        now = self.data.checksum
-        then = state.get("data_checksum", now)  # checkpoints of earlier versions have none
-        if then != now:
-            raise other_data(self.config, then, self.data, "begun")
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
+    def _load(self, state: dict[str, Any]) -> None:
+        data = self.learner.data
+        # Old rows of an embedding would meet other words; checkpoints of earlier versions have no checksum.
+        if (then := state.get("data_checksum", data.checksum)) != data.checksum:
+            raise other_data(self.config, then, data, "begun")
+        try:
+            self.learner.load_state_dict(state)
+        except (RuntimeError, ValueError, KeyError) as error:
+            problem = " ".join(str(error).split())[:200]
+            raise UsageError(
+                f"run {self.config.name} was begun by other code: its checkpoint does not fit what this code builds "
+                f"({problem}): go back to that code, or delete {self.folder.path} to start again"
+            ) from error
 
     def _finish(self, state: str, reason: str | None = None) -> Status:
         self.bar.say(self.step, reason or "done")
         return self._write_status(state, reason=reason)
 
-    def _write_status(self, state: str, *, reason: str | None = None, error: str | None = None) -> Status:
-        status = {
-            "state": state,
-            "hash": self.config.hash,
-            "step": self.step,
-            "steps": self.steps,
-            "epoch": self.step / self.per_epoch,
-            "time_s": self._seconds(),
-            "tokens": self.data.tokens_per_step and self.step * self.data.tokens_per_step,
-            "flops": self.flops and self.step * self.data.batch_size * self.flops,
-            "final": self.last_rows,
-            "reason": reason,
-            "error": error,
-        }
-        if self.team.main:
-            self.folder.write_status(status)
-        return status
-
-
-def _loss_of(row: dict[str, Any]) -> float:
-    """The loss of a row of metrics, of which the file keeps null for one that is not finite."""
-    return math.nan if row["loss"] is None else row["loss"]
+    def _write_status(self, state: str, **why: str | None) -> Status:
+        return self.status.write(state, self.step, self.last_rows, **why)

@@ -94,7 +94,7 @@ def test_what_has_no_default_is_asked_for(group: str) -> None:
         (["model.depth=57"], "the depth of a CIFAR ResNet is 6n + 2"),
         (["seed=-1"], "'seed=-1': input should be greater than or equal to 0"),
         (["train.epochs=0"], "'train.epochs=0': input should be greater than 0"),
-        (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32' or 'bf16'"),
+        (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32', 'tf32', 'bf16' or 'fp16'"),
         (["+extra=1"], "unknown key 'extra'"),
         (["budget=huge"], "'budget=huge': input should be 'smoke', 'cpu' or 'paper'"),
         (["experiment=demo", "budget=huge"], "unknown budget 'huge': Valid: cpu, paper, smoke"),

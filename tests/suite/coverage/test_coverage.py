@@ -40,7 +40,23 @@ def test_a_network_that_is_as_it_should_be() -> None:
     wanted = {"problems": "", "parameters": 12, "parts": 12, "unknown": "", "branches": 2, "late": 0, "dead": 0}
     assert {key: row[key] for key in wanted} == wanted
     assert row["weights"] == 5 * 64 + 16 + 5 * 8 + 2
+    assert (row["alarms"], row["findings"]) == (0, "")
     assert 0 < float(row["largest"]) < 1e-4 and row["largest_before_norm"] == "0.0e+00"
+
+
+def test_a_false_alarm_is_counted_and_shown(tmp_path: Path) -> None:
+    model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(3)))
+    for layer in list(model)[:2]:
+        nn.init.zeros_(layer.weight)
+    row = check(model, (X,))
+    assert row["alarms"] == 1 and row["findings"].startswith(
+        "zeros: Zeros in a row keep each other at zero: '0.weight', '1.weight'."
+    )
+    line = f'timm,a,a,timm,ok,6,1,6,,0,0,0,0,0,0,1,1,,1,"{row["findings"]}"\n'
+    (tmp_path / "coverage.csv").write_text(ROWS.replace("problems\n", "problems,alarms,findings\n", 1) + line)
+    update_page(tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert "| 1 of 1 |" in page and "| not examined |" in page and f"| timm:a | a | {row['findings']} |" in page
 
 
 def test_a_branch_that_is_not_silent() -> None:

@@ -233,7 +233,7 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
         ("train.py", ["-m", "init=idinit,fixup", "optim.lrr=1"], 2, "unknown key 'optim.lrr': did you mean 'lr'"),
         ("train.py", ["model=resnet20", "data=cifar10", "paths.data=nowhere"], 2, "'cifar10' was not found"),
         ("sweep.py", ["experiment=cifar10-resnet20", "init=idinit", "paths.data=it's, (not) there"], 2, "it's, (not) there"),
-        ("train.py", ["data=digits", "init=zero_gamma"], 2, "norm=batch"),
+        ("train.py", ["data=digits", "init=zero_gamma"], 2, "use a network with normalization there"),
     ],
 )
 def test_exit_codes(script: str, arguments: list[str], code: int, message: str, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> N
     assert "cifar10-resnet20: no finished runs yet" in done.stdout and "idinit" in done.stdout
     assert {path.name: path.read_bytes() for path in results.iterdir()} == before
     overview = (results.parent / "REPRODUCTION.md").read_text()
-    assert "[demo](demo/): *not run at this scale*. scikit-learn digits (32x32), smoke budget" in overview
+    assert "[demo](demo/): *not run at this scale* (a demonstration, without a say). scikit-learn digits (32x32)" in overview
     assert "<!doctype html>" in (results.parent / "report.html").read_text()
 
 

@@ -234,3 +234,18 @@ def test_a_loss_that_explodes_does_not_flatten_the_others(make_run: Callable[...
     low, high = loss_limits(arms(archive, scales(archive)[0]))
     assert low == pytest.approx(0.9 * (2.3 - 2 * 0.6))
     assert high == pytest.approx(1.15 * (2.3 - 2 * 0.2))  # the first train row of the arms that train
+
+
+def test_results_never_go_under_the_head_of_another_experiment(
+    info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    update_results(info, [make_run("idinit", [0.1, 0.5])], tmp_path / "r")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    other = info.model_copy(update={"name": "demo", "title": "Another"})
+    for runs in ([], [make_run("idinit", [0.1, 0.5])]):
+        with pytest.raises(UsageError, match="results of 'demo' cannot go to .* cifar10-resnet56"):
+            update_results(other, runs, tmp_path / "r")
+    with pytest.raises(UsageError, match="cannot go to"):
+        update_results(other, [make_run("idinit", [0.1, 0.5])], tmp_path / "new")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+    assert not (tmp_path / "new").exists()

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from idinit_suite.optim.optimizers import OPTIMIZERS
 from idinit_suite.training import checkpoint
 
 
@@ -81,3 +83,26 @@ def test_damaged_files_of_later_steps_do_not_push_out_what_was_just_saved(tmp_pa
     assert list(tmp_path.iterdir()) == [saved]
     loaded = checkpoint.load_latest(tmp_path)
     assert loaded is not None and loaded["step"] == 73
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_a_state_that_was_loaded_is_saved_as_the_same_bytes(optimizer: str, tmp_path: Path) -> None:
+    def made() -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+        return model, OPTIMIZERS[optimizer].build(model)
+
+    def saved(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> Path:
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": "".join(["a", "b"])}
+        return checkpoint.save(folder, 1, state)
+
+    model, before = made()
+    model(torch.ones(2, 3)).square().sum().backward()
+    before.step()
+    first = saved(model, before, tmp_path / "first")
+    state = checkpoint.load_latest(tmp_path / "first")
+    assert state is not None
+    again, after = made()
+    again.load_state_dict(state["model"])
+    after.load_state_dict(state["optimizer"])
+    second = saved(again, after, tmp_path / "second")
+    assert second.name == first.name and second.read_bytes() == first.read_bytes()

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from outcomes import assert_same, outcome
+from torch.profiler import ProfilerActivity, profile
 
 from idinit.errors import UsageError
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.data.mlm import packing
 from idinit_suite.data.mlm import streaming as stream
 from idinit_suite.data.mlm.hub import Collection
-from idinit_suite.training import checkpoint
+from idinit_suite.training import checkpoint, learner
 from idinit_suite.training import trainer as loop
+from idinit_suite.training.compile_cache import CompiledNetworks
+from idinit_suite.training.distributed import Workers
 from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import train
 
@@ -46,6 +53,11 @@ FAMILIES = {
         "data.block=24", "data.validation=8", "data.epoch_steps=6",
     ],
 }  # fmt: skip
+
+
+RESNET = ["model=resnet", "model.depth=8", "data=digits", "data.train_limit=64", "data.batch_size=16", "train.epochs=3"]
+# What waits for the device: a value, or a shape that depends on values, comes to the host.
+WAITS = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "_unique2", "bincount", "equal", "allclose"}
 
 
 class Broken(BaseException):
@@ -83,10 +95,10 @@ def break_off(run: RunConfig, step: int, monkeypatch: pytest.MonkeyPatch) -> Non
     """Trains a run up to a step."""
     update = loop.Training.update
 
-    def broken(training: loop.Training) -> tuple[bool, bool]:
+    def broken(training: loop.Training) -> None:
         if training.step == step:
             raise Broken
-        return update(training)
+        update(training)
 
     with monkeypatch.context() as patch, pytest.raises(Broken):
         patch.setattr(loop.Training, "update", broken)
@@ -106,6 +118,108 @@ def test_broken_off_at_any_step_it_ends_in_the_same_bits(
     assert train(broken)["state"] == "done"
     for one, two in zip(outcome(broken), outcome(whole), strict=True):
         assert_same(one, two)
+
+
+def in_fused_optimizer(event: Any) -> bool:
+    """Whether a fused optimizer called an operator: its kernel for the CPU, unlike CUDA's, reads the number of the step."""
+    while event.cpu_parent is not None:
+        event = event.cpu_parent
+        if event.name.startswith("aten::_fused_"):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("family", ["resnet", *FAMILIES])
+def test_a_step_waits_for_nothing(
+    family: str, compiled: bool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if family == "textrnn":
+        pytest.skip("packed sequences take their lengths from the host: torch's interface to recurrent kernels")
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))  # the graph is what counts
+    words = [*{**FAMILIES, "resnet": RESNET}[family], *COMMON, f"train.compile={compiled}", "train.clip_norm=1"]
+    run = check(compose([*words, f"paths.data={root}", f"paths.runs={tmp_path}"]))
+    team = Workers(0, 1, torch.device("cpu"))
+    training = loop.Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
+    if family.startswith("text"):  # texts are on the host, where their lengths are known
+        held = training.learner.data.train_batch(0)
+        monkeypatch.setattr(training.learner.data, "train_batch", lambda step: held)
+    for _ in range(2):
+        training.update()
+
+    def waits(*_: object) -> None:
+        raise AssertionError("a step waits for the device")
+
+    with monkeypatch.context() as patch, profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+            patch.setattr(torch.Tensor, name, waits)
+        training.update()
+    names = {event.name.removeprefix("aten::") for event in profiled.events() if not in_fused_optimizer(event)}
+    assert not WAITS & names
+    assert any("_fused_" in event.name for event in profiled.events()), "the optimizer takes the flag of a loss"
+
+
+@pytest.mark.parametrize("family", ["vit", "bert"])
+def test_activations_that_are_computed_again_give_the_same_bits(family: str, root: Path, tmp_path: Path) -> None:
+    runs = []
+    for kept in ("true", "false"):
+        words = [*FAMILIES[family], *COMMON, "model.depth=2", "train.epochs=1", f"impl.checkpoint_activations={kept}"]
+        runs.append(check(compose([*words, f"paths.data={root}", f"paths.runs={tmp_path}/{kept}"])))
+        train(runs[-1])
+    assert runs[0].hash == runs[1].hash
+    for one, two in zip(*map(outcome, runs), strict=True):
+        assert_same(one, two)
+
+
+def test_blocks_that_cannot_be_computed_again_are_refused(root: Path, tmp_path: Path) -> None:
+    for words, message in (
+        (["model=mlp", *RESNET[2:]], "no repeated blocks"),
+        ([*RESNET, "model.depth=14", "model.norm=batch", "init=default"], "BatchNorm would count each batch twice"),
+    ):
+        words = [*words, *COMMON, "impl.checkpoint_activations=true", f"paths.data={root}", f"paths.runs={tmp_path}"]
+        with pytest.raises(UsageError, match=message):
+            train(check(compose(words)))
+
+
+def test_fp16_goes_on_with_the_scale_of_its_loss(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*FAMILIES["vit"], *COMMON, "train.precision=fp16", f"paths.data={root}"]
+    whole, broken = (check(compose([*words, f"paths.runs={tmp_path}/{name}"])) for name in ("whole", "broken"))
+    assert train(whole)["state"] == "done"
+    break_off(broken, 6, monkeypatch)
+    assert train(broken)["state"] == "done"
+    states = [checkpoint.load_latest(run.folder / "checkpoints") for run in (whole, broken)]
+    assert states[0] is not None and states[0]["scaler"]["scale"] > 0
+    assert_same(states[0], states[1])
+
+
+def test_it_does_not_go_on_with_other_code(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = config("textcnn", root, tmp_path)
+    break_off(run, 6, monkeypatch)
+    build = learner.build
+
+    def with_one_more(*arguments: Any) -> Any:
+        model, report = build(*arguments)
+        model.added = torch.nn.Parameter(torch.zeros(1))
+        return model, report
+
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="was begun by other code"):
+        patch.setattr(learner, "build", with_one_more)
+        train(run)
+    status = RunFolder(run.folder).status()
+    assert status is not None and (status["state"], status["step"]) == ("failed", 4)
+    assert train(run)["state"] == "done"
+
+
+def test_metrics_that_were_lost_are_made_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, broken = config("textcnn", root, tmp_path / "whole"), config("textcnn", root, tmp_path / "broken")
+    train(whole)
+    break_off(broken, 9, monkeypatch)
+    (broken.folder / "metrics.jsonl").unlink()
+    train(broken)
+    assert "made again from the checkpoint" in caplog.text
+    assert_same(outcome(broken)[1], outcome(whole)[1])
 
 
 def test_a_process_without_a_text_to_evaluate_holds_up_no_other(root: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from idinit_suite.config import check, compose
 from idinit_suite.training.attention import PlainAttention
-from idinit_suite.training.build import autocast
+from idinit_suite.training.precision import autocast
 
 
 def attended(precision: str) -> tuple[Tensor, Tensor]:

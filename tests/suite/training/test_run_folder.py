@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -106,3 +107,55 @@ def test_a_resumed_run_goes_on_from_before_a_damaged_line(tmp_path: Path) -> Non
         read_metrics(path)
     with RunFolder(tmp_path) as folder:
         assert folder.rewind(5) == [{"step": 1}]
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", "3", "null", '{"state": "odd"}', '{"state": ["done"]}'])
+def test_a_status_that_says_nothing_counts_as_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(content)
+    assert RunFolder(tmp_path).status() is None
+
+
+def damage(path: Path, how: str) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    if how == "removed":
+        path.unlink()
+    elif how == "shortened":
+        path.write_text("".join(lines[:1]))
+    else:
+        path.write_text("".join([lines[0], how + "\n", *lines[2:]]))
+
+
+@pytest.mark.parametrize("how", ["removed", "shortened", "nonsense", "[1]", "{}", '{"step": "2"}'])
+def test_metrics_that_are_damaged_are_made_again_from_what_was_saved(
+    how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = [{**row, "samples_per_s": 8.0} for row in rows(1, 2, 3)]
+    with RunFolder(tmp_path) as folder:
+        folder.rewind(-1)
+        for row in written:
+            folder.append(row)
+        saved = folder.sync()
+    with RunFolder(tmp_path) as folder:
+        assert folder.rewind(3, saved) == written and not caplog.records
+    damage(tmp_path / "metrics.jsonl", how)
+    with RunFolder(tmp_path) as folder:
+        made = folder.rewind(3, saved)
+        assert [{key: row[key] for key in ("step", "split", "loss")} for row in made] == rows(1, 2, 3)
+        assert folder.sync() == saved
+    assert "made again from the checkpoint" in caplog.text
+    assert read_metrics(tmp_path / "metrics.jsonl") == made
+
+
+def test_a_new_command_takes_over_what_another_machine_left_long_ago(tmp_path: Path) -> None:
+    lease = tmp_path / ".lease"
+    with RunFolder(tmp_path):
+        marker = re.sub(r"host=.*", "host=another-machine", lease.read_text())
+    lease.write_text(marker)
+    with pytest.raises(RunLocked), RunFolder(tmp_path):
+        pass
+    long_ago = time.time() - run_folder.LEASE_S - 5
+    os.utime(lease, (long_ago, long_ago))
+    with RunFolder(tmp_path) as folder:
+        assert "another-machine" not in lease.read_text()
+        folder.check_held()
+    assert not list(tmp_path.glob(".lease*"))

@@ -280,3 +280,60 @@ def test_compiled_runs_share_one_network_and_match_eager(tmp_path: Path) -> None
         losses = [[row["loss"] for row in outcome(run)[1]] for run in (eager, fast)]
         assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert len(compiled._known) == 1
+
+
+def test_the_step_of_a_divergence_does_not_depend_on_when_it_is_seen(tmp_path: Path) -> None:
+    wild = [
+        "init=kaiming",
+        "optim.lr=1e6",
+        "schedule=constant",
+        "train.log_every=50",
+        "train.evaluate_every=100",
+        "train.epochs=8",
+    ]
+    seen = []
+    for every in (1, 16):
+        run = config(tmp_path / str(every), *wild, f"impl.check_every={every}", "impl.checkpoint_every=100")
+        status = train(run)
+        rows = [row for row in read_metrics(run.folder / "metrics.jsonl") if row["split"] != "train"]
+        seen.append((status["state"], status["step"], status["reason"], rows))
+    assert seen[0] == seen[1] and seen[0][0] == "diverged" and 0 < seen[0][1] < 16
+
+
+LOSER = """
+import os, signal, sys
+from idinit_suite.config import check, compose
+from idinit_suite.data.images import batches as loader
+from idinit_suite.training.trainer import train
+
+original = loader.ImageBatches.train_batch
+
+def train_batch(self, step):
+    if step == 6 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, step)
+
+loader.ImageBatches.train_batch = train_batch
+from idinit_suite.cli import run_command
+run_command(lambda: train(check(compose(sys.argv[1:]))))
+"""
+
+
+def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_with_any_number(finished: RunConfig, tmp_path: Path) -> None:
+    run = config(tmp_path)
+    (tmp_path / "loser.py").write_text(LOSER)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "loser.py")]
+    words = [*SMALL, f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
+    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    status = RunFolder(run.folder).status()
+    assert status is not None and status["state"] in ("failed", "running")  # torchrun may end this process before it can say so
+    if status["state"] == "failed":
+        assert "run the same command again" in status["error"]
+    assert train(run)["state"] == "done"  # in one process
+    assert outcome(run)[0]["step"] == STEPS
+    folder = RunFolder(run.folder)
+    (run.folder / "status.json").write_text(json.dumps({**(folder.status() or {}), "state": "running"}))
+    train_in_two_processes(run)  # from its last checkpoint, after which nothing is left to train
+    status = folder.status()
+    assert status is not None and status["state"] == "done"

@@ -1,0 +1,60 @@
+"""Loss and accuracy of a network on the splits of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..config import RunConfig
+from ..data import Batches
+from .distributed import Workers
+from .objective import Classification
+from .precision import autocast
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates a network.
+
+    Attributes:
+        config: The run.
+        team: Its processes, each of which evaluates its share.
+        data: What to evaluate on.
+        splits: Which of the data's splits.
+    """
+
+    config: RunConfig
+    team: Workers
+    data: Batches
+    splits: Sequence[str]
+
+    @torch.no_grad()
+    def __call__(self, network: nn.Module, forward: nn.Module) -> dict[str, dict[str, float]]:
+        """Evaluates on each split, over all processes.
+
+        Args:
+            network: The network; it is in training mode afterwards.
+            forward: The same weights as they are called, such as the compiled network. Not wrapped for several processes: one
+                that has no batch would not take part.
+
+        Returns:
+            Split -> mean cross-entropy ``loss`` without label smoothing, and ``accuracy``.
+        """
+        network.eval()
+        self.team.share_buffers(network)
+        plain, rows = Classification(), {}
+        for split in self.splits:
+            sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
+            for inputs, targets in self.data.evaluation_batches(split):
+                with autocast(self.config, self.team.device):
+                    logits = forward(*inputs)
+                sums[0] += plain.loss(logits, targets) * len(targets)
+                sums[1] += plain.correct(logits, targets)
+                sums[2] += len(targets)
+            loss, correct, count = self.team.total(sums).tolist()
+            rows[split] = {"loss": loss / count, "accuracy": correct / count}
+        network.train()
+        return rows
