@@ -23,7 +23,7 @@ from ..training.environment import describe
 from ..training.progress import console
 
 OURS = "this loader"
-_ROUNDS, _BATCHES, _READY = 5, 40, 10  # turns, timed batches of a turn, batches before them: some lie ready when a turn begins
+_ROUNDS, _BATCHES, _READY = 5, 24, 8  # turns, timed batches of a turn, batches before them: some lie ready when a turn begins
 _PICTURES = 200  # of which the difference of scaled decoding is measured
 
 
@@ -58,9 +58,10 @@ def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample",
     )
     facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
     page = (
-        f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the pictures of "
-        f"`{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of {_BATCHES} batches, "
-        f"{_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median over rounds.\n\n{table}\n\n"
+        f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
+        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of {_BATCHES} "
+        f"batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median over rounds.\n\n"
+        f"{table}\n\n"
         "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
         f"changes in {_PICTURES} of the pictures:\n\n{differences}\n\n{facts}.\n"
     )

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from idinit_suite.benchmarks.loading import OURS, measure, scaled_decoding
@@ -21,6 +22,7 @@ def pictures(root: Path) -> Path:
     return root
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # timm leaves the files open
 def test_all_loaders_are_measured_in_each_round(tmp_path: Path) -> None:
     speeds = measure(pictures(tmp_path), "sample", 16, 4, 0, rounds=2, batches=2)
     assert list(speeds) == [OURS, "timm's create_loader", "timm's create_loader, no prefetcher"]
