@@ -24,7 +24,7 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
 OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
-.PHONY: help env test check theory plan report wandb wandb-report bench coverage clean $(EXPERIMENTS)
+.PHONY: help env test test-gpu check theory plan report wandb wandb-report bench coverage clean $(EXPERIMENTS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ theory: $(filter-out theory-depth,$(filter theory-%,$(EXPERIMENTS))) ## the pape
 
 test: env ## all tests: CPU only, no internet
 	@$(RUN) -m pytest -n auto --maxprocesses 4
+
+test-gpu: env ## the tests that need a GPU, on a machine that has one
+	@IDINIT_TEST_GPU=1 $(RUN) -m pytest -m gpu
 
 check: env ## lint, format, types: what CI checks besides the tests
 	@$(RUN) -m ruff check .

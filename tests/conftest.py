@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 # Set before torch is imported; processes that tests start inherit it.
+if os.environ.get("IDINIT_TEST_GPU") != "1":  # as `make test-gpu` sets it
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ |= {
-    "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",  # two pytest workers share the cores
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "Agg",
@@ -20,6 +21,16 @@ os.environ |= {
 }
 for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
     os.environ.pop(name, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests that need a GPU where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture(scope="session", autouse=True)
