@@ -17,8 +17,8 @@ from ..data import DATASETS, Place
 from ..data.images.imagenet import MEAN, STD
 from ..data.images.streaming import StreamedImages
 from ..data.images.worker_transforms import Evaluation, Training, Transform
-from ..report.experiment_page import environment_facts
-from ..report.tables import grid
+from ..report.page import environment_facts
+from ..report.table import markdown_table, table, terminal_table
 from ..training.environment import describe
 from ..training.progress import console
 
@@ -47,8 +47,9 @@ def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample",
         (name, f"{statistics.median(values):,.0f}", "" if name == OURS else f"{ratios[name]:.2f} x")
         for name, values in speeds.items()
     ]
-    table = grid(["", "pictures/s (median)", "this loader is faster by"], rows)
-    differences = grid(
+    ratio = table("Loaders", ["", "pictures/s (median)", "this loader is faster by"], rows)
+    differences = table(
+        "Decoding at a fraction of the size",
         ["", "decoded at a fraction", "mean difference of these, in levels of 255"],
         [
             (f"{what}, {side}x{side}", *scaled_decoding(root / folder / "train", transform))
@@ -59,13 +60,14 @@ def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample",
     facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
     page = (
         f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
-        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of {_BATCHES} "
-        f"batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median over rounds.\n\n"
-        f"{table}\n\n"
+        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of "
+        f"{_BATCHES} batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median "
+        "over rounds.\n\n"
+        f"{markdown_table(ratio)}\n\n"
         "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
-        f"changes in {_PICTURES} of the pictures:\n\n{differences}\n\n{facts}.\n"
+        f"changes in {_PICTURES} of the pictures:\n\n{markdown_table(differences)}\n\n{facts}.\n"
     )
-    console.print(table, differences, sep="\n\n", soft_wrap=True)
+    console.print(terminal_table(ratio), terminal_table(differences), sep="\n")
     results.mkdir(parents=True, exist_ok=True)
     write_atomically(results / "loading.md", page.encode())
 
@@ -104,7 +106,7 @@ def _timm(folder: Path, size: int, batch: int, workers: int, prefetcher: bool) -
         batch_size=batch,
         is_training=True,
         use_prefetcher=prefetcher,
-        color_jitter=None,
+        color_jitter=0.0,
         interpolation="bilinear",
         mean=MEAN,
         std=STD,
@@ -132,7 +134,7 @@ def scaled_decoding(folder: Path, transform: Transform, count: int = _PICTURES) 
 def _read(path: Path, transform: Transform, seed: int, *, scale: bool) -> torch.Tensor:
     draft = JpegImageFile.draft
     if not scale:
-        JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign,assignment]
+        JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign]
     try:
         with path.open("rb") as file:
             return transform(file, seed)

@@ -343,7 +343,8 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 def _missing_budget(config: DictConfig) -> UsageError | None:
     """Why an experiment has no values for a budget, if that is what is wrong."""
     experiment, budget = OmegaConf.select(config, "experiment.name"), str(config.budget)
-    budgets = {str(name): dict(values or {}) for name, values in (config.get("budgets") or {}).items()}
+    said = config.get("budgets")
+    budgets = {str(n): v if isinstance(v, Mapping) else {} for n, v in said.items()} if isinstance(said, DictConfig) else {}
     keys = sorted({key for values in budgets.values() for key in values})
     if not budgets or (missing := [key for key in keys if key not in budgets.get(budget, {})]) == []:
         return None
