@@ -17,6 +17,7 @@ from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
+from .network.chosen import find_chosen
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
@@ -61,6 +62,7 @@ def initialize_(
     *,
     parts: Structure | Mapping[str, Part] | None = None,
     keep: str | Sequence[str] = (),
+    replace: str | Sequence[str] = (),
     generator: Generator | None = None,
     seed: int | None = None,
     **options: Any,
@@ -91,6 +93,8 @@ def initialize_(
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``, which leaves its bias a bias; or a `Structure`, which is then taken as it is.
         keep: Shell pattern, or patterns, of the names of parameters that keep their values, such as pretrained word vectors.
+        replace: Shell pattern, or patterns, of the names of parameters that are filled although they hold values that the
+            model's author seems to have chosen, such as a detector's prior; ``"*"`` for all. See `idinit.network.chosen`.
         generator: CPU generator of all randomness.
         seed: Seed of a fresh generator, where none is given; 0 by default. The same seed gives the same bytes.
         **options: Options of the method.
@@ -116,6 +120,7 @@ def initialize_(
     with unchanged_on_failure(model):
         detach_scalars(model)
         structure = _structure(model, example_inputs, parts)
+        kept = _chosen(model, structure, [replace] if isinstance(replace, str) else replace) | kept
         entry = INITIALIZERS[method]
         net = Network(model, structure, generator, method, kept, example_inputs)
         for need in entry.info.needs:
@@ -139,6 +144,14 @@ def _kept(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     frozen = {name: "frozen, it takes no gradient" for name, p in model.named_parameters() if not p.requires_grad}
     names = [name for name, _ in model.named_parameters()]
     return frozen | {name: "kept, as asked" for pattern in patterns for name in matching(pattern, names, "keep")}
+
+
+def _chosen(model: nn.Module, structure: Structure, replace: Sequence[str]) -> dict[str, str]:
+    """The parameters that keep what the model's author chose, and why."""
+    names = [name for name, _ in model.named_parameters()]
+    replaced = {name for pattern in replace for name in matching(pattern, names, "replace")}
+    found = find_chosen(model, structure).items()
+    return {name: f"chosen by the model's author: {what}; replace= fills it" for name, what in found if name not in replaced}
 
 
 def list_initializers(filter: str | None = None) -> tuple[InitializerInfo, ...]:

@@ -9,13 +9,10 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from ..graph.capture import capture
-from ..graph.dataflow import Flow
 from ..graph.evaluate import evaluate
-from ..graph.node import Graph, Node
+from ..graph.node import Node
 from ..graph.probe import Inputs, call_arguments, tensors_in
-from ..parts.classify import Reading
-from ..parts.residual_sums import entrances
+from ..parts.classify import Analysis, analyze
 from .signal import root_mean_square
 
 
@@ -34,7 +31,7 @@ class BranchSize:
     has_end_norm: bool
 
 
-def branch_sizes(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> list[BranchSize]:
+def branch_sizes(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> list[BranchSize]:
     """Measures what every residual branch makes of its input; the model is left as it was.
 
     The input is what the branch has in common with what it is added to; of several such values, the largest counts. Batch
@@ -43,7 +40,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs, *, graph: Graph | Non
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
-        graph: What `capture` recorded of them, where it has been called already.
+        analysis: What `analyze` found in them, where it has been called already.
 
     Returns:
         The branches, in the order of their sums.
@@ -51,10 +48,9 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs, *, graph: Graph | Non
     Raises:
         UsageError: If the model does not run on the inputs, or has operators that cannot be run one by one.
     """
-    graph = graph or capture(model, example_inputs)
-    reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
-    sides = [side for side in reading.sides if side.shortcut and (own := reading.own(side)) and own[-1] in side.ends]
-    inputs = [entrances(reading.flow, side) or side.others for side in sides]
+    analysis = analysis or analyze(model, example_inputs)
+    sides = [side for side in analysis.sides if side.shortcut and (own := analysis.own(side)) and own[-1] in side.ends]
+    inputs = [side.entrances or side.others for side in sides]
     measured = {node.index for side, entering in zip(sides, inputs, strict=True) for node in (side.operand, *entering)}
     sizes: dict[int, float] = {}
 
@@ -64,9 +60,9 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs, *, graph: Graph | Non
         return value
 
     with torch.no_grad():
-        evaluate(graph, tree_leaves(call_arguments(model, example_inputs)), watch)
+        evaluate(analysis.graph, tree_leaves(call_arguments(model, example_inputs)), watch)
     found = []
     for side, entering in zip(sides, inputs, strict=True):
         size = max(max(sizes.get(node.index, 0.0) for node in entering), 1e-30)
-        found.append(BranchSize(reading.own(side)[-1].parameter, sizes[side.operand.index] / size, bool(side.norms)))
+        found.append(BranchSize(analysis.own(side)[-1].parameter, sizes[side.operand.index] / size, bool(side.norms)))
     return found

@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import UsageError
-from ..graph.capture import capture
 from ..graph.probe import Inputs, call_arguments, gradients
+from ..parts.classify import analyze
 from ..parts.find import find_structure, layout_by_hand
 from ..parts.structure import MAPS, Structure
 from .branches import BranchSize, branch_sizes
@@ -41,8 +41,8 @@ def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
     Raises:
         UsageError: If the model does not run on the inputs.
     """
-    graph = capture(model, example_inputs)
-    structure = find_structure(model, example_inputs, graph=graph)
+    analysis = analyze(model, example_inputs)
+    structure = find_structure(model, example_inputs, analysis=analysis)
     found = list(_matrices(model, structure))
     series = find_series(found, structure)
     notes: list[str] = []
@@ -52,15 +52,15 @@ def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
     peaks: list[Peak] = []
     zeros, moved = None, {}
     try:
-        softmaxes, peaks = watch_forward(graph, tree_leaves(call_arguments(model, example_inputs)))
-        branches = branch_sizes(model, example_inputs, graph=graph)
-        signals = measure_signal(model, example_inputs, graph=graph)
+        softmaxes, peaks = watch_forward(analysis.graph, tree_leaves(call_arguments(model, example_inputs)))
+        branches = branch_sizes(model, example_inputs, analysis=analysis)
+        signals = measure_signal(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"signals are not measured: {error}")
     try:
         moved = gradients(model, example_inputs)[1]
         if sum(not parameter.any() and _multiplies(structure, name) for name, parameter in model.named_parameters()) > 1:
-            zeros = check_zeros(model, example_inputs, graph=graph)
+            zeros = check_zeros(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"gradients are not measured: {error}")
     evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, zeros, moved)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..graph.capture import capture
-from ..graph.dataflow import Flow, Use
+from ..graph.dataflow import Use
 from ..graph.evaluate import evaluate
-from ..graph.node import Graph, Node
+from ..graph.node import Node
 from ..graph.probe import Inputs, call_arguments, generic_loss, tensors_in
-from ..parts.classify import Reading
+from ..parts.classify import Analysis, analyze
 
 SUM = "residual sum"
 
@@ -36,7 +35,7 @@ class Signal:
     gradient: float
 
 
-def measure_signal(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> list[Signal]:
+def measure_signal(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> list[Signal]:
     """Measures the signal behind every layer and every residual sum, in one forward and backward pass.
 
     The pass is that of training without its randomness: batch normalization uses the batch's statistics, nothing is
@@ -45,7 +44,7 @@ def measure_signal(model: nn.Module, example_inputs: Inputs, *, graph: Graph | N
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
-        graph: What `capture` recorded of them, where it has been called already.
+        analysis: What `analyze` found in them, where it has been called already.
 
     Returns:
         The signals in the order of execution.
@@ -54,9 +53,8 @@ def measure_signal(model: nn.Module, example_inputs: Inputs, *, graph: Graph | N
         UsageError: If the model does not run on the inputs, has operators that cannot be run one by one, or if its output
             does not depend on its parameters.
     """
-    graph = graph or capture(model, example_inputs)
-    reading = Reading(Flow(graph), {name: parameter.numel() for name, parameter in model.named_parameters()})
-    places = _places(reading)
+    analysis = analysis or analyze(model, example_inputs)
+    places = _places(analysis)
     tensors: dict[int, Tensor] = {}
 
     def watch(node: Node, value: Any) -> Any:
@@ -66,7 +64,7 @@ def measure_signal(model: nn.Module, example_inputs: Inputs, *, graph: Graph | N
         return value.clone() if isinstance(value, Tensor) else value  # to be written to: what is measured stays as it is
 
     with torch.enable_grad():
-        output = evaluate(graph, tree_leaves(call_arguments(model, example_inputs)), watch)
+        output = evaluate(analysis.graph, tree_leaves(call_arguments(model, example_inputs)), watch)
         tensors = {index: tensor for index, tensor in tensors.items() if tensor.requires_grad}
         gradients = torch.autograd.grad(generic_loss(output), list(tensors.values()), allow_unused=True)
     return [
@@ -75,17 +73,17 @@ def measure_signal(model: nn.Module, example_inputs: Inputs, *, graph: Graph | N
     ]
 
 
-def _places(reading: Reading) -> dict[int, tuple[str, str]]:
+def _places(analysis: Analysis) -> dict[int, tuple[str, str]]:
     """Names and parts of what is measured, by the index of its node."""
-    uses = (use for use in reading.flow.uses if use.role in ("weight", "recurrent", "embedding"))
-    places = {use.node.index: (use.parameter, _part(reading, use)) for use in uses}
-    for side in reading.sides:
+    uses = (use for use in analysis.flow.uses if use.role in ("weight", "recurrent", "embedding"))
+    places = {use.node.index: (use.parameter, _part(analysis, use)) for use in uses}
+    for side in analysis.sides:
         places[side.sum.index] = (side.sum.scope[-1][1] if side.sum.scope else "", SUM)
     return places
 
 
-def _part(reading: Reading, use: Use) -> str:
-    part = reading.parts.get(use.parameter, "unknown")
+def _part(analysis: Analysis, use: Use) -> str:
+    part = analysis.parts.get(use.parameter, "unknown")
     return "head" if part == "embedding" and use.role == "weight" else part  # a tied embedding, at its other place
 
 

@@ -14,11 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..graph.capture import capture
-from ..graph.dataflow import Flow
-from ..graph.node import Graph
 from ..graph.probe import Inputs, call_arguments, gradients
-from ..parts.classify import Reading
+from ..parts.classify import Analysis, analyze
 from ..tables import text_table
 from .blocked import Zeros
 
@@ -71,7 +68,7 @@ class ZeroCheck:
         return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
 
 
-def check_zeros(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None = None) -> ZeroCheck:
+def check_zeros(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 
     A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
@@ -82,7 +79,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None
         model: Any module, initialized.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments. With other inputs, other
             units may be active: take more than one example.
-        graph: What `capture` recorded of them, where it has been called already.
+        analysis: What `analyze` found in them, where it has been called already.
 
     Returns:
         The zero factors, in the order of the forward pass.
@@ -90,9 +87,9 @@ def check_zeros(model: nn.Module, example_inputs: Inputs, *, graph: Graph | None
     Raises:
         UsageError: If the model does not run on the inputs.
     """
-    graph = graph or capture(model, example_inputs)
-    flow, inputs = Flow(graph), tree_leaves(call_arguments(model, example_inputs))
-    parts = Reading(flow, {name: parameter.numel() for name, parameter in model.named_parameters()}).parts
+    analysis = analysis or analyze(model, example_inputs)
+    graph, flow, parts = analysis.graph, analysis.flow, analysis.parts
+    inputs = tree_leaves(call_arguments(model, example_inputs))
     values = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     factors = [name for name in Zeros(graph, flow, inputs, values).factors if name in values]
     steps = first_steps(model, example_inputs, values)

@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from torch import Tensor
-
 from .node import Graph, Node
-from .operators import GATE_RANK, LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SHAPE_ONLY, SUMS
+from .operators import (
+    GATE_RANK,
+    LOOKUPS,
+    NORMS,
+    PRODUCTS,
+    REARRANGEMENTS,
+    RECURRENT,
+    SHAPE_ONLY,
+    SUMS,
+    UPSAMPLINGS,
+)
+from .roles import find_role
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,9 @@ class Flow:
         fed: For each node, whether its value depends on the input or on learned tokens, not on constants alone.
         coefficients: Operands that only scale what the others carry, by the index of the operator.
         calls: The calls of each module, by its dotted name.
+        at_maps: The set of the operators of ``maps_at``.
+        followed: The set of nodes that such an operator is computed from.
+        upsamplings: Nodes that make a finer grid of a coarser one.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -60,12 +72,21 @@ class Flow:
         self.coefficients: dict[int, Node] = {}
         self.calls: dict[str, set[str]] = {}
         self._made_of: list[int] = []  # of nodes that are not active: the parameters they are computed from
+        self._layers: set[int] = set()  # nodes that apply a weight or look something up
         for node in self.nodes:
             self._visit(node)
         self.maps = [use for use in self.uses if use.role in ("weight", "recurrent")]
         self.maps_at: dict[int, list[Use]] = {}
         for use in self.maps:
             self.maps_at.setdefault(use.node.index, []).append(use)
+        self._is_live = [False] * len(self.nodes)
+        for node in reversed(self.nodes):
+            self._is_live[node.index] = node.op == "output" or any(self._is_live[user.index] for user in node.users)
+        self.at_maps = sum(1 << index for index in self.maps_at)
+        self.followed = 0
+        for index in self.maps_at:
+            self.followed |= self.ancestors[index] & ~(1 << index)
+        self.upsamplings = [node for node in self.nodes if node.op.startswith(UPSAMPLINGS) and self.ancestors[node.index]]
         self.norms = {node.index for node in self.nodes if node.op in NORMS}
         self.norms |= {use.node.index for use in self.uses if use.role == "norm"}
 
@@ -80,7 +101,13 @@ class Flow:
 
     def operands(self, node: Node) -> list[Node]:
         """The inputs that depend on the model's input and can carry a gradient."""
-        return [n for n in node.inputs if self.active[n.index] and n.is_float]
+        return [n for n in node.inputs if self.active[n.index] and n.is_float and n.op != "detach"]
+
+    def readers(self, node: Node) -> list[Node]:
+        """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
+        return [
+            user for user in node.users if self._is_live[user.index] and (self.ancestors[user.index] or user.op == "output")
+        ]
 
     def values(self, node: Node) -> list[Node]:
         """The inputs whose values the node passes on: neither coefficients nor masks nor weights."""
@@ -92,33 +119,65 @@ class Flow:
         return [n for n in operands if n is not self.coefficients.get(node.index)]
 
     def _visit(self, node: Node) -> None:
-        learned = [n for n in node.inputs if self._made_of[n.index]]
+        learned = list(dict.fromkeys(n for n in node.inputs if self._made_of[n.index]))
         is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
         depends = node.op not in SHAPE_ONLY and any(self.active[n.index] for n in node.inputs)
         active = (depends or is_map or node.op == "input") and not self._chooses_matrices(node)
-        fed = node.op == "input" or depends and any(self.fed[n.index] for n in node.inputs)
-        made_of = 1 << node.index if node.op == "parameter" else 0
-        ancestors = 0
-        for read in node.inputs:
-            made_of |= self._made_of[read.index]
-            ancestors |= self.ancestors[read.index]
         self.active.append(active)
-        self._made_of.append(0 if active else made_of)
-        if active and node.op != "output":
-            for operand in dict.fromkeys(learned):
-                role = self._role(node, operand)
-                fed |= role == "embedding"
-                if role in ("embedding", "position"):
-                    ancestors |= self._made_of[operand.index]
+        self._made_of.append(0 if active else self._parameters_of(node))
+        roles = [find_role(self, node, operand) for operand in learned] if active and node.op != "output" else []
+        for operand, role in zip(learned, roles, strict=False):
+            if role in ("weight", "recurrent", "embedding"):
+                self._layers.add(node.index)
+            if role != "kernel":  # it works where a layer applies the kernel
                 self.uses += [Use(node, *found, operand) for found in self._split(operand, role)]
-            # A mask made of integers is the ancestor of nothing: no gradient flows through it.
-            starts = is_map or node.op == "input" or ancestors
-            ancestors = ancestors | 1 << node.index if node.is_float and starts else 0
-        self.ancestors.append(ancestors if active else 0)
-        self.fed.append(fed)
+        if active and (kernel := self._computed_kernel(node)) is not None:
+            self.uses.append(kernel)
+            is_map = True
+        tokens = [n for n, role in zip(learned, roles, strict=False) if role in ("embedding", "position")]
+        self.ancestors.append(self._ancestors_of(node, tokens, is_map) if active else 0)
+        looks_up = node.op == "input" or "embedding" in roles
+        self.fed.append(looks_up or depends and any(self.fed[n.index] for n in node.inputs))
         self._find_coefficient(node)
         for key, path in node.scope:
             self.calls.setdefault(path, set()).add(key)
+
+    def _parameters_of(self, node: Node) -> int:
+        """The set of parameters that a value is computed from, not counting those before the input comes in."""
+        found = 1 << node.index if node.op == "parameter" else 0
+        for read in node.inputs:
+            found |= self._made_of[read.index]
+        return found
+
+    def _ancestors_of(self, node: Node, tokens: list[Node], is_map: bool) -> int:
+        """The ancestors of an active node, itself included."""
+        if node.op == "detach" or not node.is_float:  # no gradient flows through it
+            return 0
+        found = 0
+        for read in node.inputs:
+            found |= self.ancestors[read.index]
+        for token in tokens:
+            found |= self._made_of[token.index]
+        starts = is_map or node.op == "input" or found
+        return found | 1 << node.index if starts else 0
+
+    def _computed_kernel(self, node: Node) -> Use | None:
+        """The use of the parameter that a layer's weight is mostly made of, where the weight depends on the input too."""
+        kernel = node.arguments.get("weight")
+        if not isinstance(kernel, Node) or not self.active[kernel.index] or node.op in NORMS:
+            return None
+        seen, queue, learned = set(), [kernel], []
+        while queue:
+            made = queue.pop()
+            if made.index in seen:
+                continue
+            seen.add(made.index)
+            if made.op == "parameter":
+                learned.append(made)
+            elif made.index not in self._layers:
+                queue += made.inputs
+        own = max((n for n in learned if len(n.shape) > 1), key=lambda n: prod(n.shape), default=None)
+        return None if own is None else Use(node, own.name, "weight", kernel)
 
     def _chooses_matrices(self, node: Node) -> bool:
         """Whether a node picks some of many matrices, such as those of a mixture's experts: these stay parameters."""
@@ -146,48 +205,6 @@ class Flow:
         is_activation = node.op == "mul" and node.index in self.coefficients  # e.g. x * sigmoid(x)
         return 1 if is_activation else GATE_RANK.get(node.op, 0)
 
-    def _counts(self, indices: Node) -> bool:
-        """Whether indices say where something is, and not what it is: they are counted up, or constants that vary."""
-        seen, queue = set(), [indices]
-        while queue:
-            node = queue.pop()
-            if node.index in seen:
-                continue
-            seen.add(node.index)
-            if node.op in ("arange", "cumsum") or (node.op == "constant" and _varies(node.value)):
-                return True
-            moved = [node.arguments["self"]] if node.op in ("gather", "index", "index_select") else node.inputs
-            queue += [n for n in moved if not self.ancestors[n.index]]
-        return False
-
-    def _role(self, node: Node, operand: Node) -> str:
-        """What an operator does with a learned operand."""
-        op = node.op
-        argument = next(k for k, v in node.arguments.items() if v is operand or isinstance(v, (list, tuple)) and operand in v)
-        if op in RECURRENT:
-            return "embedding" if argument == "hx" else "recurrent" if len(operand.shape) > 1 else "bias"
-        if op in LOOKUPS:
-            return "position" if self._counts(node.arguments["indices"]) else "embedding"
-        if op == "prelu":
-            return "scale"
-        if argument in ("weight", "bias"):
-            return "norm" if op in NORMS else argument
-        if op in PRODUCTS:
-            return "bias" if argument == "self" and "mat1" in node.arguments else "weight"
-        if op in SUMS or op in ("mul", "div"):
-            other = next((n for n in node.inputs if n is not operand), operand)
-            if prod(operand.shape) > 1 and _is_normalized(other):
-                return "norm"
-            if op in SUMS and not argument.startswith("tensor"):  # addcmul multiplies its tensor1 and tensor2
-                return "position" if sum(size > 1 for size in operand.shape) > 1 else "bias"
-            return "scale"
-        if op == "scaled_dot_product_attention":
-            return "position" if argument == "attn_mask" else "query"
-        if op in ("index", "index_select") and _is_bias_of_experts(node, operand):
-            return "bias"
-        is_token = argument in ("input", "hx", "tensors", "src", "values", "value") or op in REARRANGEMENTS | {"where"}
-        return "embedding" if is_token else ""
-
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.
 
@@ -211,34 +228,3 @@ class Flow:
                 continue
             is_alike = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
             queue += [(n, role if is_alike or prod(n.shape) == largest else "scale") for n in learned]
-
-
-def _is_bias_of_experts(node: Node, table: Node) -> bool:
-    """Whether rows of a table are added to what matrices make of which there are as many."""
-    added_to = (other for user in node.users if user.op in SUMS for other in user.inputs if other is not node)
-    makers = (_unmoved(read) for other in added_to for read in _unmoved(other).inputs)
-    return any(n.op == "parameter" and len(n.shape) == 3 and n.shape[0] == table.shape[0] for n in makers)
-
-
-def _unmoved(node: Node) -> Node:
-    """What a node is a rearrangement of."""
-    while node.op in REARRANGEMENTS and node.inputs:
-        node = node.inputs[0]
-    return node
-
-
-def _is_normalized(node: Node) -> bool:
-    """Whether a value is, up to a learned scale, some x divided by a root mean square or a standard deviation."""
-    while node.inputs and (node.op in REARRANGEMENTS or (node.op == "mul" and node.inputs[-1].op == "parameter")):
-        node = node.inputs[0]
-    if node.op in NORMS:
-        return "weight" not in node.arguments or node.arguments["weight"] is None
-    if node.op not in ("mul", "div") or len(node.inputs) < 2:
-        return False
-    near = [node.inputs[1], *node.inputs[1].inputs]
-    near += [n for m in near[1:] for n in m.inputs]
-    return any(n.op in ("rsqrt", "sqrt", "std", "var", "linalg_vector_norm", "norm") for n in near)
-
-
-def _varies(constant: Tensor) -> bool:
-    return not constant.is_meta and constant.numel() > 1 and bool((constant != constant.flatten()[0]).any())

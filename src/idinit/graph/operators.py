@@ -11,7 +11,7 @@ RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rn
 LOOKUPS = {"embedding", "embedding_bag"}
 # Products of two matrices, the weights of a linear map among them. `linear` and convolutions are told by their weight.
 PRODUCTS = {"mm", "matmul", "bmm", "baddbmm", "addbmm", "addmm", "addmv", "mv", "einsum", "bilinear"}
-SUMS = {"add", "sub", "addcmul"}
+SUMS = {"add", "sub", "lerp"}
 # The result is the operand, element for element (dropout in evaluation mode).
 SAME = {
     "contiguous", "clone", "to", "type_as", "_to_copy", "alias", "detach", "dropout", "feature_dropout", "alpha_dropout",
@@ -34,3 +34,5 @@ GATE_RANK = {
     **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "_softmax", "clamp", "hardtanh", "relu6"), 2),
     **dict.fromkeys(("tanh", "silu", "gelu", "relu", "hardswish", "mish", "elu", "softplus", "leaky_relu", "softsign"), 1),
 }
+# Finer grids from coarser ones; so do convolutions that are transposed.
+UPSAMPLINGS = ("upsample", "_upsample", "pixel_shuffle", "conv_transpose")

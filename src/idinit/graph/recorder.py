@@ -6,10 +6,18 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch._ops import HigherOrderOperator
 
 from .node import Node
+
+_ADDED_PRODUCTS = {
+    "addmm": ("mm", torch.ops.aten.mm.default),
+    "baddbmm": ("bmm", torch.ops.aten.bmm.default),
+    "addmv": ("mv", torch.ops.aten.mv.default),
+    "addcmul": ("mul", torch.ops.aten.mul.Tensor),
+}
 
 
 class Recorder:
@@ -99,7 +107,8 @@ class Recorder:
         schema = n.target._schema  # type: ignore[union-attr]  # an overload of an operator
         op = schema.name.split("::")[-1]
         named = {a.name: value for a, value in zip(schema.arguments, n.args, strict=False)} | dict(n.kwargs)
-        node = bound[n] = self._add(op.rstrip("_") if schema.is_mutable else op, resolve(named), n, call=n.target)
+        op = op.rstrip("_") if schema.is_mutable else op
+        node = bound[n] = self._added_product(op, resolve(named), n) or self._add(op, resolve(named), n, call=n.target)
         for argument in schema.arguments:
             target = named.get(argument.name)
             if argument.alias_info is None or not isinstance(target, fx.Node):
@@ -113,6 +122,20 @@ class Recorder:
                 whole = bound[target]
                 parts = {"self": whole, "value": node}
                 bound[target] = self._add("write", parts, value=whole.value, scope=node.scope)
+
+    def _added_product(self, op: str, arguments: dict[str, Any], n: fx.Node) -> Node | None:
+        """A product that is added to something, as a product and an addition: ``addmm`` and the like, but not to a bias."""
+        added_to = arguments.get("self")
+        if op not in _ADDED_PRODUCTS or not isinstance(added_to, Node) or arguments.get("beta", 1) != 1:
+            return None
+        if op != "addcmul" and added_to.shape != tuple(n.meta["val"].shape):
+            return None
+        name, call = _ADDED_PRODUCTS[op]
+        factors = [value for key, value in arguments.items() if key not in ("self", "alpha", "beta", "value")]
+        keys = [argument.name for argument in call._schema.arguments]
+        product = self._add(name, dict(zip(keys, factors, strict=False)), n, call=call)
+        alpha = arguments.get("alpha", arguments.get("value", 1))
+        return self._add("add", {"self": added_to, "other": product, "alpha": alpha}, n, call=torch.ops.aten.add.Tensor)
 
 
 def _nodes_in(value: Any) -> tuple[Node, ...]:

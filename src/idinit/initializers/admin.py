@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from ..graph.capture import capture
-from ..graph.dataflow import Flow
 from ..graph.evaluate import evaluate
 from ..graph.node import Node
 from ..graph.probe import call_arguments
 from ..network import Network
-from ..parts.classify import Reading
+from ..parts.classify import analyze
 from . import INITIALIZERS, Method
 from ._default_rules import fill_rest
 from ._layers import decoder_branches
@@ -36,19 +34,19 @@ def admin(net: Network) -> None:
     """
     assert net.example_inputs is not None
     places, of_decoder = net.branch_places(), {branch.end for branch in decoder_branches(net.structure)}
-    graph = capture(net.model, net.example_inputs)
+    analysis = analyze(net.model, net.example_inputs)
+    graph = analysis.graph
     inputs = tree_leaves(call_arguments(net.model, net.example_inputs))
     with torch.no_grad():
         evaluate(graph, inputs, lambda _node, value: value)  # fails now if ever, before anything is changed
-    reading = Reading(Flow(graph), {name: net.model.get_parameter(name).numel() for name in net.names()})
     for weight in net.weights():
         fill_xavier(net, weight, 2**-0.5 if weight.part in ("query", "key", "value") else 1.0)
     fill_rest(net)
 
     skips: dict[int, int] = {}
     branches: dict[int, list[tuple[int, str]]] = {}  # of each sum, what it adds to the skip path and where that ends
-    for side in reading.sides:
-        if side.kind == "branch" and side.shortcut and (own := reading.own(side)):
+    for side in analysis.sides:
+        if side.kind == "branch" and side.shortcut and (own := analysis.own(side)):
             skips[side.sum.index] = side.shortcut.operand.index
             branches.setdefault(side.sum.index, []).append((side.operand.index, own[-1].parameter))
     added = {index: torch.empty(0) for sides in branches.values() for index, _ in sides}

@@ -187,6 +187,8 @@ class Network:
             problem = ""
             if sum(other.end == branch.end for other in self.branches) > 1:
                 problem = "several branches end in it"
+            elif others := {piece.part for piece in self.structure.slices.get(branch.end, ())} - {"branch_end"}:
+                problem = f"other rows of it, of the part {' and '.join(sorted(others))}, lead elsewhere"
             elif not self.can_act_on(place) or (branch.output is None and branch.end_norm):
                 problem = "no module returns what its branch adds, as one tensor and in one call"
             if problem:

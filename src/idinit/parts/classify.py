@@ -1,15 +1,21 @@
-"""The parts of the uses of parameters, as read from the graph of a forward pass."""
+"""The part of every parameter, from the graph of one forward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from torch import nn
+
+from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Graph, Node
+from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
-from .attention import find_attention
+from .attention import Attention, find_attention
 from .heads import Heads, find_heads
-from .residual_sums import Region, find_forks, find_gates, find_loops, find_sides
+from .recurrent import Cells, find_cells
+from .residual_sums import Region, find_forks, find_gates, find_sides, is_split
 from .row_labels import rows
 
 # Of a parameter with several parts, the one that comes first here stands for it: a tied embedding is no head.
@@ -17,141 +23,247 @@ _PRIORITY = (
     *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
     *("stem", "head", "norm", "bias", "scale", ""),
 )
-Lines = dict[tuple[int, int], str]
+RowParts = dict[tuple[int, int], str]
+# What becomes of the outputs of a linear map: pairs of a part and the node that the rows with this part lead to.
+Outputs = list[tuple[str, Node]]
 
 
-class Reading:
-    """What each parameter does.
+@dataclass(frozen=True)
+class Analysis:
+    """What the parameters of a network do in one forward pass.
 
     Attributes:
-        flow: What depends on what.
+        graph: The forward pass.
+        flow: What depends on what in it.
         sides: The sides of the residual sums, in the order of the sums.
-        parts: The part of each parameter that could be told.
-        lines: Of parameters with several parts side by side, the part of each index of a dimension: (dim, index) -> part.
+        innermost: Of each linear map that is in a branch, a shortcut or a gate, the smallest of these.
+        parts: The part of each parameter that was recognized.
+        row_parts: Of parameters with several parts side by side, the part of each index of a dimension: (dim, index) -> part.
+        keepers: Of hand-written recurrent cells, the indices of a bias that belong to the gate that keeps the state.
         heads: The weights of each attention that has one each for queries, keys, values and output.
         unknown: The other parameters, with the reason.
         idle: Those of them that take no part in the forward pass.
     """
 
-    def __init__(self, flow: Flow, sizes: Mapping[str, int]) -> None:
-        self.flow = flow
-        self._loops = find_loops(flow)
-        self._joins, self._on_paths = find_forks(flow, self._loops)
-        attentions = list(find_attention(flow))
-        self._inside = {index for attention in attentions for index in attention.inside}
-        products = {index for attention in attentions for index in attention.products}
-        regions = [*find_sides(flow, sizes, self._inside), *find_gates(flow, products)]
-        of_loops = {region.sum.index for region in regions if self._loops & {use.parameter for use in region.uses}}
-        regions = [region for region in regions if region.sum.index not in of_loops]
-        self.sides = sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index)
-        self._innermost = {id(u): r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for u in r.uses}
-        self._ends = {id(use) for side in self.sides for use in side.ends}
-        self._taps: dict[int, list[tuple[str, Node]]] = {}
-        sums = frozenset(side.sum.index for side in self.sides)
-        for attention in attentions:
-            self._tap(attention.operands, sums)
-        self.heads: list[Heads] = [heads for a in attentions if (heads := find_heads(flow, a, sums))]
-        for index, gate in flow.coefficients.items():
-            self._tap_packed(gate, flow.values(flow.nodes[index]))
-        self.parts: dict[str, str] = {}
-        self.lines: dict[str, Lines] = {}
-        self.unknown: dict[str, str] = {}
-        self._read(sizes)
-        self.idle = sizes.keys() - {use.parameter for use in flow.uses}
-        self.unknown |= dict.fromkeys(sorted(self.idle), "takes no part in the forward pass")
+    graph: Graph
+    flow: Flow
+    sides: tuple[Region, ...]
+    innermost: Mapping[Use, Region]
+    parts: dict[str, str]
+    row_parts: dict[str, RowParts]
+    keepers: dict[str, tuple[int, int]]
+    heads: tuple[Heads, ...]
+    unknown: dict[str, str]
+    idle: frozenset[str]
+    carriers: frozenset[Use]
 
     def own(self, side: Region) -> list[Use]:
         """The maps of a side through which its values flow and that are in no region inside it; the ends come last."""
-        own = [use for use in side.uses if self._innermost[id(use)] is side and self._carries(use)]
+        own = [use for use in side.uses if self.innermost[use] is side and use in self.carriers]
         return sorted(own, key=lambda use: use in side.ends)
 
-    def complete(self, training: Reading) -> None:
-        """Adds what only a forward pass in training mode tells: the parts of parameters that are idle in this one."""
-        told = self.idle - training.idle
-        self.parts |= {name: part for name, part in training.parts.items() if name in told}
-        self.lines |= {name: lines for name, lines in training.lines.items() if name in told}
-        idle = {name: reason for name, reason in self.unknown.items() if name not in told}
-        self.unknown = idle | {name: reason for name, reason in training.unknown.items() if name in told}
+    def complete(self, training: Analysis) -> Analysis:
+        """Adds what only a forward pass in training mode shows: the parts of parameters that are idle in this one."""
+        added = self.idle - training.idle
+        return replace(
+            self,
+            parts=self.parts | {name: part for name, part in training.parts.items() if name in added},
+            row_parts=self.row_parts | {name: lines for name, lines in training.row_parts.items() if name in added},
+            keepers=training.keepers | self.keepers,
+            unknown={name: reason for name, reason in self.unknown.items() if name not in added}
+            | {name: reason for name, reason in training.unknown.items() if name in added},
+        )
 
-    def _tap(self, operands: list[tuple[str, Node]], stop: frozenset[int]) -> None:
-        """Notes which maps make the operands of an attention; they lie after the nodes ``stop``."""
-        found = [(use, part, n) for part, n in operands for use in walk_back(self.flow, n, stop).maps]
-        makers = {use.node for use, part, _ in found if part != "position"}
-        for use, part, operand in found:
-            # Where an operand is not made by a map of its own, the nearest one is behind those of the other operands.
-            is_behind = any(self.flow.depends(other, use.node) for other in makers if other is not use.node)
-            if use.role == "weight" and not is_behind:
-                self._taps.setdefault(id(use), []).append((part, operand))
 
-    def _tap_packed(self, gate: Node, values: list[Node]) -> None:
-        """Notes a map that makes a gate and the value it is multiplied into side by side."""
-        if len(values) != 1 or self.flow.depends(gate, values[0]):
-            return
-        makers = [walk_back(self.flow, node).maps for node in (gate, values[0])]
-        if len(makers[0]) == 1 and makers[0] == makers[1] and id(makers[0][0]) not in self._taps:
-            self._taps[id(makers[0][0])] = [("gate", gate), ("", values[0])]
+def analyze(model: nn.Module, example_inputs: Inputs, *, training: bool = False) -> Analysis:
+    """Records one forward pass and finds what each parameter does in it; the model is left as it was.
 
-    def _read(self, sizes: Mapping[str, int]) -> None:
-        found: dict[str, set[str]] = {name: set() for name in sizes}
-        for use in self.flow.uses:
-            name = use.parameter
-            taps = [(self._part(use, part), operand) for part, operand in self._taps.get(id(use), [("", use.node)])]
-            parts = {part for part, _ in taps}
-            if len(parts) > 1 or (parts & {"query", "key", "value"} and use.operand.op != "parameter"):
-                try:
-                    self.lines.setdefault(name, {}).update(self._lines(use, taps))
-                except LookupError:
-                    parts = {self._part(use, "")} if "gate" in parts else {"several"}
-                    self.unknown[name] = "holds queries, keys or values side by side, but not where is what"
-            elif "" in parts:
-                self.unknown[name] = f"what the operator {use.node.op} does with it is not understood"
-            found[name] |= parts
-        self.lines = {name: lines for name, lines in self.lines.items() if len(set(lines.values())) > 1}
-        self.parts = {n: min(p, key=_PRIORITY.index) for n, p in found.items() if p and p != {""} and "several" not in p}
-        self.parts |= {
-            name: min(lines.values(), key=_PRIORITY.index) for name, lines in self.lines.items() if name in self.parts
-        }
-        self.unknown = {name: reason for name, reason in self.unknown.items() if name not in self.parts}
+    Args:
+        model: Any module.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        training: Whether the model is in training mode, instead of evaluation mode.
 
-    def _lines(self, use: Use, taps: list[tuple[str, Node]]) -> Lines:
-        """The part of each row of a weight; rows that reach none of the operands have the weight's ordinary part."""
-        lines: Lines = {}
-        for part, operand in [*taps, (self._part(use, ""), use.node)]:
-            dim, numbers = rows(self.flow, use, operand)
-            for number in numbers:
-                lines.setdefault((dim, number), part)
-        return lines
+    Raises:
+        UsageError: If the model does not run on these inputs.
+    """
+    graph = capture(model, example_inputs, training=training)
+    return classify(graph, Flow(graph), [name for name, _ in model.named_parameters()])
 
-    def _carries(self, use: Use) -> bool:
-        """Whether values flow through a map: not through one that only makes queries, keys, scores, gates or positions."""
-        if use.node.index in self._inside:
-            return False
-        parts = {self._part(use, tapped) for tapped, _ in self._taps.get(id(use), [("", use.node)])}
-        return not parts <= {"query", "key", "gate", "position"}
 
-    def _part(self, use: Use, tapped: str) -> str:
-        """The part of a use; ``tapped`` is what an attention or a gate makes of the weight's output, if any."""
+def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
+    """Finds the parts of the parameters of a graph: of regions, rows, uses, and at last of names.
+
+    Args:
+        graph: A forward pass.
+        flow: What depends on what in it.
+        names: The parameters of the network.
+    """
+    attentions, cells = list(find_attention(flow)), find_cells(flow)
+    regions = _find_regions(flow, attentions, cells)
+    sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
+    innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
+    sums = frozenset(side.sum.index for side in sides)
+    outputs = _find_outputs(flow, attentions, sides, sums, cells)
+    inside = frozenset(index for attention in attentions for index in attention.inside)
+    parts_of = _PartsOfUses(flow, cells, sides, innermost, outputs)
+    parts, row_parts, unknown = _merge(flow, parts_of, list(names))
+    carriers = [use for use in flow.maps if use.node.index not in inside and parts_of.carries_values(use)]
+    idle = frozenset(names) - {use.parameter for use in flow.uses}
+    return Analysis(
+        graph=graph,
+        flow=flow,
+        sides=sides,
+        innermost=innermost,
+        parts=parts,
+        row_parts=row_parts,
+        keepers=cells.keepers,
+        heads=tuple(heads for attention in attentions if (heads := find_heads(flow, attention, sums))),
+        unknown=unknown | dict.fromkeys(sorted(idle), "takes no part in the forward pass"),
+        idle=idle,
+        carriers=frozenset(carriers),
+    )
+
+
+def _find_regions(flow: Flow, attentions: list[Attention], cells: Cells) -> list[Region]:
+    """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither."""
+    scores = {index for attention in attentions for index in attention.inside}
+    products = {index for attention in attentions for index in attention.products}
+    regions = [*find_sides(flow, scores, products), *find_gates(flow, products)]
+    over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
+    return [region for region in regions if region.sum.index not in over_time]
+
+
+def _find_outputs(
+    flow: Flow, attentions: list[Attention], sides: Iterable[Region], sums: frozenset[int], cells: Cells
+) -> dict[Use, Outputs]:
+    """What the outputs of linear maps are, where a place that they lead to says so."""
+    found: dict[Use, Outputs] = dict(cells.outputs)
+    for attention in attentions:
+        _add_projections(flow, attention, sums, found)
+    for index, gate in flow.coefficients.items():
+        _add_packed_gate(flow, gate, flow.values(flow.nodes[index]), found)
+    for side in sides:
+        for use in side.ends:
+            if use not in found and is_split(use):
+                found[use] = [("branch_end", side.operand)]
+    return found
+
+
+def _add_projections(flow: Flow, attention: Attention, sums: frozenset[int], found: dict[Use, Outputs]) -> None:
+    """Adds which maps make the operands of an attention; they lie after the residual sums."""
+    makers = [(use, part, n) for part, n in attention.operands for use in walk_back(flow, n, sums).maps]
+    nodes = {use.node for use, part, _ in makers if part != "position"}
+    for use, part, operand in makers:
+        # Where an operand is not made by a map of its own, the nearest one is behind those of the other operands.
+        is_behind = any(flow.depends(other, use.node) for other in nodes if other is not use.node)
+        if use.role == "weight" and not is_behind:
+            found.setdefault(use, []).append((part, operand))
+
+
+def _add_packed_gate(flow: Flow, gate: Node, values: list[Node], found: dict[Use, Outputs]) -> None:
+    """Adds a map that makes a gate and the value it is multiplied into side by side."""
+    if len(values) != 1 or flow.depends(gate, values[0]):
+        return
+    makers = [walk_back(flow, node).maps for node in (gate, values[0])]
+    if len(makers[0]) == 1 and makers[0] == makers[1] and makers[0][0] not in found:
+        found[makers[0][0]] = [("gate", gate), ("", values[0])]
+
+
+class _PartsOfUses:
+    """The part of a parameter at one place where it works."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        cells: Cells,
+        sides: tuple[Region, ...],
+        innermost: Mapping[Use, Region],
+        outputs: Mapping[Use, Outputs],
+    ) -> None:
+        self.flow = flow
+        self.cells = cells
+        self.outputs = outputs
+        self._innermost = innermost
+        self._ends = {use for side in sides for use in side.ends}
+        self._joins, self._on_paths = find_forks(flow, cells.weights)
+        self._before_sums = 0
+        for side in sides:
+            self._before_sums |= flow.ancestors[side.sum.index]
+
+    def of(self, use: Use) -> Outputs:
+        """The parts of what a map puts out, each with where it leads to."""
+        return [(self.part(use, made), operand) for made, operand in self.outputs.get(use, [("", use.node)])]
+
+    def part(self, use: Use, made: str = "") -> str:
+        """The part of a use; ``made`` is what its outputs are there, if a place that they lead to says so."""
         if use.role != "weight":
             return use.role
-        if use.parameter in self._loops:
-            return "recurrent"
-        if id(use) in self._ends and tapped in ("", "value"):
-            return "branch_end"
-        if tapped:
-            return tapped
+        if use.parameter in self.cells.weights:
+            return made or "recurrent"
+        if use in self._ends and made in ("", "value"):
+            return "trunk" if self._is_partial(use) else "branch_end"
+        if made:
+            return made
         if not any(self.flow.fed[node.index] for node in use.node.inputs):
             return "position"
-        if id(use) in self._innermost:
-            return self._innermost[id(use)].kind
+        if use in self._innermost:
+            return self._innermost[use].kind
         return self._part_on_main_path(use)
+
+    def carries_values(self, use: Use) -> bool:
+        """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
+        return not {part for part, _ in self.of(use)} <= {"query", "key", "gate", "position"}
+
+    def _is_partial(self, use: Use) -> bool:
+        """Whether only some rows of a branch's last map end the branch; the others lead out of it."""
+        return any(made == "branch_end" for made, _ in self.outputs.get(use, ()))
 
     def _part_on_main_path(self, use: Use) -> str:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
-        if not any(flow.ancestors[other.node.index] & bit for other in flow.maps if other.node is not use.node):
+        if not flow.followed & bit:
             return "head"
         if ancestors & self._joins or self._on_paths & bit:
             return "trunk"
-        if any(flow.ancestors[side.sum.index] & bit for side in self.sides):
+        if self._before_sums & bit:
             return "stem"
         earlier = [u for u in flow.uses if u.role in ("weight", "recurrent", "embedding") and u.node is not use.node]
         return "trunk" if any(ancestors >> u.node.index & 1 for u in earlier) else "stem"
+
+
+def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[str, str], dict[str, RowParts], dict[str, str]]:
+    """The part of each parameter, the parts of its rows where there are several, and why some have none."""
+    found: dict[str, set[str]] = {name: set() for name in names}
+    row_parts: dict[str, RowParts] = {}
+    unknown: dict[str, str] = {}
+    for use in flow.uses:
+        outputs = parts_of.of(use)
+        made = {part for part, _ in outputs}
+        if len(made) > 1 or (made & {"query", "key", "value"} and use.operand.op != "parameter") or _has_rest(parts_of, use):
+            try:
+                row_parts.setdefault(use.parameter, {}).update(_rows_of(flow, parts_of, use, outputs))
+            except LookupError:
+                made = {parts_of.part(use)} if made & {"gate", "branch_end"} else {"several"}
+                unknown[use.parameter] = "holds queries, keys or values side by side, but not where is what"
+        elif "" in made:
+            unknown[use.parameter] = f"what the operator {use.node.op} does with it is not understood"
+        found[use.parameter] |= made
+    parts = {n: min(p, key=_PRIORITY.index) for n, p in found.items() if p and p != {""} and "several" not in p}
+    several = {name: lines for name, lines in row_parts.items() if len(set(lines.values())) > 1}
+    parts |= {name: min(lines.values(), key=_PRIORITY.index) for name, lines in several.items() if name in parts}
+    return parts, several, {name: reason for name, reason in unknown.items() if name not in parts}
+
+
+def _has_rest(parts_of: _PartsOfUses, use: Use) -> bool:
+    """Whether rows of a map that lead elsewhere than its outputs here have another part."""
+    made = {made for made, _ in parts_of.outputs.get(use, ())}
+    return made == {"branch_end"} or made == {"gate"} and use.parameter in parts_of.cells.weights
+
+
+def _rows_of(flow: Flow, parts_of: _PartsOfUses, use: Use, outputs: Outputs) -> RowParts:
+    """The part of each row of a weight; rows that reach none of the places have the weight's ordinary part."""
+    found: RowParts = {}
+    for part, operand in [*outputs, (parts_of.part(use), use.node)]:
+        dim, numbers = rows(flow, use, operand)
+        for number in numbers:
+            found.setdefault((dim, number), part)
+    return found

@@ -10,13 +10,12 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import UsageError, did_you_mean
-from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Graph, Node
+from ..graph.node import Node
 from ..graph.operators import REARRANGEMENTS, SAME
 from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
-from .classify import Lines, Reading
+from .classify import Analysis, RowParts, analyze
 from .identity_value import neutral
 from .layout import Layout, find_layout
 from .recurrent import blocks, keeper
@@ -39,24 +38,23 @@ def find_structure(
     example_inputs: Inputs,
     *,
     overrides: Mapping[str, Part] | None = None,
-    graph: Graph | None = None,
+    analysis: Analysis | None = None,
 ) -> Structure:
     """Finds what each parameter does, from the graph of one forward pass; names and classes play no role.
 
-    A *residual sum* adds values that share an ancestor. The side with a way around all weights is the shortcut, or else the
-    one with the fewest; the others are branches. Weights on no side of a sum are on the main path: ``head`` where no weight
-    follows, ``stem`` before paths first run side by side, ``trunk`` elsewhere. In a network without residual sums, the
-    ``stem`` is the first weight. Of attention, the weights nearest to the softmax of queries times keys are ``query``,
-    ``key`` and ``value``; without a softmax (linear attention, state space models) nothing tells them apart, and they are
-    ``branch`` or ``trunk``. Where a parameter is idle in evaluation mode, e.g. in an auxiliary head, a second forward pass
-    in training mode tells its part.
+    A *residual sum* adds a branch to a shortcut that carries the branch's own input; `idinit.parts.residual_sums` defines it.
+    Weights on no side of such a sum are on the main path: ``head`` where no weight follows, ``stem`` before paths first run
+    side by side, ``trunk`` elsewhere. In a network without residual sums, the ``stem`` is the first weight. Of attention, the
+    weights nearest to the softmax of queries times keys are ``query``, ``key`` and ``value``; without a softmax (linear
+    attention, state space models) nothing distinguishes them, and they are ``branch`` or ``trunk``. Where a parameter is idle
+    in evaluation mode, e.g. in an auxiliary head, a second forward pass in training mode shows its part.
 
     Args:
         model: Any module; it is left exactly as it was.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
         overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds. A part
             of linear maps is that of the matrices among them: ``{"stem.*": "stem"}`` leaves biases and norms what they are.
-        graph: What `capture` recorded of the model in evaluation mode, where it has been called already.
+        analysis: What `analyze` found in evaluation mode, where it has been called already.
 
     Returns:
         The parts, residual branches, shared parameters, and what could not be told.
@@ -70,35 +68,43 @@ def find_structure(
         if is_lazy(parameter):
             raise UsageError(f"'{name}' has no shape yet: run the model once on example_inputs, then ask for its parts")
         names.setdefault(id(parameter), []).append(name)
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     chosen = _overridden(model, overrides or {})
-    reading = Reading(Flow(graph or capture(model, example_inputs)), sizes)
-    flows = [reading.flow]
-    if reading.idle:
+    analysis = analysis or analyze(model, example_inputs)
+    flows = [analysis.flow]
+    if analysis.idle:
         with suppress(UsageError):  # e.g. BatchNorm of a single value
-            training = Reading(Flow(capture(model, example_inputs, training=True)), sizes)
-            reading.complete(training)
+            training = analyze(model, example_inputs, training=True)
+            analysis = analysis.complete(training)
             flows.insert(0, training.flow)
-    parts = cast(dict[str, Part], reading.parts) | chosen
+    parts = cast(dict[str, Part], analysis.parts) | chosen
     slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
-    slices |= {name: tuple(_runs(lines)) for name, lines in reading.lines.items()}
-    biases = ((use.parameter, keeper(use)) for flow in flows for use in flow.uses if use.role == "bias")
+    slices |= {name: tuple(_runs(lines)) for name, lines in analysis.row_parts.items()}
+    biases = {use.parameter: keeper(use) for flow in flows for use in flow.uses if use.role == "bias"} | analysis.keepers
     declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
-    branches = (_branch(reading, side) for side in reading.sides if side.kind == "branch")
+    branches = (_branch(analysis, side) for side in analysis.sides if side.kind == "branch")
     return Structure(
-        parts={name: parts[name] for name in sizes if name in parts},
+        parts={name: parts[name] for name, _ in model.named_parameters() if name in parts},
         branches=tuple(branch for branch in branches if branch),
         shared={first: tuple(others) for first, *others in names.values() if others},
-        unknown={name: reason for name, reason in reading.unknown.items() if name not in chosen},
+        unknown={name: reason for name, reason in analysis.unknown.items() if name not in chosen},
         slices={name: runs for name, runs in slices.items() if name not in chosen},
         layouts=declared | {use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
         neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
-        keepers={name: Slice(0, *rows, "bias") for name, rows in biases if rows},
-        gains=tuple(dict.fromkeys(_gains(reading))),
-        heads=tuple(reading.heads),
+        keepers={name: Slice(0, *rows, "bias") for name, rows in biases.items() if rows},
+        gains=tuple(dict.fromkeys(_gains(analysis))),
+        heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
-        hookable=frozenset(name for name, calls in reading.flow.calls.items() if len(calls) == 1) & reading.flow.hookable,
+        coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
+        hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
     )
+
+
+def _coordinates(flow: Flow) -> Iterator[Use]:
+    """The maps that make the sampling grids and offsets of operators that read a value at places of the network's choice."""
+    for node in flow.nodes:
+        places = node.arguments.get("grid" if node.op.startswith("grid_sampler") else "offset")
+        if isinstance(places, Node) and (node.op.startswith("grid_sampler") or node.op == "deform_conv2d"):
+            yield from walk_back(flow, places).maps
 
 
 def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Part]:
@@ -115,18 +121,18 @@ def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Pa
     return chosen
 
 
-def _branch(reading: Reading, side: Region) -> Branch | None:
-    own, shortcut = reading.own(side), side.shortcut
+def _branch(analysis: Analysis, side: Region) -> Branch | None:
+    own, shortcut = analysis.own(side), side.shortcut
     if shortcut is None or not own or own[-1] not in side.ends:  # its ends are those of branches inside it, or it has none
         return None
-    is_identity = reading.flow.depends(side.operand, shortcut.operand)
+    is_identity = analysis.flow.depends(side.operand, shortcut.operand)
     return Branch(
         weights=tuple(dict.fromkeys(use.parameter for use in own)),
-        output=_output(reading.flow, side, own),
-        shortcut=None if is_identity else _module(reading.flow, shortcut.operand, shortcut.reader, []),
+        output=_output(analysis.flow, side, own),
+        shortcut=None if is_identity else _module(analysis.flow, shortcut.operand, shortcut.reader, []),
         end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
-        scales=tuple(dict.fromkeys(_scales(reading.flow, side))),
-        sum_norm=_reader(reading.flow, side.sum),
+        scales=tuple(dict.fromkeys(_scales(analysis.flow, side))),
+        sum_norm=_reader(analysis.flow, side.sum),
     )
 
 
@@ -155,13 +161,13 @@ def _scales(flow: Flow, side: Region) -> Iterator[str]:
             yield use.parameter
 
 
-def _gains(reading: Reading) -> Iterator[str]:
+def _gains(analysis: Analysis) -> Iterator[str]:
     """The scales that all of the main path goes through, between two of its layers."""
-    flow = reading.flow
+    flow = analysis.flow
     for use in flow.uses:
         if use.role == "scale" and use.node.op in _MULTIPLIERS:
             walk = walk_back(flow, use.node)
-            parts = {reading.parts.get(made_by.parameter) for made_by in walk.maps}
+            parts = {analysis.parts.get(made_by.parameter) for made_by in walk.maps}
             if parts and parts <= {"stem", "trunk"} and not _is_bypassed(flow, use.node, walk.passed):
                 yield use.parameter
 
@@ -192,7 +198,7 @@ def _gates(use: Use) -> tuple[Slice, ...]:
     return tuple(_runs({(0, row): parts[row // size] for row in range(use.operand.shape[0])}))
 
 
-def _runs(lines: Lines) -> Iterator[Slice]:
+def _runs(lines: RowParts) -> Iterator[Slice]:
     """Neighbouring indices with the same part, as slices."""
     start = None
     for dim, number in sorted(lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 
@@ -36,11 +37,14 @@ class Layout:
 def find_layout(flow: Flow, use: Use) -> Layout | None:
     """How the parameter of a linear map holds its matrices; None where that cannot be told."""
     roles = _roles(use)
-    origins = _origins(use.operand, next(n for n in flow.nodes if n.op == "parameter" and n.name == use.parameter))
+    parameter = next(n for n in flow.nodes if n.op == "parameter" and n.name == use.parameter)
+    origins = _origins(use.operand, parameter)
     if roles is None or origins is None:
         return None
     outputs, inputs, kernel = (tuple(sorted(d for dim in dims for d in origins[dim])) for dims in roles)
     chunks = len(blocks(use)) if use.node.op in RECURRENT else use.node.arguments.get("groups", 1)
+    if flow.active[use.operand.index]:  # a kernel for each example, all in one call as groups
+        chunks = max(1, chunks * prod(parameter.shape) // prod(use.operand.shape))
     return Layout(outputs, inputs, kernel, chunks) if chunks == 1 or origins[0] == (0,) else None
 
 

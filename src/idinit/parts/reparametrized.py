@@ -32,11 +32,11 @@ class Computed:
 
 
 def find_computed(flow: Flow, use: Use) -> Computed | None:
-    """How the weight of a linear map is computed; None where it is the parameter itself, or a view of it."""
+    """How the weight of a linear map is computed; None where it is the parameter itself or a view of it."""
     plain = use.operand
     while plain.op in REARRANGEMENTS:
         plain = plain.inputs[0]
-    if plain.op == "parameter":
+    if plain.op == "parameter" or flow.active[plain.index]:  # a kernel that depends on the input has no one value
         return None
     needed, queue = {use.operand.index: use.operand}, [use.operand]
     while queue:

@@ -90,6 +90,7 @@ class Structure:
         gains: Names of the scales that multiply what layers of the main path put out.
         heads: The weights of each attention.
         computed: Linear maps whose weight their layer computes from the parameter, and how.
+        coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
             they return; None in a structure by hand: all.
     """
@@ -105,6 +106,7 @@ class Structure:
     gains: tuple[str, ...] = ()
     heads: tuple[Heads, ...] = ()
     computed: dict[str, Computed] = field(default_factory=dict)
+    coordinates: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
 
 

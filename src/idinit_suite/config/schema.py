@@ -86,6 +86,7 @@ class ImplConfig(_Strict):
     device: Literal["auto", "cpu", "cuda"]
     channels_last: bool
     threads: Annotated[int, Field(ge=1, le=1024)] | None
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that decode pictures, a process of the run
     checkpoint_every: PositiveInt  # steps
     check_every: PositiveInt = 16  # steps after which the host waits for the device, to see whether the loss is finite
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
@@ -93,6 +94,10 @@ class ImplConfig(_Strict):
     checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
     profile: bool = False  # torch's profiler: a table of operators at the end, and profile.json
     detect_anomaly: bool = False  # torch's anomaly detection: an error where a gradient becomes NaN
+
+    def workers_of(self, processes: int) -> int:
+        """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
+        return min(8, (os.cpu_count() or 1) // processes) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:
         """The device meant; ``auto`` is CUDA where there is one."""

@@ -109,7 +109,9 @@ class Training:
     ) -> None:
         config.require_whole_parts(team.world)
         self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
-        place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, config.impl.channels_last)
+        impl = config.impl
+        workers = impl.workers_of(team.world)
+        place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, impl.channels_last, workers)
         data = load_data(config, place)
         self.learner = Learner(config, team, data, compiled)
         # A search run never looks at the test split, so nothing can be picked on it.

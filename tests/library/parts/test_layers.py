@@ -143,7 +143,7 @@ class HandWrittenRNN(nn.Module):
 
 def test_a_recurrent_network_written_by_hand() -> None:
     structure = find_structure(HandWrittenRNN(), (FEATURES,))
-    assert weights(structure) == {"w.weight": "stem", "u.weight": "recurrent", "head.weight": "head"}
+    assert weights(structure) == {"w.weight": "recurrent", "u.weight": "recurrent", "head.weight": "head"}
     assert structure.branches == ()
 
 

@@ -187,7 +187,7 @@ def test_writes_into_views_are_followed() -> None:
 
 
 class Streams(nn.Module):
-    """Two streams of blocks; the finer one is projected onto the coarser one, which has as many weights on its way."""
+    """Two streams of blocks, of which one is projected onto the other, as in HRNet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,11 +200,11 @@ class Streams(nn.Module):
         return self.head(coarse + self.fuse(self.fine(x).relu()))
 
 
-def test_of_two_streams_the_one_with_sums_of_its_own_is_the_main_path() -> None:
+def test_what_fuses_two_streams_is_no_branch() -> None:
     assert weights(find_structure(Streams(), (FEATURES,))) == {
         "stem.weight": "stem",
-        "transition.weight": "shortcut",
-        "fuse.weight": "branch_end",
+        "transition.weight": "trunk",
+        "fuse.weight": "trunk",
         "head.weight": "head",
         **{f"{stream}.branch.0.weight": "branch" for stream in ("fine", "coarse")},
         **{f"{stream}.branch.2.weight": "branch_end" for stream in ("fine", "coarse")},

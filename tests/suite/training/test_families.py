@@ -121,7 +121,7 @@ def test_broken_off_at_any_step_it_ends_in_the_same_bits(
 
 
 def in_fused_optimizer(event: Any) -> bool:
-    """Whether an operator was called by a fused optimizer, whose kernel for the CPU reads the step's number."""
+    """Whether a fused optimizer called an operator: its kernel for the CPU, unlike CUDA's, reads the number of the step."""
     while event.cpu_parent is not None:
         event = event.cpu_parent
         if event.name.startswith("aten::_fused_"):

@@ -1,0 +1,154 @@
+"""What an operator does with a learned operand: the *role* of a parameter at one place where it works.
+
+A table maps families of operators to a function each; the first family that an operator is in decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .node import Node
+from .operators import LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SUMS
+
+if TYPE_CHECKING:
+    from .dataflow import Flow
+
+_TOKEN_ARGUMENTS = ("input", "hx", "tensors", "src", "source", "values", "value")
+_KERNEL_MAKERS = REARRANGEMENTS | PRODUCTS | {"mul", "div", "sum", "mean"}
+
+
+def find_role(flow: Flow, node: Node, operand: Node) -> str:
+    """What an operator does with a learned operand; "" where that is not understood.
+
+    Returns:
+        ``weight``, ``recurrent``, ``embedding``, ``position``, ``norm``, ``bias``, ``scale`` or ``query``; ``kernel`` where the
+        operator works on a kernel that a layer then applies, which is the place where the parameter does its work.
+    """
+    argument = _argument(node, operand)
+    for is_member, role in _FAMILIES:
+        if is_member(node, argument):
+            return role(flow, node, operand, argument)
+    return "embedding" if argument in _TOKEN_ARGUMENTS or node.op in REARRANGEMENTS | {"where"} else ""
+
+
+def makes_kernel(node: Node) -> bool:
+    """Whether a value becomes the weight of a layer, such as a modulated, a mixed or a generated kernel."""
+    seen, queue = set(), [node]
+    while queue:
+        made = queue.pop()
+        for user in made.users:
+            if user.arguments.get("weight") is made and user.op not in NORMS:
+                return True
+            if user.op in _KERNEL_MAKERS and user.index not in seen:
+                seen.add(user.index)
+                queue.append(user)
+    return False
+
+
+def _argument(node: Node, operand: Node) -> str:
+    items = node.arguments.items()
+    return next(key for key, value in items if value is operand or (isinstance(value, (list, tuple)) and operand in value))
+
+
+def _in_recurrent(_flow: Flow, _node: Node, operand: Node, argument: str) -> str:
+    return "embedding" if argument == "hx" else "recurrent" if len(operand.shape) > 1 else "bias"
+
+
+def _in_lookup(flow: Flow, node: Node, _operand: Node, _argument: str) -> str:
+    return "position" if _counts(flow, node.arguments["indices"]) else "embedding"
+
+
+def _in_product(_flow: Flow, node: Node, _operand: Node, argument: str) -> str:
+    if makes_kernel(node):
+        return "kernel"
+    return "bias" if argument == "self" and "mat1" in node.arguments else "weight"
+
+
+def _in_arithmetic(_flow: Flow, node: Node, operand: Node, argument: str) -> str:
+    other = next((n for n in node.inputs if n is not operand), operand)
+    if prod(operand.shape) > 1 and _is_normalized(other):
+        return "norm"
+    if node.op in SUMS and argument in ("self", "other", "end"):
+        return "position" if sum(size > 1 for size in operand.shape) > 1 else "bias"
+    return "kernel" if len(operand.shape) > 1 and makes_kernel(node) else "scale"
+
+
+def _counts(flow: Flow, indices: Node) -> bool:
+    """Whether indices say where something is, and not what it is: they are counted up, or constants that vary."""
+    seen, queue = set(), [indices]
+    while queue:
+        node = queue.pop()
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        if node.op in ("arange", "cumsum") or (node.op == "constant" and _varies(node.value)):
+            return True
+        moved = [node.arguments["self"]] if node.op in ("gather", "index", "index_select") else node.inputs
+        queue += [n for n in moved if not flow.ancestors[n.index]]
+    return False
+
+
+def _is_bias_of_experts(node: Node, table: Node) -> bool:
+    """Whether rows of a table are added to what matrices make of which there are as many."""
+    added_to = (other for user in node.users if user.op in SUMS for other in user.inputs if other is not node)
+    makers = (_unmoved(read) for other in added_to for read in _unmoved(other).inputs)
+    return any(n.op == "parameter" and len(n.shape) == 3 and n.shape[0] == table.shape[0] for n in makers)
+
+
+def _unmoved(node: Node) -> Node:
+    """What a node is a rearrangement of."""
+    while node.op in REARRANGEMENTS and node.inputs:
+        node = node.inputs[0]
+    return node
+
+
+def _is_normalized(node: Node) -> bool:
+    """Whether a value is, up to a learned scale, some x divided by a root mean square or a standard deviation."""
+    while node.inputs and (node.op in REARRANGEMENTS or (node.op == "mul" and node.inputs[-1].op == "parameter")):
+        node = node.inputs[0]
+    if node.op in NORMS:
+        return "weight" not in node.arguments or node.arguments["weight"] is None
+    if node.op not in ("mul", "div") or len(node.inputs) < 2:
+        return False
+    near = [node.inputs[1], *node.inputs[1].inputs]
+    near += [n for m in near[1:] for n in m.inputs]
+    return any(n.op in ("rsqrt", "sqrt", "std", "var", "linalg_vector_norm", "norm") for n in near)
+
+
+def _varies(constant: Tensor) -> bool:
+    return not constant.is_meta and constant.numel() > 1 and bool((constant != constant.flatten()[0]).any())
+
+
+_Family = Callable[[Node, str], bool]
+_Role = Callable[["Flow", Node, Node, str], str]
+
+
+def _op_in(*families: set[str]) -> _Family:
+    operators = frozenset().union(*families)
+    return lambda node, _argument: node.op in operators
+
+
+def _always(role: str) -> _Role:
+    return lambda *_: role
+
+
+# Which operators a family has, and the role of a learned operand in them.
+_FAMILIES: tuple[tuple[_Family, _Role], ...] = (
+    (_op_in(RECURRENT), _in_recurrent),
+    (_op_in(LOOKUPS), _in_lookup),
+    (_op_in({"prelu"}), _always("scale")),
+    (lambda node, argument: node.op in NORMS and argument in ("weight", "bias"), _always("norm")),
+    (lambda _, argument: argument in ("weight", "bias"), lambda _flow, _node, _operand, argument: argument),
+    (_op_in(PRODUCTS), _in_product),
+    (_op_in(SUMS, {"mul", "div"}), _in_arithmetic),
+    (lambda node, argument: node.op == "scaled_dot_product_attention" and argument == "attn_mask", _always("position")),
+    (_op_in({"scaled_dot_product_attention"}), _always("query")),
+    (
+        lambda node, _: node.op in ("index", "index_select"),
+        lambda _flow, node, operand, _argument: "bias" if _is_bias_of_experts(node, operand) else "embedding",
+    ),
+)

@@ -1,0 +1,74 @@
+"""Values that a model's author chose: start values that no default initialization of a module gives.
+
+Most parameters are there to be initialized. Some start where they do on purpose: the step sizes of a state space model (a bias
+spread over negative numbers), the prior of a detector (-4.6), the gate of a highway network (-2), the identity of a spatial
+transformer, the offsets of a deformable convolution (0). These are kept unless ``replace`` names them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..parts.structure import MAPS, Structure, owner_of
+
+_SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or memory that nobody has initialized
+_FEW = 16
+
+
+def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
+    """The parameters that hold values chosen by the model's author, and what these are.
+
+    These are biases that are not 0 and no sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
+    values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros whose output says where
+    another value is read, with their biases. In a network whose normalizations hold various values nothing counts as chosen:
+    it has been trained.
+
+    Args:
+        model: A network.
+        structure: Its parts.
+    """
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    if any(_varies(parameters[name]) for name, part in structure.parts.items() if part == "norm" and name in parameters):
+        return {}
+    found = {}
+    for name, value in parameters.items():
+        keeper = structure.keepers.get(name)
+        is_ours = keeper is not None and value.sum() == keeper.stop - keeper.start == value.count_nonzero()
+        if structure.parts.get(name) == "bias" and not is_ours and _is_chosen(value.double(), _default_bound(name, parameters)):
+            found[name] = _described(value)
+    for name, value in parameters.items():
+        if structure.parts.get(name) not in MAPS or value.any():
+            continue
+        bias = f"{name.rpartition('.')[0]}.bias".lstrip(".")
+        if bias in found or name in structure.coordinates:
+            found[name] = "0"
+            if bias in parameters:
+                found.setdefault(bias, _described(parameters[bias]))
+    return {name: found[name] for name in parameters if name in found}
+
+
+def _is_chosen(value: Tensor, bound: float) -> bool:
+    size = float(value.abs().max())
+    if not _SMALLEST < size < _LARGEST:  # NaN is not, either
+        return False
+    count, distinct = value.numel(), value.unique().numel()
+    if count == 1:
+        return size > bound
+    if distinct <= min(_FEW, count // 2):
+        return True
+    return size > bound and bool((value > 0).all() or (value < 0).all())
+
+
+def _default_bound(name: str, parameters: dict[str, Tensor]) -> float:
+    """The bound of the uniform distribution that torch draws a layer's bias from."""
+    weight, bias = parameters.get(f"{owner_of(name)}.weight".lstrip(".")), parameters[name]
+    return 1.0 if weight is None or weight.ndim < 2 else (weight.numel() / bias.numel()) ** -0.5
+
+
+def _varies(value: Tensor) -> bool:
+    return value.numel() > 1 and bool((value != value.flatten()[0]).any())
+
+
+def _described(value: Tensor) -> str:
+    low, high = value.min().item(), value.max().item()
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
