@@ -52,7 +52,6 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         print(run.url, flush=True)
     run.define_metric("epoch")
     run.define_metric("*", step_metric="epoch")
-    run.save(str(folder / "config.yaml"), base_path=str(folder), policy="now")
     first = run.step  # of a resumed run: the one after the last that W&B has
     for step, metrics in complete_steps(folder, ended):
         if step >= first:

@@ -83,16 +83,15 @@ def test_the_initialization_is_a_table_and_a_picture_at_step_0(folder: Path) -> 
 
 
 @pytest.mark.usefixtures("patient")
-def test_the_config_is_saved_and_the_commit_of_the_code_named(folder: Path) -> None:
-    with mirrored(folder, mode="offline", project="suite"):
-        say(folder, "done")
-    records = offline_records(folder)
-    files = [file["path"] for record in records for file in record.get("files", {}).get("files", [])]
-    (run,) = [record["run"] for record in records if record["type"] == "run"]
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
-    assert "config.yaml" in files
+def test_the_commit_of_the_code_is_named_and_the_run_folder_is_left_as_it_was(folder: Path, server: WandbServer) -> None:
+    before = (folder / "config.yaml").read_bytes()
+    for mode in ("offline", "online"):
+        with mirrored(folder, mode=mode, project="suite"):
+            say(folder, "done")
+        assert (folder / "config.yaml").read_bytes() == before
+    (run,) = [record["run"] for record in offline_records(folder) if record["type"] == "run"]
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.get("git", {}).get("commit", "") == commit.stdout.strip()
 
 
