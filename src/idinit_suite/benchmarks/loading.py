@@ -57,14 +57,16 @@ def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample",
         ],
     )
     facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
-    page = (
-        f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
-        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of {_BATCHES} "
-        f"batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median over rounds.\n\n"
-        f"{table}\n\n"
-        "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
-        f"changes in {_PICTURES} of the pictures:\n\n{differences}\n\n{facts}.\n"
+    opening = (
+        f"Made by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the pictures of `{folder}`, in "
+        f"batches of {batch} normalized in float32, by {workers} workers. The loaders take turns of {_BATCHES} batches, {_ROUNDS} "
+        f"rounds, each turn after {_READY} batches that do not count; ratios are the median over rounds."
     )
+    scaled = (
+        "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
+        f"changes in {_PICTURES} of the pictures:"
+    )
+    page = f"# Loading pictures\n\n{opening}\n\n{table}\n\n{scaled}\n\n{differences}\n\n{facts}.\n"
     console.print(table, differences, sep="\n\n", soft_wrap=True)
     results.mkdir(parents=True, exist_ok=True)
     write_atomically(results / "loading.md", page.encode())
