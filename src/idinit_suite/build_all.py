@@ -11,6 +11,7 @@ from idinit.errors import UsageError
 from .archive import runs as run_archive
 from .archive import studies as study_archive
 from .atomic import write_atomically
+from .config import PathsConfig, compose, resolve
 from .coverage.page import update_page as update_coverage
 from .experiments.grid import list_experiments, load, select
 from .report.grid_page import grid_page
@@ -49,11 +50,13 @@ def update_everything(overrides: Sequence[str]) -> Path:
     """
     selected, overrides = selection(overrides)
     pages: list[Page | None] = []
+    results = PathsConfig(**resolve(compose(overrides))["paths"]).results
     for name in list_experiments():
         experiment = load([f"experiment={name}", *overrides])
-        results = experiment.paths.results
         if name in selected:
-            page, shown = update_page(experiment.info, _folders(experiment.paths.runs / name), results / name)
+            # What a demonstration left in runs/ stays there.
+            folders = _folders(experiment.paths.runs / name) if experiment.info.evidence else []
+            page, shown = update_page(experiment.info, folders, results / name)
             console.print(shown)
         else:
             runs = run_archive.load(results / name)

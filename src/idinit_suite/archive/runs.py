@@ -60,6 +60,16 @@ class Archive:
     environments: dict[str, dict[str, Any]]
 
 
+def folders(results: Path) -> list[Path]:
+    """The folders in ``results`` that are archives of runs; those of studies and of benchmarks hold other tables."""
+    return [file.parent for file in sorted(results.glob("*/runs.csv")) if _holds_runs(file)]
+
+
+def _holds_runs(file: Path) -> bool:
+    with file.open(encoding="utf-8") as lines:
+        return {"init", "seed", "state"} <= set(lines.readline().strip().split(","))
+
+
 def load(results_dir: Path) -> Archive:
     """Reads an archive; one that does not exist yet is empty.
 

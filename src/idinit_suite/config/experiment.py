@@ -73,6 +73,7 @@ class ExperimentInfo(BaseModel):
             ``model-initializer``.
         variants: Labels of all variants of its grid, whether they were asked for or not.
         evidence: Whether its verdicts count in those over all experiments; not those of a demonstration.
+        next: What to try after it, a line each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,3 +87,4 @@ class ExperimentInfo(BaseModel):
     baseline: Line = "idinit"
     variants: tuple[Line, ...] = ()
     evidence: bool = True
+    next: tuple[Line, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from .blocks import Block, Code, Folded, Heading, Items, markdown, pictures
 from .figures import save_figure
 from .outcomes import Verdict
+from .sparklines import sparklines
 from .table import Table, table, terminal_table
 
 
@@ -43,6 +44,10 @@ class Section:
     shorter: bool = False
     variants: Sequence[Variant] = ()
     table: Table | None = None
+
+    def shown(self, runs: Set[str]) -> bool:
+        """Whether a terminal shows it after some runs: all sections are shown after none."""
+        return not runs or bool(runs & self.runs)
 
     @property
     def metric(self) -> str:
@@ -139,15 +144,17 @@ def write_page(page: Page, folder: Path) -> None:
     write_atomically(folder / "README.md", (markdown(readme(page)) + "\n").encode())
 
 
-def shown(page: Page, runs: set[str]) -> RenderableType:
-    """Tables and verdicts for a terminal: of the sections that have some of the runs, or of all where none is given."""
+def shown(page: Page, runs: Set[str]) -> RenderableType:
+    """Tables, curves and verdicts for a terminal: of the sections that have some of the runs, or of all where none is given."""
     parts: list[RenderableType] = []
     for section in page.sections:
-        if not runs or runs & section.runs:
+        if section.shown(runs):
             parts += [terminal_table(section.table)] if section.table else []
+            parts += [sparklines([one for one in section.variants if one.primary]), Text()] if section.variants else []
             parts += [
                 Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
                 for claim, verdict in zip(page.info.claims, section.verdicts, strict=True)
+                if page.info.evidence
             ]
     return Group(*parts, *([Text(f"\n{page.notes}\n", style="dim")] if page.notes else []))
 

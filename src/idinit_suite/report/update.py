@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..archive.runs import load, merge
 from ..config.experiment import ExperimentInfo
+from .blocks import pictures
 from .grid_page import grid_page
 from .page import Page, shown, write_page
 
@@ -25,8 +26,8 @@ def update_page(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Pat
         results_dir: ``results/<experiment>``.
 
     Returns:
-        The page, None where there are no runs yet; and the tables and verdicts to print: of the scales of the given runs, or of
-        all scales where none was given.
+        The page, None where there are no runs yet; and the tables, curves and verdicts to print: of the scales of the given
+        runs, or of all scales where none was given.
 
     Raises:
         UsageError: If a run folder or the archive is damaged or of another experiment, or a claim has no verdict function.
@@ -38,9 +39,18 @@ def update_page(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Pat
         return None, Text(f"{info.name}: no finished runs yet")
     page = grid_page(info, archive, results_dir)
     write_page(page, results_dir)
-    return page, Group(shown(page, merged), Text(f"Written: {results_dir}"))
+    return page, Group(shown(page, merged), *_ending(page, merged, results_dir))
 
 
 def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> RenderableType:
     """Does what `update_page` does, and returns only what to print."""
     return update_page(info, run_dirs, results_dir)[1]
+
+
+def _ending(page: Page, runs: set[str], results_dir: Path) -> list[RenderableType]:
+    """Where the results are, and what the experiment suggests to try next."""
+    pictured = [picture for section in page.sections if section.shown(runs) for picture in pictures(section.blocks)]
+    lines = [f"Results: {results_dir}", *(f"Figure:  {results_dir / picture.name}.png" for picture in pictured)]
+    if page.info.next:
+        lines += ["", "What to try next:", *(f"  {line}" for line in page.info.next)]
+    return [Text("\n".join(lines))]

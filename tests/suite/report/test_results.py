@@ -18,13 +18,18 @@ from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.figures import _STYLE, draw_curves, line_style, loss_limits
+from idinit_suite.report.sparklines import sparklines
 from idinit_suite.report.update import update_results
 
 
-def printed(shown: RenderableType) -> str:
+def lines_of(shown: RenderableType) -> list[str]:
     text = io.StringIO()
     Console(file=text, width=150).print(shown)
-    return " ".join(text.getvalue().split())
+    return [line.strip() for line in text.getvalue().splitlines() if line.strip()]
+
+
+def printed(shown: RenderableType) -> str:
+    return " ".join(" ".join(lines_of(shown)).split())
 
 
 @pytest.fixture
@@ -56,6 +61,27 @@ def test_the_page_word_by_word(info: ExperimentInfo, runs: list[Path], tmp_path:
     update_results(info, runs, tmp_path / "r")
     page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
     assert page == (Path(__file__).parent / "golden_page.md").read_text(encoding="utf-8")
+
+
+def test_a_demonstration_ends_with_its_figure_and_what_to_try(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
+    demonstration = info.model_copy(update={"evidence": False, "next": ("make one", "make another")})
+    lines = lines_of(update_results(demonstration, runs, tmp_path / "r"))
+    assert "C1: " not in " ".join(lines) and "C1: " in printed(update_results(info, runs, tmp_path / "r"))
+    assert lines[-3:] == ["What to try next:", "make one", "make another"]
+    figures = [line.partition("Figure:")[2].strip() for line in lines if line.startswith("Figure:")]
+    assert figures and all(Path(figure).is_file() for figure in figures)
+
+
+def test_a_line_of_bars_rises_with_the_accuracy(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
+    update_results(info, runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    shown = [one for one in list_variants(archive, scales(archive)[0]) if one.primary]
+    rows = dict(line.split(maxsplit=1) for line in lines_of(sparklines(shown))[1:])
+    for arm in shown:
+        rows_of_arm = arm.curves[(arm.curves["split"] == "validation") & arm.curves["hash"].isin(arm.completed["hash"])]
+        last = rows_of_arm.groupby("epoch")["accuracy"].mean().iloc[-1] if len(rows_of_arm) else None
+        drawn = rows[arm.label].strip()
+        assert drawn == "diverged" if last is None else drawn[-1] == "▁▂▃▄▅▆▇█"[round(8 * last) - 1], arm.label
 
 
 def test_an_experiment_may_have_no_claims(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
