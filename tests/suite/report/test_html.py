@@ -142,7 +142,7 @@ def test_the_comparison_switches_initializers_splits_axes_and_scale(page: Path, 
         await until(() => titles().includes("FLOPs"));
         document.querySelector("#compare button[value=all]").click();
         change(document.querySelector("[name=recipes]"), true);
-        await until(() => legend().length === 5);
+        await until(() => legend().length === 4);  // xavier diverged before its first row
         return { without, loss, recipes: legend() };
         """,
         tmp_path,

@@ -54,7 +54,8 @@ function draw(target, section, variants, shown, title) {
   const rows = rowsOf(variants, shown);
   const drawn = variants.filter((one) => rows.some((row) => row.arm === one.label));
   if (drawn.length > data.bands) spec.layer = spec.layer.filter(({ mark }) => mark.type !== "area");  // they would hide the lines
-  const looks = drawn.map((one) => data.looks[one.name]);
+  const distinct = new Set(drawn.map((one) => one.name)).size === drawn.length;  // else several recipes of one
+  const looks = drawn.map((one, i) => distinct ? data.looks[one.name] : data.spare[i % data.spare.length]);
   const columns = Math.max(1, Math.floor(target.clientWidth / 190));
   for (const { encoding } of spec.layer) {
     encoding.x.title = TITLES[shown.x];

@@ -46,6 +46,7 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
     data = {
         "sections": {key: _data(page, section) for key, (page, section) in charted.items()},
         "looks": dict(zip(order, looks(len(order)), strict=True)),
+        "spare": looks(21),
         "chart": curves_chart(),
         "bands": BANDS,
     }
