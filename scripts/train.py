@@ -4,18 +4,24 @@ The same command again resumes it; ``-m init=idinit,fixup seed=0,1,2`` is Hydra'
 on several processes.
 """
 
+import os
+
 import hydra
 from omegaconf import DictConfig
 
 from idinit_suite.cli import clear_end, run_command
 from idinit_suite.config import check, register_choices
+from idinit_suite.training.progress import console
 from idinit_suite.training.trainer import train
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(config: DictConfig) -> None:
     with clear_end():  # Hydra would print a line of its own about whatever passes through it
-        train(check(config))
+        run = check(config)
+        train(run)
+        if int(os.environ.get("RANK", "0")) == 0:
+            console.print(f"`make report` adds the finished runs of experiments to {run.paths.results}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -114,14 +114,6 @@ def test_ci_runs_both_and_fails_if_either_fails(tmp_path: Path, fails: str) -> N
     assert (done.returncode == 0) == (fails == "nothing")
 
 
-@pytest.mark.parametrize("demo", ["demo", "demo-text"])
-def test_the_first_demo_trains_although_its_results_are_archived(checkout: Path, demo: str) -> None:
-    first = make(PRINT, demo, folder=checkout).stdout.splitlines()
-    (checkout / "runs" / demo).mkdir(parents=True)
-    later = make(PRINT, demo, folder=checkout).stdout.splitlines()
-    assert (first[-1], later) == ("force=true", ["scripts/sweep.py", f"experiment={demo}"])
-
-
 def test_coverage_takes_patterns_and_force() -> None:
     assert python_words("coverage", "ARGS='timm:*' hf:bert", "FORCE=1") == [
         "scripts/coverage.py",

@@ -23,6 +23,7 @@ from .graph.probe import Inputs
 from .initialize import initialize_, list_initializers
 from .initializers import INITIALIZERS
 from .tables import text_table
+from .terminal import prepare_output
 from .zoo import load
 
 _INSPECT = """Shows how a network is initialized, and what is wrong with that; or initializes it first and shows what was done.
@@ -49,6 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 def run() -> None:
     """Runs what the command line says; a mistake in it is one line and exit code 2, a file that cannot be written 1."""
+    prepare_output()
     try:
         main()
     except UsageError as error:

@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from idinit.errors import UsageError
+from idinit.terminal import prepare_output
 
-from .config import check_choices, literal_paths, usage_error
+from .config import check_choices, hydra_words, usage_error
 from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, LostProcess, Preempted
 
 _DISK = {
@@ -30,8 +31,9 @@ _DISK = {
 def run_command(main: Callable[[], Any]) -> NoReturn:
     """Runs ``main`` and exits: 0 done, 2 a mistake in what was asked, 75 preempted, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    prepare_output()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    sys.argv[1:] = literal_paths(sys.argv[1:])
+    sys.argv[1:] = hydra_words(sys.argv[1:])
     with clear_end():
         check_choices(sys.argv[1:])
         main()

@@ -60,6 +60,16 @@ class Archive:
     environments: dict[str, dict[str, Any]]
 
 
+def folders(results: Path) -> list[Path]:
+    """The folders in ``results`` that are archives of runs; those of studies and of benchmarks hold other tables."""
+    return [file.parent for file in sorted(results.glob("*/runs.csv")) if _holds_runs(file)]
+
+
+def _holds_runs(file: Path) -> bool:
+    with file.open(encoding="utf-8") as lines:
+        return {"init", "seed", "state"} <= set(lines.readline().strip().split(","))
+
+
 def load(results_dir: Path) -> Archive:
     """Reads an archive; one that does not exist yet is empty.
 
@@ -174,7 +184,7 @@ def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
     if not file.exists():
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     try:
-        # an arm may be called "none": only an empty cell is a missing value
+        # a variant may be called "none": only an empty cell is a missing value
         table: pd.DataFrame = pd.read_csv(
             file, dtype=columns, usecols=lambda name: name in columns, keep_default_na=False, na_values=[""], encoding="utf-8"
         )

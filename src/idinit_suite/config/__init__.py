@@ -1,5 +1,6 @@
 """The configuration of runs and experiments: schema, composition and hashes."""
 
+from .command_line import hydra_words
 from .schema import (
     BUDGETS,
     CONFIG_DIR,
@@ -17,7 +18,6 @@ from .schema import (
     compose,
     hash_of,
     hash_of_stored,
-    literal_paths,
     register_choices,
     resolve,
     usage_error,
@@ -40,7 +40,7 @@ __all__ = [
     "compose",
     "hash_of",
     "hash_of_stored",
-    "literal_paths",
+    "hydra_words",
     "register_choices",
     "resolve",
     "usage_error",

@@ -26,7 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from pydantic_core import to_jsonable_python
 from torch import nn
 
@@ -86,11 +86,18 @@ class ImplConfig(_Strict):
     device: Literal["auto", "cpu", "cuda"]
     channels_last: bool
     threads: Annotated[int, Field(ge=1, le=1024)] | None
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that decode pictures, a process of the run
     checkpoint_every: PositiveInt  # steps
     check_every: PositiveInt = 16  # steps after which the host waits for the device, to see whether the loss is finite
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
     deterministic: bool = False  # CUDA: the same bits in every process, at some cost
     checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
+    profile: bool = False  # torch's profiler: a table of operators at the end, and profile.json
+    detect_anomaly: bool = False  # torch's anomaly detection: an error where a gradient becomes NaN
+
+    def workers_of(self, processes: int) -> int:
+        """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
+        return min(8, (os.cpu_count() or 1) // processes) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:
         """The device meant; ``auto`` is CUDA where there is one."""
@@ -106,12 +113,19 @@ class WandbConfig(_Strict):
     project: str
 
 
+def _expand_user(path: Path) -> Path:
+    return Path(os.path.expanduser(path))
+
+
+Folder = Annotated[Path, AfterValidator(_expand_user)]  # ~ is the home folder, which a shell expands only where a word begins
+
+
 class PathsConfig(_Strict):
     """Folders: data root, run folders, archive of results."""
 
-    data: Path
-    runs: Path
-    results: Path
+    data: Folder
+    runs: Folder
+    results: Folder
 
 
 class RunConfig(_Strict):
@@ -329,7 +343,8 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 def _missing_budget(config: DictConfig) -> UsageError | None:
     """Why an experiment has no values for a budget, if that is what is wrong."""
     experiment, budget = OmegaConf.select(config, "experiment.name"), str(config.budget)
-    budgets = {str(name): dict(values or {}) for name, values in (config.get("budgets") or {}).items()}
+    said = config.get("budgets")
+    budgets = {str(n): v if isinstance(v, Mapping) else {} for n, v in said.items()} if isinstance(said, DictConfig) else {}
     keys = sorted({key for values in budgets.values() for key in values})
     if not budgets or (missing := [key for key in keys if key not in budgets.get(budget, {})]) == []:
         return None
@@ -342,7 +357,7 @@ def _missing_budget(config: DictConfig) -> UsageError | None:
 
 
 def register_choices() -> None:
-    """Makes every registry entry without a file a choice of its Hydra group, and ``default_budget`` a resolver."""
+    """Makes each registry entry without a file a choice of its Hydra group, and registers the resolvers."""
     store = ConfigStore.instance()
     for group, registry in GROUPS.items():
         for name in registry:
@@ -352,6 +367,7 @@ def register_choices() -> None:
             defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
             node = OmegaConf.create(_section(registry[name], json.loads(json.dumps(defaults, default=str))))
             store.store(group=group, name=name, node=node)
+    OmegaConf.register_new_resolver("expanduser", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True)
 
 
@@ -395,20 +411,6 @@ def check_choices(overrides: Sequence[str]) -> None:
         if override.is_delete() or not (override.is_sweep_override() or (isinstance(choice, str) and choice)):
             files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
             raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS.get(group, ()), *files})}")
-
-
-def literal_paths(overrides: Sequence[str]) -> list[str]:
-    """Overrides with the values of paths in quotes: to Hydra, commas, brackets and quotes mean something.
-
-    A path of one's own data is left as it is where it holds a comma (several are a sweep), or is a number or null.
-    """
-    plain = re.compile(
-        r"(paths\.\w+|data\.(?:folder|path|train|validation|test)(?!.*,)(?!=(?:[\d.]+|null)$))=(?!(['\"]).*\2$)(.+)"
-    )
-    return [
-        "{}='{}'".format(found[1], found[3].replace("'", r"\'")) if (found := plain.fullmatch(text)) else text
-        for text in overrides
-    ]
 
 
 def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:

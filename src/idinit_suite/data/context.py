@@ -19,6 +19,7 @@ class Place:
         rank: Number of this process.
         world: Number of processes.
         channels_last: Memory format of images.
+        workers: Processes that read and decode what is not kept in memory; 0 for this one.
     """
 
     root: Path
@@ -27,6 +28,7 @@ class Place:
     rank: int = 0
     world: int = 1
     channels_last: bool = False
+    workers: int = 0
 
     def share(self, count: int) -> slice:
         """This process's part of ``count`` examples; all parts are of one size, but for the last ones if there is a rest."""

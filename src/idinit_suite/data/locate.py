@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -71,9 +72,9 @@ def other_data(title: str, sizes: Mapping[str, int]) -> str:
     return f"{title} (other data: {', '.join(f'{count} {split}' for split, count in sizes.items())})"
 
 
-def scikit_learn() -> Place[Decoded]:
-    """The handwritten digits inside scikit-learn."""
-    return lambda root: Source((), read_digits)
+def scikit_learn(side: int) -> Place[Decoded]:
+    """The handwritten digits inside scikit-learn, enlarged to ``side`` pixels."""
+    return lambda root: Source((), partial(read_digits, side))
 
 
 def cifar_folder(dataset: str, folder: str) -> Place[Decoded]:

@@ -165,8 +165,8 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
     return tuple(info.get("info", {}).get("features", {}).get(label, {}).get("names", ()))
 
 
-def read_digits() -> Decoded:
-    """Reads scikit-learn's handwritten digits, 8x8 with values 0 to 16, and enlarges them to 32x32.
+def read_digits(side: int) -> Decoded:
+    """Reads scikit-learn's handwritten digits, 8x8 with values 0 to 16, and enlarges them to ``side`` pixels: 16 or 32.
 
     Enlarged by bilinear interpolation and scaled to 0..255; the numbers are small fractions, exact in float32, so every
     machine gets the same pixels. Scikit-learn gives no split: 360 of the 1,797, stratified by class with a fixed seed,
@@ -176,7 +176,7 @@ def read_digits() -> Decoded:
 
     digits = load_digits()
     small = torch.from_numpy(digits.images).float()[:, None]
-    images = interpolate(small, size=(32, 32), mode="bilinear").mul(255 / 16).round().to(torch.uint8)
+    images = interpolate(small, size=(side, side), mode="bilinear").mul(255 / 16).round().to(torch.uint8)
     labels = torch.from_numpy(digits.target).long()
     order = stratified_order(labels, seed=0)
     rows = {"train": order[360:], "test": order[:360]}

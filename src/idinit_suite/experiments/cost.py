@@ -170,8 +170,10 @@ def _planned_study(overrides: Sequence[str]) -> list[str]:
 
 
 def _load(config: RunConfig) -> Batches:
-    device = config.impl.torch_device()
-    return load_data(config, Place(config.paths.data, config.seed, device, channels_last=config.impl.channels_last))
+    impl = config.impl
+    device, workers = impl.torch_device(), impl.workers_of(1)
+    place = Place(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=workers)
+    return load_data(config, place)
 
 
 def _step_key(config: RunConfig) -> str:

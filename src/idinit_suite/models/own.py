@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 from torch import Tensor, nn
@@ -30,15 +30,24 @@ def _torchvision_name(name: str) -> str:
 
 
 @MODELS.register("timm", ModelInfo(Images, foreign=True))
-def timm(spec: Images, *, name: Annotated[str, AfterValidator(_timm_name)], options: Options = {}) -> nn.Module:  # noqa: B006
+def timm(
+    spec: Images,
+    *,
+    name: Annotated[str, AfterValidator(_timm_name)],
+    norm: Literal["none"] | None = None,
+    options: Options = {},  # noqa: B006
+) -> nn.Module:
     """A network of timm: ``model.name=resnet50``; its options as ``+model.options.drop_path_rate=0.1``.
+
+    ``norm=none`` builds it without norms, if it is one that takes another norm.
 
     Raises:
         UsageError: If it cannot be built for such images.
     """
     from idinit.zoo.timm_models import build
 
-    return build(name, spec.shape, num_classes=spec.num_classes, **options)[0]
+    without = {} if norm is None else {"norm_layer": nn.Identity}
+    return build(name, spec.shape, num_classes=spec.num_classes, **without, **options)[0]
 
 
 @MODELS.register("torchvision", ModelInfo(Images, foreign=True))

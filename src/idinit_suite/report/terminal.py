@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import plotext
 import yaml
@@ -21,6 +21,8 @@ from idinit.errors import UsageError
 
 from ..archive import runs as archive
 from ..training.run_folder import RunFolder, read_metrics
+
+T = TypeVar("T")
 
 STATES = ("done", "diverged", "running", "preempted", "failed")
 
@@ -55,7 +57,7 @@ def find_run(name: str, runs: Path, results: Path) -> Run:
     """A run by its folder, or by the beginning of its name or hash.
 
     Args:
-        name: A run folder, or how the name or the hash of one in ``runs`` or of a row in ``results`` begins.
+        name: A run folder, or how the name or the hash of one in ``runs`` or in the archives in ``results`` begins.
         runs: Folder of all run folders.
         results: Folder of all archives.
 
@@ -64,17 +66,16 @@ def find_run(name: str, runs: Path, results: Path) -> Run:
     """
     if (Path(name) / "config.yaml").exists():
         return _from_folder(Path(name))
-    folders = [path.parent for path in sorted(runs.glob("*/*/config.yaml"))]
-    found = [path for path in folders if path.name.startswith(name) or path.name.rpartition("-")[2].startswith(name)]
-    if len(found) > 1:
-        raise UsageError(f"'{name}' is the beginning of {len(found)} runs: {', '.join(path.name for path in found[:5])}, ...")
-    if found:
-        return _from_folder(found[0])
-    archived = [run for folder in sorted(results.glob("*/")) if (run := _from_archive(name, folder)) is not None]
-    if len(archived) != 1:
-        which = "several" if archived else "no"
-        raise UsageError(f"{which} runs begin with '{name}': give a run folder, or a name or hash from {runs} or {results}")
-    return archived[0]
+    folders = [path.parent for path in sorted(runs.glob("*/*/config.yaml")) if _begins(path.parent.name, name)]
+    if folders:
+        return _from_folder(_only(name, {path: path.name for path in folders}))
+    rows: dict[tuple[Path, str], str] = {}
+    for folder in archive.folders(results):
+        stored = archive.load(folder).runs
+        rows |= {(folder, str(run.hash)): run_name for run in stored.itertuples() if _begins(run_name := _name(run), name)}
+    if not rows:
+        raise UsageError(f"no runs begin with '{name}': give a run folder, or a name or hash from {runs} or {results}")
+    return _from_archive(*_only(name, rows))
 
 
 def comparison(runs: Sequence[Run], width: int) -> RenderableType:
@@ -130,18 +131,30 @@ def _from_folder(folder: Path) -> Run:
         raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _from_archive(name: str, folder: Path) -> Run | None:
-    if not (folder / "curves.csv").exists():  # a study
-        return None
+def _from_archive(folder: Path, run: str) -> Run:
     stored = archive.load(folder)
-    found = stored.runs[stored.runs["hash"].str.startswith(name)]
-    if len(found) != 1:
-        return None
-    row = found.iloc[0]
-    rows = stored.curves[stored.curves["hash"] == row["hash"]]
-    named = f"{row['init']}-s{row['seed']}-{row['hash']}"
-    status = {"state": row["state"], "epoch": row["epoch"]}
-    return Run(named, _flat(json.loads(row["config"])), status, rows.to_dict("records"))
+    row = next(row for row in stored.runs.itertuples() if row.hash == run)
+    rows = stored.curves[stored.curves["hash"] == run]
+    rows = rows.astype(object).where(rows.notna(), None)
+    status = {"state": row.state, "epoch": row.epoch}
+    return Run(_name(row), _flat(json.loads(str(row.config))), status, rows.to_dict("records"))
+
+
+def _name(row: Any) -> str:
+    """Name of the folder that an archived run had."""
+    return f"{row.init}-s{row.seed}-{row.hash}"
+
+
+def _begins(name: str, beginning: str) -> bool:
+    return name.startswith(beginning) or name.rpartition("-")[2].startswith(beginning)
+
+
+def _only(beginning: str, found: Mapping[T, str]) -> T:
+    """The one of the runs that were found, given with their names."""
+    if len(found) > 1:
+        some = ", ".join(list(found.values())[:5]) + (", ..." if len(found) > 5 else "")
+        raise UsageError(f"'{beginning}' is the beginning of {len(found)} runs: {some}")
+    return next(iter(found))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -16,13 +16,15 @@ import yaml
 from filelock import FileLock
 
 POLL_S = 1.0
+REPORT, PICTURE = "initialization.json", "signals.png"  # of the run folder
+THRESHOLDS = (60, 70, 80)  # percent
 
 
 def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended: threading.Event) -> None:
     """Copies what is in the run folder and what comes, until the run has ended.
 
     Args:
-        folder: The run folder; its name ends with the run's hash, which is the id of the W&B run.
+        folder: The run folder.
         mode: Whether rows go to the server or into a file under ``folder/wandb``.
         project: The W&B project.
         ended: Set when nothing more will be written.
@@ -31,7 +33,7 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
 
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     config["environment"] = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    run_id = folder.name.rpartition("-")[2]
+    run_id = run_id_of(folder)
     if mode == "offline":  # in `wandb sync` two files of one run would overwrite each other: one has it all
         for earlier in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
             shutil.rmtree(earlier)
@@ -39,14 +41,12 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         mode=mode,
         project=project,
         id=run_id,
-        name=folder.name,
-        group=config["experiment"],
-        job_type=config["arm"],
+        **labels(config),
         config=config,
         dir=folder,
         resume="allow",
         allow_val_change=True,
-        settings=wandb.Settings(console="off", silent=True, disable_code=True, disable_git=True),
+        settings=wandb.Settings(console="off", silent=True, disable_code=True, git_root=str(Path(__file__).parent)),
     )
     if run.url:
         print(run.url, flush=True)
@@ -55,11 +55,57 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
     first = run.step  # of a resumed run: the one after the last that W&B has
     for step, metrics in complete_steps(folder, ended):
         if step >= first:
-            run.log(metrics, step=step)
+            run.log(metrics | (start(folder) if step == 0 else {}), step=step)
     state = state_of(folder)
     if state != "running":
-        run.summary["state"] = state
+        run.summary.update({"state": state, **summary(folder, state)})
     run.finish(exit_code=0 if state in ("done", "diverged") else 1)  # divergence is a result like any other
+
+
+def run_id_of(folder: Path) -> str:
+    """The id of the W&B run: the hash at the end of the folder's name, or the one that an agent of a sweep waits for."""
+    waited_for = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    return waited_for or folder.name.rpartition("-")[2]
+
+
+def labels(config: dict[str, Any]) -> dict[str, Any]:
+    """How W&B calls the run and where it puts it: its workspace shows a curve for each group, so an initializer is one."""
+    search = config.get("phase") == "tune"
+    where = f"{config['experiment']} {config['budget']}"
+    return {
+        "name": f"{config['arm']}, seed {config['seed']}" + (f", lr {config['optim']['lr']:g}" if search else ""),
+        "group": f"{config['arm']}, {where}" + (", search" if search else ""),
+        "job_type": config.get("phase", "main"),
+        "tags": [config["experiment"], config["budget"], config["model"]["name"]],
+    }
+
+
+def start(folder: Path) -> dict[str, Any]:
+    """What the run folder has of the network before training: the report of its initialization, a picture of its signals."""
+    import wandb
+
+    found: dict[str, Any] = {}
+    if (table := folder / REPORT).exists():
+        rows = json.loads(table.read_text(encoding="utf-8"))
+        found["initialization"] = wandb.Table(columns=list(rows[0]), data=[list(map(str, row.values())) for row in rows])
+    if (picture := folder / PICTURE).exists():
+        found["signals"] = wandb.Image(str(picture))
+    return found
+
+
+def summary(folder: Path, state: str) -> dict[str, Any]:
+    """What a run comes to: last and best accuracies, epochs to 60, 70 and 80 % validation accuracy, whether it diverged."""
+    found: dict[str, Any] = {"diverged": state == "diverged"}
+    for row in map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()):
+        split, accuracy = row["split"], row.get("accuracy")
+        if accuracy is None:
+            continue
+        found[f"final/{split}_accuracy"] = accuracy
+        found[f"best/{split}_accuracy"] = max(accuracy, found.get(f"best/{split}_accuracy", accuracy))
+        if split == "validation":
+            reached = [f"epochs_to_{percent}" for percent in THRESHOLDS if accuracy >= percent / 100]
+            found |= {name: row["epoch"] for name in reached if name not in found}
+    return found
 
 
 def complete_steps(folder: Path, ended: threading.Event) -> Iterator[tuple[int, dict[str, float]]]:
@@ -76,6 +122,8 @@ def complete_steps(folder: Path, ended: threading.Event) -> Iterator[tuple[int, 
             metrics = {}
         current = step
         metrics["epoch"] = epoch
+        if (rate := row.pop("lr", None)) is not None:
+            metrics["lr"] = rate  # one curve, whichever split is measured
         metrics |= {f"{split}/{name}": value for name, value in row.items() if value is not None}
     if metrics and state_of(folder) in ("done", "diverged"):
         yield current, metrics

@@ -113,6 +113,13 @@ def _finish(follower: subprocess.Popen[str]) -> None:
         log.warning("W&B: still sending; this goes on in the background for at most %.0f s", LINGER_S)
 
 
+def mirror_finished(folder: Path, *, mode: Mode, project: str) -> None:
+    """Mirrors a run that was finished before, where runs are mirrored: an agent of a sweep waits for its rows."""
+    resolved = resolve_mode(mode)
+    if resolved != "disabled":
+        mirror(folder, mode=resolved, project=project)
+
+
 def mirror(folder: Path, *, mode: Literal["online", "offline"], project: str) -> bool:
     """Mirrors a run folder as it is now, whoever made it and whenever; what W&B has of it already is not sent again.
 

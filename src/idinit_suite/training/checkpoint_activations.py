@@ -41,6 +41,4 @@ def checkpoint_activations(model: nn.Module, again: Callable[[], AbstractContext
         )
     outermost = [block for block in blocks if not any(block is not other and block in set(other.modules()) for other in blocks)]
     for block in outermost:
-        block.forward = partial(  # type: ignore[method-assign]
-            checkpoint, block.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
-        )
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))

@@ -23,9 +23,10 @@ from idinit.errors import UsageError
 from ..config import RunConfig
 from ..data import Place
 from ..errors import LostProcess, Preempted, RunLocked
-from ..tracking.wandb_mirror import mirrored
+from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
 from .compile_cache import CompiledNetworks
+from .debugging import debugging
 from .distributed import Workers, lost_process, workers
 from .environment import describe
 from .evaluation import Evaluator
@@ -35,6 +36,7 @@ from .precision import configure_backends
 from .preemption import stop_signals
 from .progress import RunProgress, in_percent
 from .run_folder import FINISHED, RunFolder
+from .start import describe_start
 from .status import Status, StatusWriter
 from .step_sums import is_finite
 
@@ -65,8 +67,9 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
             if isinstance(status, dict) and status["state"] in FINISHED:
                 if team.main:
                     say_finished(config, folder, status)
+                    mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
-            with stop_signals() as stop_asked:
+            with stop_signals() as stop_asked, debugging(config):
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
         if stop_asked.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished")
@@ -108,7 +111,9 @@ class Training:
     ) -> None:
         config.require_whole_parts(team.world)
         self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
-        place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, config.impl.channels_last)
+        impl = config.impl
+        workers = impl.workers_of(team.world)
+        place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, impl.channels_last, workers)
         data = load_data(config, place)
         self.learner = Learner(config, team, data, compiled)
         # A search run never looks at the test split, so nothing can be picked on it.
@@ -138,6 +143,8 @@ class Training:
         if self.team.main:
             self.folder.write_config(self.config.to_yaml())
             self.folder.write_environment(self._environment())
+            if self.step == 0 and resolve_mode(self.config.wandb.mode) != "disabled":
+                describe_start(self.config, self.learner.data, self.folder.path)
         wandb = self.config.wandb
         mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.main else nullcontext()
         with mirror, self._failure_noted():

@@ -61,15 +61,26 @@ def test_an_archived_run_whose_folder_is_gone_is_compared(
 ) -> None:
     folder, (idinit, fixup) = runs
     shutil.copytree(folder / "results", tmp_path / "results")
-    main(["compare", idinit.hash, fixup.hash, *places(tmp_path)])
-    out = capsys.readouterr().out
-    assert idinit.name in out and fixup.name in out and "init.name" in out
+    study = tmp_path / "results" / "theory-rank"  # an archive of another kind, as results/ has them
+    study.mkdir()
+    (study / "runs.csv").write_text("hash,study,budget,cells,time_s,environment,options\n")
+    said = []
+    for names in ((idinit.hash, fixup.hash[:6]), (idinit.name, fixup.name[:-3])):
+        main(["compare", *names, *places(tmp_path)])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert idinit.name in said[0] and fixup.name in said[0] and "init.name" in said[0] and "nan" not in said[0]
 
 
+@pytest.mark.parametrize("where", ["runs", "archive"])
 @pytest.mark.parametrize(("name", "message"), [("nothing", "no runs begin with 'nothing'"), ("", "is the beginning of 2 runs")])
-def test_a_name_that_is_not_one_run_is_refused(runs: tuple[Path, list[RunConfig]], name: str, message: str) -> None:
+def test_a_name_that_is_not_one_run_is_refused(
+    runs: tuple[Path, list[RunConfig]], name: str, message: str, where: str, tmp_path: Path
+) -> None:
+    if where == "archive":
+        shutil.copytree(runs[0] / "results", tmp_path / "results")
     with pytest.raises(UsageError, match=message):
-        main(["compare", name, *places(runs[0])])
+        main(["compare", name, *places(tmp_path if where == "archive" else runs[0])])
 
 
 def test_status_counts_states_and_shows_what_is_unfinished(

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from idinit.errors import UsageError
-from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, literal_paths
+from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, hydra_words
 from idinit_suite.config.schema import is_compatible
 from idinit_suite.data import DATASETS, Sentences
 from idinit_suite.data.base import DatasetInfo
@@ -115,22 +115,38 @@ def test_a_mistake_gets_one_line(overrides: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("path", ["data", "/with space/a,b", "it's (here) [or] {there}", "a=b", 'it\'s "quoted"'])
 def test_a_path_is_taken_as_it_is(path: str) -> None:
-    assert run(*literal_paths([f"paths.data={path}"])).paths.data == Path(path)
+    assert run(*hydra_words([f"paths.data={path}"])).paths.data == Path(path)
 
 
 @pytest.mark.parametrize("path", ["data", "/with space/a=b", "it's (here) [or] {there}"])
 def test_so_is_a_path_of_ones_own_data(path: str) -> None:
-    assert run("data=image_folder", *literal_paths([f"data.folder={path}"])).data["folder"] == path
+    assert run("data=image_folder", *hydra_words([f"data.folder={path}"])).data["folder"] == path
     texts = ["model=textcnn", "data=texts", "data.train=a.csv"]
-    assert run(*texts, *literal_paths([f"data.validation={path}"])).data["validation"] == path
+    assert run(*texts, *hydra_words([f"data.validation={path}"])).data["validation"] == path
     for held_out in (500, 0.1, None):
-        overrides = literal_paths([f"data.validation={'null' if held_out is None else held_out}"])
+        overrides = hydra_words([f"data.validation={'null' if held_out is None else held_out}"])
         assert run(*texts, *overrides).data["validation"] == held_out
 
 
 def test_only_paths_are_quoted_and_only_once() -> None:
-    untouched = ["data.folder=a,b", "-m", "init=idinit,fixup", "data=digits", "paths.data='it\\'s'", 'paths.runs="a b"']
-    assert literal_paths(untouched) == untouched
+    untouched = ["-m", "data.folder=a,b", "init=idinit,fixup", "data=digits", "paths.data='it\\'s'", 'paths.runs="a b"']
+    assert hydra_words(untouched) == untouched
+
+
+def test_the_home_folder_is_found_in_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = run(*hydra_words(["paths.runs=~/r", "paths.results=/a/~b"])).paths
+    assert (paths.runs, paths.results) == (tmp_path / "r", Path("/a/~b"))
+
+
+def test_options_of_hydra_come_before_the_overrides_and_keep_their_values() -> None:
+    words = ["init=a,b", "-m", "~train.clip_norm", "--cfg", "job", "seed=0,1"]
+    assert hydra_words(words) == ["-m", "--cfg", "job", "init=a,b", "~train.clip_norm", "seed=0,1"]
+
+
+def test_null_may_be_said_as_an_agent_of_wandb_says_it() -> None:
+    assert hydra_words(["train.clip_norm=None", "arm=NoneSuch"]) == ["train.clip_norm=null", "arm=NoneSuch"]
+    assert run(*hydra_words(["train.clip_norm=None"])).train.clip_norm is None
 
 
 def test_the_hash_names_what_changes_the_outcome_and_nothing_else() -> None:

@@ -82,7 +82,7 @@ def test_files_of_the_size_of_the_set_have_its_title(tmp_path, monkeypatch) -> N
 
 def test_images_decoded_to_another_size_are_not_taken_from_the_cache(tmp_path, monkeypatch) -> None:
     before = load_images("cifar10", cifar10(tmp_path, tiny(side=28)))
-    monkeypatch.setattr("idinit_suite.data.images.load.SIDE", 36)
+    monkeypatch.setitem(IMAGE_SETS, "cifar10", dataclasses.replace(IMAGE_SETS["cifar10"], side=36))
     after = load_images("cifar10", tmp_path)
     assert before.train_images.shape[-1] == 32 and after.train_images.shape[-1] == 36
 

@@ -147,20 +147,21 @@ def test_another_sets_table_is_refused(tmp_path: Path) -> None:
         read_parquet(tables(tmp_path / "tables"), "img", "fine_label", 3)
 
 
-def test_digits_are_split_once_and_for_all() -> None:
-    digits = read_digits()
-    assert digits.images["train"].shape == (1437, 1, 32, 32)
-    assert digits.images["test"].shape == (360, 1, 32, 32)
+@pytest.mark.parametrize("side", [16, 32])
+def test_digits_are_split_once_and_for_all(side: int) -> None:
+    digits = read_digits(side)
+    assert digits.images["train"].shape == (1437, 1, side, side)
+    assert digits.images["test"].shape == (360, 1, side, side)
     shares = torch.bincount(digits.labels["test"]) / torch.bincount(torch.cat(list(digits.labels.values())))
     assert (shares - 360 / 1797).abs().max() < 0.01
     assert digits.classes == tuple("0123456789")
-    again = read_digits()
+    again = read_digits(side)
     assert all(torch.equal(again.images[split], digits.images[split]) for split in digits.images)
 
 
 def test_digits_are_enlarged_bilinearly() -> None:
     small = load_digits()
-    digits = read_digits()
+    digits = read_digits(32)
     # Every test image is one of the originals: interpolated by hand, and found again by its exact pixels.
     originals = {tuple(enlarged(image)): int(label) for image, label in zip(small.images, small.target, strict=True)}
     for image, label in zip(digits.images["test"][:40], digits.labels["test"][:40], strict=True):

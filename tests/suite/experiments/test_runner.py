@@ -186,7 +186,7 @@ def test_a_run_that_another_process_trains_is_passed_over_and_waited_for(tmp_pat
 
 def test_sweeps_at_once_share_the_runs_and_do_none_twice(tmp_path: Path) -> None:
     grid = experiment(tmp_path, "init=idinit,fixup,zero", "seed=range(3)", "optim.lr=0.1", name="demo")
-    arguments = ["experiment=demo", "init=idinit,fixup,zero", "seed=range(3)", *grid.overrides]
+    arguments = ["experiment=demo", "init=idinit,fixup,zero", "seed=range(3)", "launcher=serial", *grid.overrides]
     command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *arguments]
     sweeps = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(3)]
     said = [sweep.communicate(timeout=300)[0] for sweep in sweeps]
@@ -254,9 +254,11 @@ def test_an_archived_run_that_was_begun_again_is_finished(tmp_path: Path) -> Non
 
 
 def test_a_variant_that_cannot_be_built_is_listed_and_the_others_run(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), "experiment=demo", "init=t_fixup,idinit", "seed=0,1"]
+    command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), "experiment=demo", "launcher=serial"]
     overrides = experiment(tmp_path, "optim.lr=0.1", name="demo").overrides
-    done = subprocess.run([*command, *overrides], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    done = subprocess.run(
+        [*command, "init=t_fixup,idinit", "seed=0,1", *overrides], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("idinit: t_fixup was not trained: ") and done.stderr.count("\n") == 1
     rows = pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")

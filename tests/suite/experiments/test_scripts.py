@@ -26,8 +26,10 @@ def overrides(folder: Path) -> list[str]:
 
 
 def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> None:
-    run(load(["experiment=demo", "init=idinit", "seed=0", *overrides(tmp_path)]))
-    results = tmp_path / "results" / "demo"
+    run(load(["experiment=cifar10-resnet56", "init=idinit", "seed=0", *overrides(tmp_path)]))
+    demo = load(["experiment=demo", "init=idinit", "seed=0", *overrides(tmp_path)]).main_runs({})[0]
+    train(demo)
+    results = tmp_path / "results" / "cifar10-resnet56"
     before = {path.name: path.read_bytes() for path in results.iterdir()}
     for path in results.iterdir():
         if path.name != "forecasts.json":  # which says when it was made, and no run does
@@ -38,7 +40,8 @@ def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> N
     assert "cifar10-resnet20: no finished runs yet" in done.stdout and "idinit" in done.stdout
     assert {path.name: path.read_bytes() for path in results.iterdir()} == before
     overview = (results.parent / "REPRODUCTION.md").read_text()
-    assert "[demo](demo/): *not run at this scale* (a demonstration, without a say). scikit-learn digits (32x32)" in overview
+    assert "[cifar10-resnet56](cifar10-resnet56/): *not run at this scale*. scikit-learn digits" in overview
+    assert not (results.parent / "demo").exists(), "a demonstration that was tried is no result"
     assert "<!doctype html>" in (results.parent / "report.html").read_text()
 
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb_toys import CONFIG, ENV, WandbServer, as_history, offline_history, offline_records, say, without_clock, write
+from PIL import Image
+from wandb_toys import (
+    CONFIG,
+    ENV,
+    WandbServer,
+    as_history,
+    offline_history,
+    offline_records,
+    say,
+    summary_of,
+    without_clock,
+    write,
+)
 
-from idinit_suite.tracking.wandb_follower import complete_steps, rows
-from idinit_suite.tracking.wandb_mirror import mirrored, resolve_mode
+from idinit_suite.tracking.wandb_follower import PICTURE, REPORT, complete_steps, rows
+from idinit_suite.tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 
 
 @pytest.mark.usefixtures("patient")
@@ -22,17 +35,76 @@ def test_offline_file_holds_the_run(folder: Path, caplog: pytest.LogCaptureFixtu
     records = {record["type"]: record[record["type"]] for record in offline_records(folder)}
     assert offline_history(folder) == [as_history(0), as_history(10), as_history(20)]
     run = records["run"]
-    assert {key: run[key] for key in ("run_id", "display_name", "project", "run_group", "job_type")} == {
+    assert {key: run[key] for key in ("run_id", "display_name", "project", "run_group", "job_type", "tags")} == {
         "run_id": "0a1b2c3d",
-        "display_name": "idinit-s3-0a1b2c3d",
+        "display_name": "idinit-loose, seed 3",
         "project": "suite",
-        "run_group": "toy",
-        "job_type": "idinit-loose",
+        "run_group": "idinit-loose, toy cpu",
+        "job_type": "main",
+        "tags": ["toy", "cpu", "mlp"],
     }
     config = run["config"]["update"]
     assert {key: config[key] for key in (*CONFIG, "environment")} == {**CONFIG, "environment": ENV}
     assert (records["metric"]["glob_name"], records["metric"]["step_metric"]) == ("*", "epoch")
     assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_summary_says_what_the_run_came_to(folder: Path) -> None:
+    with mirrored(folder, mode="offline", project="suite"):
+        write(folder, 0, 65, 90, 75)
+        say(folder, "done")
+    summary = summary_of(folder)
+    expected = {
+        "state": "done",
+        "diverged": False,
+        "final/validation_accuracy": 0.75,
+        "best/validation_accuracy": 0.9,
+        "final/test_accuracy": 0.5,
+        "epochs_to_60": 65 / 20,
+        "epochs_to_70": 90 / 20,
+        "epochs_to_80": 90 / 20,
+    }
+    assert {key: summary[key] for key in expected} == expected
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_initialization_is_a_table_and_a_picture_at_step_0(folder: Path) -> None:
+    row = {"parameter": "0.weight", "shape": "4x3", "part": "stem", "rule": "IDI(1)", "note": ""}
+    (folder / REPORT).write_text(json.dumps([row]))
+    Image.new("RGB", (4, 3)).save(folder / PICTURE)
+    with mirrored(folder, mode="offline", project="suite"):
+        write(folder, 0, 10)
+        say(folder, "done")
+    first, second = offline_history(folder)
+    assert (first["initialization._type"], first["initialization.nrows"]) == ("table-file", 1)
+    assert (first["signals._type"], first["signals.width"]) == ("image-file", 4)
+    assert second == as_history(10)
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_commit_of_the_code_is_named_and_the_run_folder_is_left_as_it_was(folder: Path, server: WandbServer) -> None:
+    before = (folder / "config.yaml").read_bytes()
+    for mode in ("offline", "online"):
+        with mirrored(folder, mode=mode, project="suite"):
+            say(folder, "done")
+        assert (folder / "config.yaml").read_bytes() == before
+    (run,) = [record["run"] for record in offline_records(folder) if record["type"] == "run"]
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.get("git", {}).get("commit", "") == commit.stdout.strip()
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_agent_of_a_sweep_gets_the_rows_in_the_run_it_waits_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, 0, 10)
+    say(folder, "done")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    monkeypatch.setenv("WANDB_RUN_ID", "agentrun")
+    mirror_finished(folder, mode="offline", project="suite")
+    (run,) = [record["run"] for record in offline_records(folder) if record["type"] == "run"]
+    assert run["run_id"] == "agentrun"
+    assert offline_history(folder) == [as_history(0), as_history(10)]
 
 
 @pytest.mark.usefixtures("patient")
@@ -42,10 +114,7 @@ def test_how_the_run_ended(folder: Path, state: str, exit_code: int) -> None:
         say(folder, state)
     records = offline_records(folder)
     assert [r["exit"].get("exit_code", 0) for r in records if r["type"] == "exit"] == [exit_code]
-    summary: dict[str, Any] = {}
-    for record in records:
-        summary |= record.get("summary", {}).get("update", {})
-    assert summary["state"] == state
+    assert (summary_of(folder)["state"], summary_of(folder)["diverged"]) == (state, state == "diverged")
 
 
 @pytest.mark.usefixtures("patient")

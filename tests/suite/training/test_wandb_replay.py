@@ -59,8 +59,8 @@ def test_the_offline_file_of_a_real_run_holds_every_row_of_its_log(tmp_path: Pat
     for line in (config.folder / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         step, split = row.pop("step"), row.pop("split")
-        known = expected.setdefault(step, {"_step": step, "epoch": row.pop("epoch")})
-        known |= {f"{split}/{name}": value for name, value in row.items() if value is not None and name != "epoch"}
+        known = expected.setdefault(step, {"_step": step, "epoch": row.pop("epoch"), "lr": row["lr"]})
+        known |= {f"{split}/{name}": value for name, value in row.items() if value is not None and name not in ("epoch", "lr")}
     assert offline_history(config.folder) == [expected[step] for step in sorted(expected)]
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-CONFIG = {"experiment": "toy", "arm": "idinit-loose", "seed": 3, "model": {"name": "mlp", "depth": 2}}
+CONFIG = {"experiment": "toy", "arm": "idinit-loose", "budget": "cpu", "seed": 3, "model": {"name": "mlp", "depth": 2}}
 ENV = {"python": "3.11", "hardware": {"cores": 2}}
 
 
@@ -39,14 +39,12 @@ def as_history(step: int) -> dict[str, float]:
         "epoch": step / 20,
         "train/loss": 1 / (step + 1),
         "train/accuracy": 0.25,
-        "train/lr": 0.1,
+        "lr": 0.1,
         "train/samples_per_s": 99.5,
         "validation/loss": 2.0,
         "validation/accuracy": step / 100,
-        "validation/lr": 0.1,
         "test/loss": 3.0,
         "test/accuracy": 0.5,
-        "test/lr": 0.1,
     }
 
 
@@ -64,6 +62,13 @@ def offline_records(folder: Path) -> list[dict[str, Any]]:
 
 def offline_history(folder: Path) -> list[dict[str, Any]]:
     return [without_clock(r["history"]["item"]) for r in offline_records(folder) if r["type"] == "history"]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for record in offline_records(folder):
+        summary |= record.get("summary", {}).get("update", {})
+    return summary
 
 
 class WandbServer(ThreadingHTTPServer):

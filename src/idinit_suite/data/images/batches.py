@@ -161,7 +161,9 @@ def _register(name: str, image_set: ImageSet) -> None:
             mixup=mixup,
         )
 
-    build.__doc__ = f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x32x32."
+    build.__doc__ = (
+        f"{image_set.title}: {image_set.num_classes} classes, {image_set.channels}x{image_set.side}x{image_set.side}."
+    )
     DATASETS.register(name, DatasetInfo(Images, classes=image_set.num_classes))(build)
 
 

@@ -10,7 +10,7 @@ from ..readers import Decoded
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of labelled 32x32 images with a training and a test split.
+    """A set of labelled images with a training and a test split.
 
     Attributes:
         title: Its name as people write it.
@@ -20,6 +20,7 @@ class ImageSet:
         sizes: Images to train and to test, as published.
         validation: Images held out of the training split unless asked otherwise.
         flip: Whether a mirrored image is still of its class, and so a fair augmentation.
+        side: Height and width of an image in pixels.
     """
 
     title: str
@@ -29,6 +30,7 @@ class ImageSet:
     sizes: tuple[int, int]
     validation: int = 5000
     flip: bool = True
+    side: int = 32
 
 
 def _cifar(name: str, dataset: str, folder: str, tables: Parquet) -> tuple[Place[Decoded], ...]:
@@ -47,7 +49,10 @@ def _fashion_mnist() -> tuple[Place[Decoded], ...]:
 
 
 IMAGE_SETS = {
-    "digits": ImageSet("scikit-learn digits (32x32)", 1, 10, (scikit_learn(),), (1437, 360), validation=180, flip=False),
+    "digits": ImageSet("scikit-learn digits (32x32)", 1, 10, (scikit_learn(32),), (1437, 360), validation=180, flip=False),
+    "digits16": ImageSet(
+        "scikit-learn digits (16x16)", 1, 10, (scikit_learn(16),), (1437, 360), validation=180, flip=False, side=16
+    ),
     "cifar10": ImageSet(
         "CIFAR-10",
         3,

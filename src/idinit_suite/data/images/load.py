@@ -18,7 +18,6 @@ from ..locate import other_data, resolve
 from ..readers import Decoded
 from .datasets import IMAGE_SETS, ImageSet
 
-SIDE = 32
 _READER = 1  # raised when the same files would be decoded to other arrays
 
 
@@ -27,9 +26,9 @@ class ImageData:
     """A set of images with its labels.
 
     Attributes:
-        train_images: uint8 [N, C, 32, 32].
+        train_images: uint8 [N, C, S, S], S the set's `ImageSet.side`.
         train_labels: int64 [N].
-        test_images: uint8 [M, C, 32, 32].
+        test_images: uint8 [M, C, S, S].
         test_labels: int64 [M].
         classes: Names of the classes in the order of the labels.
         mean: Of each channel over all training images, for pixels in [0, 1].
@@ -74,7 +73,7 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
     """Finds a set of images, decodes it or loads what an earlier call has decoded, and verifies it.
 
     Args:
-        name: One of ``digits``, ``cifar10``, ``cifar100``, ``fashion_mnist``.
+        name: One of ``digits``, ``digits16``, ``cifar10``, ``cifar100``, ``fashion_mnist``.
         root: The data root: a folder with one or more sets, each in torchvision's or the Hugging Face hub's layout.
         cache_root: Where decoded images are kept; by default ``.cache`` in the data root, or in the user's cache folder
             where the data root is read-only.
@@ -91,7 +90,7 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
     source = resolve(name, image_set.places, root)
     read_as: dict[str, Any] = {
         "reader": _READER,
-        "side": SIDE,
+        "side": image_set.side,
         "channels": image_set.channels,
         "classes": image_set.num_classes,
     }
@@ -112,7 +111,7 @@ def _build(name: str, image_set: ImageSet, decoded: Decoded) -> cache.Content:
     for split, images in decoded.images.items():
         labels = decoded.labels[split]
         _require_sound(name, split, image_set, images, labels)
-        border = (SIDE - images.shape[-1]) // 2
+        border = (image_set.side - images.shape[-1]) // 2
         arrays[f"{split}_images"] = pad(images, (border,) * 4).contiguous()
         arrays[f"{split}_labels"] = labels
     mean, std = channel_statistics(arrays["train_images"])
@@ -132,7 +131,7 @@ def _require_sound(name: str, split: str, image_set: ImageSet, images: Tensor, l
     problem = ""
     if len(images) != len(labels):
         problem = f"{len(images)} images but {len(labels)} labels"
-    elif images.shape[1] != image_set.channels or images.shape[2:] not in ((28, 28), (SIDE, SIDE)):
+    elif images.shape[1] != image_set.channels or images.shape[2:] not in ((28, 28), (image_set.side, image_set.side)):
         problem = f"images of shape {tuple(images.shape[1:])}"
     elif labels.min() < 0 or labels.max() >= image_set.num_classes:
         problem = f"labels from {int(labels.min())} to {int(labels.max())} for {image_set.num_classes} classes"

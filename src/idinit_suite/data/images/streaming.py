@@ -1,0 +1,259 @@
+"""Batches of pictures that do not fit into memory: read, decoded and augmented by workers, while others are trained on."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import signal
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from typing import Any, BinaryIO, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from idinit.errors import UsageError
+
+from ...seeds import derive, generator
+from ..base import Inputs, Mixed
+from ..context import Place
+from ..order import EpochOrder
+from ..spec import Images
+from .augment import normalize
+from .load import ImageFacts
+from .mixing import Mixing
+from .worker_transforms import Transform
+
+Key = tuple[int, int]  # epoch, row
+
+
+class Reader(Protocol):
+    """Where pictures are, as timm's readers of folders, tar files and data sets of the hub tell it."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    def __getitem__(self, index: int) -> tuple[BinaryIO, int]:
+        """A picture's file and class."""
+
+    def filename(self, index: int, absolute: bool = ...) -> str:
+        """A picture's name."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some of the pictures of a reader.
+
+    Attributes:
+        reader: The reader.
+        rows: Which, int64 [N].
+    """
+
+    reader: Reader
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """What a worker returns for a picture that it cannot read: an exception would arrive with a traceback in its message."""
+
+    name: str
+    reason: str
+
+
+class _Pictures(Dataset[Any]):
+    """The pictures of a split by (epoch, row), decoded; their random choices follow from these and the seed."""
+
+    def __init__(self, split: Split, transform: Transform, seed: int) -> None:
+        self._split, self._transform, self._seed = split, transform, seed
+        self.reader = split.reader
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int] | _Unreadable:
+        epoch, row = key
+        index = int(self._split.rows[row])
+        try:
+            file, label = self._split.reader[index]
+            with file:
+                pixels = self._transform(file, derive(self._seed, "augment", epoch, index))
+        except OSError as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return _Unreadable(self._split.reader.filename(index, absolute=True), reason)
+        return pixels.permute(1, 2, 0), int(label)
+
+
+def _collate(pictures: Sequence[Any]) -> Any:
+    bad = [picture for picture in pictures if isinstance(picture, _Unreadable)]
+    return bad[0] if bad else default_collate(list(pictures))
+
+
+def _begin(_: int) -> None:
+    """What a worker does first."""
+    # A worker that ended on SIGTERM or Ctrl-C would end the run before it has saved itself.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = get_worker_info()
+    assert worker is not None
+    if (state := getattr(cast(_Pictures, worker.dataset).reader, "tar_state", None)) is not None:
+        state.reset()  # a tar file that this process's parent has opened: they would share the place at which they read
+
+
+_workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends the workers that are left, as Python would wait for them for ever: they take no notice of its SIGTERM."""
+    for worker in list(_workers):
+        worker.kill()
+
+
+class StreamedImages:
+    """Implements `idinit_suite.data.Batches` for pictures in files.
+
+    The order of an epoch is drawn from ``(seed, "order", epoch)``, the choices of a picture from ``(seed, "augment", epoch,
+    picture)`` and those of a batch from ``(seed, "mix", step)``: a batch is the same for any number of workers and processes.
+    """
+
+    tokens_per_step = None
+
+    def __init__(
+        self,
+        splits: Mapping[str, Split],
+        about: ImageFacts,
+        place: Place,
+        *,
+        batch_size: int,
+        training: Transform,
+        evaluation: Transform,
+        size: int,
+        mixing: Mixing,
+    ) -> None:
+        """Prepares to read; workers start with the first batch.
+
+        Args:
+            splits: ``train`` and others.
+            about: What else is known of the pictures.
+            place: Where batches are made.
+            batch_size: Pictures in a training batch of all processes together.
+            training: What happens to a training picture.
+            evaluation: What happens to a picture of evaluation.
+            size: Side of the pictures.
+            mixing: How pictures of a batch are mixed.
+
+        Raises:
+            UsageError: If an epoch would have no batch, or a batch cannot be shared out evenly or mixed.
+        """
+        on_cpu = replace(place, device=torch.device("cpu"))
+        self._order = EpochOrder(len(splits["train"]), batch_size, on_cpu, noun="images")
+        mixing.require_pairs(batch_size // place.world)
+        self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
+        self.spec = Images((3, size, size), about.num_classes)
+        self.checksum, self.source, self.facts = about.checksum, about.source, dict(about.facts)
+        self._sets, self._place, self._mixing = splits, place, mixing
+        self._training, self._evaluation = training, evaluation
+        self._mean, self._std = (torch.tensor(values, device=place.device) for values in (about.mean, about.std))
+        self._next: int | None = None  # the step of the batch that comes next
+        self._batches: Iterator[Any] = iter(())
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Number of pictures in each split."""
+        return {name: len(split) for name, split in self._sets.items()}
+
+    def example_inputs(self, count: int = 2) -> Inputs:
+        """The first training pictures as they are evaluated, float32 [count, 3, size, size], as the only input of a model."""
+        pictures = _Pictures(self._sets["train"], self._evaluation, 0)
+        return self._inputs(_collate([pictures[0, row] for row in range(count)]))[0]
+
+    def train_batch(self, step: int) -> tuple[Inputs, Tensor | Mixed]:
+        """This process's share of a training batch; those of the steps that follow are read meanwhile.
+
+        Args:
+            step: Global step from 0, through all epochs.
+
+        Returns:
+            Pictures, float32 [batch_size / world, 3, size, size], the only input, and labels, int64 [batch_size / world], or
+            `Mixed`.
+
+        Raises:
+            UsageError: Naming a picture that cannot be read.
+        """
+        if step != self._next:
+            pictures = _Pictures(self._sets["train"], self._training, self._place.seed)
+            self._batches = self._read(pictures, self._keys(step))
+        self._next = step + 1
+        (images,), labels = self._inputs(next(self._batches))
+        return self._mixing(images, labels, generator(self._place.seed, "mix", step))
+
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's share of a split, without augmentation: every ``world``-th picture, in order.
+
+        Args:
+            split: One of `splits`.
+
+        Yields:
+            As `train_batch`; the last batch may be smaller.
+        """
+        self.stop_workers()
+        rows = range(self._place.rank, len(self._sets[split]), self._place.world)
+        share = self.batch_size // self._place.world
+        keys = [[(0, row) for row in rows[start : start + share]] for start in range(0, len(rows), share)]
+        for batch in self._read(_Pictures(self._sets[split], self._evaluation, 0), keys):
+            yield self._inputs(batch)
+
+    def stop_workers(self) -> None:
+        """Ends the workers of training, which would idle during an evaluation and after the end of a run."""
+        self._next, self._batches = None, iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: a batch follows from its step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
+
+    def _keys(self, step: int) -> Iterator[list[Key]]:
+        while True:
+            yield [(step // self.steps_per_epoch, row) for row in self._order.share(step).tolist()]
+            step += 1
+
+    def _read(self, pictures: _Pictures, keys: Any) -> Iterator[Any]:
+        workers = self._place.workers
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # as many workers as were asked for
+            loader = DataLoader(
+                pictures,
+                batch_sampler=keys,
+                num_workers=workers,
+                collate_fn=_collate,
+                pin_memory=self._place.device.type == "cuda",
+                worker_init_fn=_begin if workers else None,
+                generator=torch.Generator(),  # else it would draw from the global state
+            )
+            others = set(active_children())
+            batches = iter(loader)
+        _workers.update(set(active_children()) - others)
+        return batches
+
+    def _inputs(self, batch: Any) -> tuple[Inputs, Tensor]:
+        if isinstance(batch, _Unreadable):
+            raise UsageError(f"{batch.name} cannot be read as a picture ({batch.reason}): delete it or copy it again")
+        images, labels = (part.to(self._place.device, non_blocking=True) for part in batch)
+        return (normalize(images, self._mean, self._std, channels_last=self._place.channels_last),), labels
+
+
+def listing_checksum(readers: Mapping[str, Reader], sizes: Mapping[str, Sequence[int]], labels: Mapping[str, Tensor]) -> str:
+    """SHA-256 in hex over the names, the sizes and the classes of all pictures: their contents would take hours to read."""
+    digest = hashlib.sha256()
+    for split, reader in readers.items():
+        for index, (size, label) in enumerate(zip(sizes[split], labels[split].tolist(), strict=True)):
+            digest.update(f"{split}/{reader.filename(index)} {size} {label}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,56 @@
+"""Curves in a terminal: a line of small bars for each variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from ..archive.variants import Variant
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 40  # of a line
+
+
+def sparklines(variants: Sequence[Variant]) -> Table:
+    """Validation accuracy over the epochs, the mean over the runs that completed; loss where tokens are guessed.
+
+    Args:
+        variants: The variants, each with one recipe.
+
+    Returns:
+        A row for each: its label and its line.
+    """
+    metric = "loss" if variants[0].guesses_tokens else "accuracy"
+    curves = [_curve(variant, metric) for variant in variants]
+    values = np.concatenate([values for _, values in curves])
+    low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if metric == "loss" and values.size else (0.0, 1.0)
+    extent = "" if metric == "loss" else "; a full bar is 100 %"
+    table = Table(
+        title=f"Validation {metric}, from the start to epoch {variants[0].last:g}{extent}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 2, 0, 0),
+        show_header=False,
+    )
+    for variant, (epochs, values) in zip(variants, curves, strict=True):
+        table.add_row(variant.label, _line(epochs, values, variant.last, low, high))
+    return table
+
+
+def _curve(variant: Variant, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    rows = variant.curves[(variant.curves["split"] == "validation") & variant.curves["hash"].isin(variant.completed["hash"])]
+    means = rows.groupby("epoch")[metric].mean()
+    return means.index.to_numpy(float), means.to_numpy(float)
+
+
+def _line(epochs: np.ndarray, values: np.ndarray, last: float, low: float, high: float) -> Text:
+    """The values at equal steps of time, each that of the last evaluation before it."""
+    if not values.size:
+        return Text("diverged")
+    newest = np.searchsorted(epochs, np.linspace(0, last, _WIDTH), side="right") - 1
+    shares = np.clip(np.nan_to_num((values[np.maximum(newest, 0)] - low) / max(high - low, 1e-12)), 0, 1)
+    return Text("".join(_BARS[round(share * (len(_BARS) - 1))] for share in shares))

@@ -1,0 +1,43 @@
+"""What a run folder tells of the network before training, for whoever looks at the run: a table and a picture."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from idinit.diagnostics.plot import draw_signals
+from idinit.diagnostics.signal import measure_signal
+from idinit.errors import UsageError
+
+from ..atomic import write_atomically
+from ..config import RunConfig
+from ..data import Batches
+from ..tracking.wandb_follower import PICTURE, REPORT
+from .build import build
+
+
+def describe_start(config: RunConfig, data: Batches, folder: Path) -> None:
+    """Writes ``initialization.json``, a row for each parameter, and ``signals.png``.
+
+    They are of a network of its own, built again on the CPU as the run's was, which the training does not share.
+
+    Args:
+        config: The run.
+        data: Its data.
+        folder: The run folder. The picture is left out where the network cannot be measured.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
+    model, report = build(config, data)
+    rows = [{**asdict(row), "shape": "x".join(map(str, row.shape))} for row in report.rows]
+    write_atomically(folder / REPORT, (json.dumps(rows, indent=1, default=str) + "\n").encode())
+    try:
+        signals = measure_signal(model, tuple(tensor.cpu() for tensor in data.example_inputs()))
+    except (UsageError, RuntimeError):  # it may be too large for that, or hold what cannot be run step by step
+        return
+    image = io.BytesIO()
+    draw_signals(signals, f"{type(model).__name__}, {report.method}").savefig(image, format="png", dpi=120)
+    write_atomically(folder / PICTURE, image.getvalue())

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from picture_folders import write_pictures
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from idinit.errors import UsageError
+from idinit_suite.data import DATASETS, Mixed, Place
+from idinit_suite.data.images.mixing import Mixing, _box
+from idinit_suite.data.images.streaming import StreamedImages
+from idinit_suite.data.images.worker_transforms import Evaluation, Training
+from idinit_suite.seeds import generator
+
+EVERYTHING = {"randaugment": 9, "erasing": 0.5, "mixup": 0.8, "cutmix": 1.0}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_pictures(root / "imagenet" / "train", 14)
+    write_pictures(root / "imagenet" / "val", 3, seed=1)
+    return root
+
+
+def build(root: Path, seed: int = 0, rank: int = 0, world: int = 1, workers: int = 0, **options: Any) -> StreamedImages:
+    place = Place(root, seed, rank=rank, world=world, workers=workers)
+    small = {"size": 16, "batch_size": 8, "validation": 6}
+    built = DATASETS["imagenet"].build(place, **DATASETS.check("imagenet", {**small, **options}))
+    assert isinstance(built, StreamedImages)
+    return built
+
+
+def flat(batch: Any) -> list[Tensor]:
+    (images,), labels = batch
+    return [images, *(labels if isinstance(labels, Mixed) else [labels])]
+
+
+def assert_equal(one: Any, two: Any) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(flat(one), flat(two), strict=True))
+
+
+def test_what_it_serves(root: Path) -> None:
+    batches = build(root)
+    assert batches.splits == {"train": 36, "validation": 6, "test": 9}
+    assert batches.steps_per_epoch == 4 and batches.spec.num_classes == 3
+    assert batches.source == "ImageNet (other data: 42 train, 9 test)"
+    (images,), labels = batches.train_batch(0)
+    assert images.shape == (8, 3, 16, 16) and images.dtype == torch.float32 and labels.shape == (8,)
+    assert batches.example_inputs(3)[0].shape == (3, 3, 16, 16)
+    seen = torch.cat([labels for _, labels in batches.evaluation_batches("test")])
+    assert seen.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_a_batch_is_the_same_for_any_number_of_workers_and_after_a_resume(root: Path, options: dict[str, Any]) -> None:
+    reference = build(root, **options)
+    steps = [reference.train_batch(step) for step in range(6)]  # into the second epoch
+    for workers in (0, 2, 3):
+        torch.manual_seed(5)
+        before = torch.get_rng_state()
+        batches = build(root, workers=workers, **options)
+        for step in (3, 4, 5, 1):
+            assert_equal(batches.train_batch(step), steps[step])
+        assert torch.equal(torch.get_rng_state(), before)
+        for one, two in zip(batches.evaluation_batches("validation"), reference.evaluation_batches("validation"), strict=True):
+            assert_equal(one, two)
+    assert not torch.equal(flat(build(root, seed=1, **options).train_batch(0))[0], flat(steps[0])[0])
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_processes_share_a_batch(root: Path, options: dict[str, Any]) -> None:
+    whole, parts = build(root, **options), [build(root, rank=rank, world=2, **options) for rank in range(2)]
+    for step in (0, 5):
+        shares = [flat(part.train_batch(step)) for part in parts]
+        for value, *of_parts in zip(flat(whole.train_batch(step)), *shares, strict=True):
+            assert torch.equal(torch.cat(of_parts) if value.dim() else of_parts[0], value)
+    for split, count in whole.splits.items():
+        assert sum(len(labels) for part in parts for _, labels in part.evaluation_batches(split)) == count
+
+
+def test_each_epoch_sees_every_picture_once_in_another_order_and_otherwise_cropped(root: Path) -> None:
+    batches = build(root, batch_size=36)
+    (first,), labels = batches.train_batch(0)
+    (second,), _ = batches.train_batch(1)
+    assert torch.bincount(labels).tolist() == [12, 12, 12]
+    assert len({tuple(image.flatten().tolist()) for image in torch.cat([first, second])}) == 72
+
+
+def jpeg(height: int, width: int) -> io.BytesIO:
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, height // 16, width // 16) * 255, (height, width), mode="bicubic")
+    file = io.BytesIO()
+    Image.fromarray(smooth[0].clamp(0, 255).byte().permute(1, 2, 0).numpy()).save(file, "JPEG", quality=95)
+    file.seek(0)
+    return file
+
+
+def pixels_of(file: io.BytesIO) -> Tensor:
+    return v2.functional.pil_to_tensor(Image.open(file))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("seed", range(4))
+def test_training_pictures_are_those_of_torchvision(seed: int, interpolation: str) -> None:
+    file = jpeg(80, 96)
+    mode = v2.InterpolationMode(interpolation)
+    torch.manual_seed(seed)
+    expected = v2.Compose([v2.RandomResizedCrop(48, interpolation=mode), v2.RandomHorizontalFlip()])(pixels_of(file))
+    assert torch.equal(Training(48, interpolation=interpolation)(file, seed), expected)
+
+
+@pytest.mark.parametrize("shape", [(80, 96), (96, 80), (48, 48)])
+def test_evaluation_pictures_are_those_of_torchvision(shape: tuple[int, int]) -> None:
+    file = jpeg(*shape)
+    expected = v2.Compose([v2.Resize(64), v2.CenterCrop(56)])(pixels_of(file))
+    assert torch.equal(Evaluation(56, 0.875)(file), expected)
+
+
+@pytest.mark.parametrize("transform", [Training(28, min_scale=0.9, flip=False), Evaluation(28, 0.875)], ids=["train", "test"])
+def test_decoding_at_a_fraction_changes_little(transform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    file = jpeg(256, 320)
+    scaled = transform(file, 3).float()
+    monkeypatch.setattr(Image.Image, "draft", lambda *_: None)
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.draft", lambda *_: None)
+    whole = transform(file, 3).float()
+    assert not torch.equal(scaled, whole)
+    assert (scaled - whole).abs().mean() < 4  # of 255 levels, on a picture of noise
+
+
+def test_pictures_stand_upright() -> None:
+    image = Image.fromarray((np.arange(32 * 64 * 3) % 251).astype(np.uint8).reshape(32, 64, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, upright = io.BytesIO(), io.BytesIO()
+    image.save(turned, "PNG", exif=exif)
+    image.transpose(Image.Transpose.ROTATE_270).save(upright, "PNG")
+    assert torch.equal(Evaluation(16)(turned), Evaluation(16)(upright))
+
+
+def test_what_mixup_and_cutmix_make() -> None:
+    images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
+    for number in range(20):
+        (mixed,), target = Mixing(mixup=1.0)(images.clone(), labels, torch.Generator().manual_seed(number))
+        assert isinstance(target, Mixed) and target.labels_b.tolist() == [1, 0, 3, 2]
+        assert torch.allclose(mixed, target.lam * images + (1 - target.lam) * images[[1, 0, 3, 2]], atol=1e-6)
+        (cut,), target = Mixing(cutmix=1.0)(images.clone(), labels, torch.Generator().manual_seed(number))
+        from_partner = (cut == images[[1, 0, 3, 2]]).all(1)
+        assert torch.equal(from_partner | (cut == images).all(1), torch.ones(4, 8, 8, dtype=torch.bool))
+        assert from_partner.float().mean() == pytest.approx(1 - float(target.lam))
+    weights = [float(Mixing(mixup=0.2)(images.clone(), labels, generator(0, "mix", n))[1].lam) for n in range(1000)]
+    assert np.mean(weights) == pytest.approx(0.5, abs=0.05)
+    assert np.var(weights) == pytest.approx(1 / (4 * (2 * 0.2 + 1)), abs=0.02)  # of Beta(a, a)
+
+
+def test_a_box_has_its_share_of_the_area() -> None:
+    shares = []
+    for number in range(200):
+        rows, columns, left = _box(64, 64, 0.75, torch.Generator().manual_seed(number))
+        assert left == 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / 64**2
+        shares.append(left)
+    assert min(shares) == pytest.approx(0.75) and max(shares) < 0.95
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_picture_is_named(root: Path, tmp_path: Path, workers: int) -> None:
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    (tmp_path / "imagenet" / "train" / "cat" / "03.jpg").write_bytes(b"\xff\xd8\xff")
+    batches = build(tmp_path, workers=workers, batch_size=36)
+    with pytest.raises(UsageError, match=r"cat/03.jpg cannot be read as a picture") as caught:
+        batches.train_batch(0)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_checksum_knows_names_sizes_and_classes(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    assert build(tmp_path).checksum == build(root).checksum
+    (tmp_path / "imagenet" / "train" / "cat" / "00.png").rename(tmp_path / "imagenet" / "train" / "dog" / "zz.png")
+    assert build(tmp_path).checksum != build(root).checksum
+
+
+def test_a_tar_file_is_read_as_its_folder(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "imagenet").mkdir()
+    with tarfile.open(tmp_path / "imagenet" / "train.tar", "w") as tar:
+        for path in sorted((root / "imagenet" / "train").rglob("*.*")):
+            tar.add(path, path.relative_to(root / "imagenet" / "train"))
+    from_tar = build(tmp_path, workers=2, test=6)
+    assert from_tar.splits == {"train": 30, "validation": 6, "test": 6}
+    for step in range(3):
+        assert_equal(from_tar.train_batch(step), build(root, test=6).train_batch(step))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda folder: shutil.rmtree(folder / "train"), "there is no .*train"),
+        (lambda folder: shutil.rmtree(folder / "val" / "cat"), "the classes of train and test are not the same"),
+        (
+            lambda folder: [shutil.rmtree(folder / s / c) for s in ("train", "val") for c in ("cat", "dog")],
+            "all pictures are of one class",
+        ),
+    ],
+)
+def test_a_bad_folder_is_told(root: Path, tmp_path: Path, spoil: Any, problem: str) -> None:
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    spoil(tmp_path / "imagenet")
+    with pytest.raises(UsageError, match=problem):
+        build(tmp_path)
+
+
+def test_pairs_need_an_even_share(root: Path) -> None:
+    with pytest.raises(UsageError, match="a process has 9 pictures of a batch: use an even number"):
+        build(root, batch_size=9, mixup=0.2)
