@@ -69,10 +69,10 @@ def find_run(name: str, runs: Path, results: Path) -> Run:
     folders = [path.parent for path in sorted(runs.glob("*/*/config.yaml")) if _begins(path.parent.name, name)]
     if folders:
         return _from_folder(_only(name, {path: path.name for path in folders}))
-    rows = {}
+    rows: dict[tuple[Path, str], str] = {}
     for folder in archive.folders(results):
         stored = archive.load(folder).runs
-        rows |= {(folder, run.hash): run_name for run in stored.itertuples() if _begins(run_name := _name(run), name)}
+        rows |= {(folder, str(run.hash)): named for run in stored.itertuples() if _begins(named := _name(run), name)}
     if not rows:
         raise UsageError(f"no runs begin with '{name}': give a run folder, or a name or hash from {runs} or {results}")
     return _from_archive(*_only(name, rows))
@@ -137,7 +137,7 @@ def _from_archive(folder: Path, run: str) -> Run:
     rows = stored.curves[stored.curves["hash"] == run]
     rows = rows.astype(object).where(rows.notna(), None)
     status = {"state": row.state, "epoch": row.epoch}
-    return Run(_name(row), _flat(json.loads(row.config)), status, rows.to_dict("records"))
+    return Run(_name(row), _flat(json.loads(str(row.config))), status, rows.to_dict("records"))
 
 
 def _name(row: Any) -> str:
