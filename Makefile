@@ -24,7 +24,7 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
 OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
-.PHONY: help env test check theory plan report wandb wandb-report bench coverage clean $(EXPERIMENTS)
+.PHONY: help env test test-gpu check theory plan report wandb wandb-report bench coverage clean $(EXPERIMENTS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,10 +51,14 @@ theory: $(filter-out theory-depth,$(filter theory-%,$(EXPERIMENTS))) ## the pape
 test: env ## all tests: CPU only, no internet
 	@$(RUN) -m pytest -n auto --maxprocesses 4
 
-check: env ## lint, format, types: what CI checks besides the tests
+test-gpu: env ## the tests that need a GPU, where there is one
+	@$(RUN) -m pytest -m gpu
+
+check: env ## lint, format, types, layers: what CI checks besides the tests
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+	@.venv/bin/lint-imports --no-logo
 
 plan: env ## what each experiment costs on this machine (measured), what is done, what is missing
 	@$(RUN) scripts/plan.py $(GRID) $(OTHERS)

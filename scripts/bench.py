@@ -1,14 +1,14 @@
 """Throughput of the training loop: ``python scripts/bench.py [Hydra overrides]``, by default of three models, compiled.
 
 These are BERT-Mini on the corpus, ViT-Ti on CIFAR-10 and ResNet-56 on digits, and go to ``results/bench``; overrides with
-``model=`` or ``experiment=`` choose another one, which is printed only. Then the time to initialize large networks, or only
-that with ``initialization``.
+``model=`` or ``experiment=`` choose another one, which is printed only. Then the loading of pictures where the data root has
+``imagenet-sample``, and the time to initialize large networks; or only one of them with ``loading`` or ``initialization``.
 """
 
 import sys
 from pathlib import Path
 
-from idinit_suite.benchmarks import bench, show, write_initialization, write_page
+from idinit_suite.benchmarks import bench, has_pictures, show, write_initialization, write_loading, write_page
 from idinit_suite.cli import run_command
 from idinit_suite.config import check, compose
 
@@ -20,9 +20,13 @@ MODELS = (
 
 
 def main() -> None:
+    overrides = [word for word in sys.argv[1:] if word not in ("initialization", "loading")]
+    paths = compose(overrides).paths
     if "initialization" in sys.argv[1:]:
-        overrides = [word for word in sys.argv[1:] if word != "initialization"]
-        write_initialization(Path(compose(overrides).paths.results) / "bench")
+        write_initialization(Path(paths.results) / "bench")
+    if "loading" in sys.argv[1:]:
+        write_loading(Path(paths.data), Path(paths.results) / "bench")
+    if len(overrides) < len(sys.argv[1:]):
         return
     chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])
     contests = []
@@ -33,6 +37,8 @@ def main() -> None:
         if not chosen:
             write_page(contests, config.paths.results / "bench")
     if not chosen:
+        if has_pictures(config.paths.data):
+            write_loading(config.paths.data, config.paths.results / "bench")
         write_initialization(config.paths.results / "bench")
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: no GPU, one thread, no internet, no W&B account."""
+"""What all tests share: no GPU but for those marked with it, one thread, no internet, no W&B account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 # Set before torch is imported; processes that tests start inherit it.
 os.environ |= {
-    "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",  # two pytest workers share the cores
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "Agg",
@@ -20,6 +19,23 @@ os.environ |= {
 }
 for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
     os.environ.pop(name, None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides GPUs unless only the tests that need one are asked for, with ``-m gpu``."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests that need a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch  # after the environment is set
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="needs a GPU: make test-gpu"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from inspect import formatannotation
 from typing import Any
 
+import torch
 from torch import Generator, nn
 
 from .errors import UsageError
@@ -17,7 +18,7 @@ from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
 from .network.chosen import find_chosen
-from .network.preconditions import require_initializable, require_real
+from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
 from .network.scalars import detach_scalars
@@ -53,6 +54,7 @@ class InitializerInfo:
     needs: tuple[str, ...]
 
 
+@torch.inference_mode(False)  # or what is added could not be trained
 def initialize_(
     model: nn.Module,
     method: str,
@@ -72,6 +74,12 @@ def initialize_(
     read nor changed. What was saved before scalars were added still loads, and then they change nothing. Models of Hugging
     Face keep their values when their ``post_init`` or ``init_weights`` is called later; their ``from_pretrained`` makes a
     network without scalars.
+
+    Scalars act through forward hooks. They train under DistributedDataParallel, torch.compile and torch.export;
+    nn.DataParallel copies modules without them and is refused, and torch.jit.script cannot read them (torch.jit.trace can). To
+    load a checkpoint that has scalars, initialize the new model with the same method first, which adds them: a plain model
+    drops them under ``strict=False`` and computes something else. Forward hooks of your own fire during the call, as the
+    model is run.
 
     A model on the meta device gets memory first, ``model.to_empty(device=...)``; every parameter is then filled but those
     that the report lists as left alone. Buffers other than running statistics are not: what the model's code put into them
@@ -98,6 +106,7 @@ def initialize_(
         UsageError: If a name, an option or an override is not valid, or the method cannot do this network. The network
             is then as it was, as after any other error.
     """
+    require_arguments(model, method, seed)
     checked = INITIALIZERS.check(method, options)
     if generator is not None and seed is not None:
         raise UsageError("give either generator or seed, not both")

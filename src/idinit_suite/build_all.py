@@ -8,21 +8,20 @@ from pathlib import Path
 
 from idinit.errors import UsageError
 
-from .archive import runs as archive
+from .archive import runs as run_archive
 from .archive import studies as study_archive
 from .atomic import write_atomically
 from .config import PathsConfig, compose, resolve
-from .config.experiment import ExperimentInfo
-from .coverage.runner import read_rows
-from .coverage.verdict import judge as judge_coverage
+from .coverage.page import update_page as update_coverage
 from .experiments.grid import list_experiments, load, select
-from .report.experiment_page import sections
-from .report.html.render import Grid, Study, report_page
-from .report.reproduction import Judged, reproduction
-from .report.update import update_results
+from .report.grid_page import grid_page
+from .report.html.render import report_page
+from .report.page import Page
+from .report.reproduction import reproduction
+from .report.update import update_page
 from .studies.config import load as load_study
-from .studies.page import sections as study_sections
-from .studies.results import update_results as update_study
+from .studies.page import study_page
+from .studies.results import update_page as update_study
 from .training.progress import console
 
 
@@ -50,43 +49,41 @@ def update_everything(overrides: Sequence[str]) -> Path:
         OSError: If the results cannot be written.
     """
     selected, overrides = selection(overrides)
-    grids: list[Grid] = []
-    studies: list[Study] = []
-    judged: list[Judged] = []
+    pages: list[Page | None] = []
     results = PathsConfig(**resolve(compose(overrides))["paths"]).results
     for name in list_experiments():
         experiment = load([f"experiment={name}", *overrides])
         if name in selected:
             # What a demonstration left in runs/ stays there.
             folders = _folders(experiment.paths.runs / name) if experiment.info.evidence else []
-            console.print(update_results(experiment.info, folders, results / name))
-        stored = archive.load(results / name)
-        if found := sections(experiment.info, stored):
-            grids.append(Grid(experiment.info, stored, found))
-            judged.append(Judged(experiment.info, found[0].scale.budget, found[0].verdicts))
+            page, shown = update_page(experiment.info, folders, results / name)
+            console.print(shown)
+        else:
+            runs = run_archive.load(results / name)
+            page = None if runs.runs.empty else grid_page(experiment.info, runs, results / name)
+        pages.append(page)
     for name in list_experiments("study"):
         info, config = load_study([f"experiment={name}", *overrides])
         if name in selected:
-            console.print(update_study(info, _folders(config.paths.runs / name), results / name))
-        for section in study_sections(info, study_archive.load(results / name))[:1]:
-            pictures = [(p.caption, results / name / f"{p.name}{section.suffix}.svg") for p in section.findings.pictures]
-            studies.append(Study(info, section.scale, section.verdicts, pictures))
-            judged.append(Judged(info, section.scale.split()[0], section.verdicts))
-    if coverage := judge_coverage(read_rows(results / "coverage" / "coverage.csv").values()):
-        judged.append(coverage)
-    grids.sort(key=lambda grid: _first_claim(grid.info))
-    studies.sort(key=lambda study: _first_claim(study.info))
-    judged.sort(key=lambda one: _first_claim(one.info))
-    if judged:
-        write_atomically(results / "REPRODUCTION.md", reproduction(judged).encode())
-        write_atomically(results / "report.html", report_page(grids, studies, judged).encode())
+            page, shown = update_study(info, _folders(config.paths.runs / name), results / name)
+            console.print(shown)
+        else:
+            study = study_archive.load(results / name)
+            page = None if study.runs.empty else study_page(info, study)
+        pages.append(page)
+    pages.append(update_coverage(results / "coverage"))
+    found = sorted((page for page in pages if page is not None), key=_first_claim)
+    if found:
+        write_atomically(results / "REPRODUCTION.md", reproduction(found).encode())
+        write_atomically(results / "report.html", report_page(found, results).encode())
         console.print(f"Written: {results / 'REPRODUCTION.md'} and {results / 'report.html'}", soft_wrap=True)
     return results
 
 
-def _first_claim(info: ExperimentInfo) -> tuple[float, str]:
-    """Sorts experiments by the claims that they test; those that test none come last."""
-    return min((int(claim.id[1:]) for claim in info.claims), default=math.inf), info.name
+def _first_claim(page: Page) -> tuple[float, bool, str]:
+    """Sorts experiments by the claims that they test; those that test none come last, demonstrations after the evidence."""
+    first = min((int(claim.id[1:]) for claim in page.info.claims), default=math.inf)
+    return first, not page.info.evidence, page.info.name
 
 
 def _folders(runs: Path) -> list[Path]:

@@ -91,7 +91,10 @@ def test_the_report_is_a_table_of_every_parameter():
     names = [name for name, _ in model.named_parameters()]
     text = str(report)
     assert text.splitlines()[0] == "fixup(stem=he)"
-    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")]
+    heads, dashes, *lines = text.splitlines()[2:-2]
+    starts = [place for place, mark in enumerate(dashes) if mark == "-" and dashes[place - 1 : place] in ("", " ")]
+    cells = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in lines]
+    assert heads.split() == ["parameter", "shape", "part", "rule", "note"]
     assert sorted(row[0] for row in cells) == sorted(names)
     assert ["stage2.0.branch.conv1.weight", "8x4x3x3", "branch", "Kaiming normal, fan-out, x 0.5774", ""] in cells
     note = "added, acts on stage2.0.branch.conv1 and stage2.0.shortcut, lr x 0.1"

@@ -24,16 +24,28 @@ def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any,
     """The positional and the keyword arguments of a call, on the model's device.
 
     Raises:
-        UsageError: If ``example_inputs`` is a tensor.
+        UsageError: If ``example_inputs`` is a tensor or no collection of arguments, or holds a tensor without values.
     """
     given: object = example_inputs
     if isinstance(given, Tensor):  # would be taken apart into a tuple of its rows
         raise UsageError(
             "example_inputs is a tensor: give a tuple of positional arguments, (x,), or a dict of keyword arguments"
         )
+    if not isinstance(given, (tuple, list, Mapping)):
+        raise UsageError(
+            f"example_inputs is a {type(given).__name__}: give a tuple of positional arguments or a dict of keyword arguments"
+        )
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    inputs = tree_map_only(Tensor, lambda tensor: tensor.to(device), example_inputs)
+    inputs = tree_map_only(Tensor, lambda tensor: _usable(tensor, device), example_inputs)
     return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+
+
+def _usable(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device, such that autograd may save it."""
+    if tensor.is_meta and device.type != "meta":
+        raise UsageError("example_inputs holds a tensor on the meta device, which has no values: give one on the CPU")
+    moved = tensor.to(device)
+    return moved.clone() if moved.is_inference() else moved
 
 
 def does_not_run(error: Exception) -> UsageError:

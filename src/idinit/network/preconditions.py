@@ -4,20 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
 from ..errors import UsageError
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
+_ORDER = "the order is initialize_(model, 'idinit', example_inputs)"
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
+
+
+def require_arguments(model: object, method: object, seed: object) -> None:
+    """Makes sure that the arguments are what their names say, in their order.
+
+    Raises:
+        UsageError: If one is something else.
+    """
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise UsageError(f"the model is the class {model.__name__}: give an instance, {model.__name__}()")
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model is a {type(model).__name__}: {_ORDER}")
+    if not isinstance(method, str):
+        raise UsageError(f"the method is a {type(method).__name__}, not a name: {_ORDER}")
+    if not isinstance(seed, int | None):
+        raise UsageError(f"seed={seed!r}: give an integer")
 
 
 def require_initializable(model: nn.Module) -> None:
     """Makes sure that the parameters are there, and under their own names.
 
     Raises:
-        UsageError: If the model is wrapped, sharded, quantized or on the meta device.
+        UsageError: If the model is wrapped, sharded, quantized, on the meta device or made in inference mode.
     """
+    if torch.get_default_device().type == "meta":
+        raise UsageError("torch.device('meta') is in force, under which new tensors hold no values: initialize outside of it")
     if type(model).__name__ in _WRAPPERS:
         inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
         raise UsageError(
@@ -33,6 +53,8 @@ def require_initializable(model: nn.Module) -> None:
             raise UsageError(
                 f"the model is on the meta device, which holds no values; call model.to_empty(device=...) first{_ties(model)}"
             )
+        if parameter.is_inference():
+            raise UsageError(f"'{name}' was made under torch.inference_mode() and can never be trained: make the model outside")
         if hasattr(parameter, "device_mesh"):
             raise UsageError(f"'{name}' is distributed over processes: initialize the model before it is")
 

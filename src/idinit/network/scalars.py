@@ -14,6 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..errors import UsageError
+
 Kind = Literal["input_bias", "output_scale", "output_bias"]
 Decayed = Literal["all", "weights"]
 
@@ -40,19 +42,25 @@ class Scalar(nn.Module):
         self.lr_scale = lr_scale
         self._inputs: tuple[str, ...] = ()  # what the modules it acts on call their input, when they are called by keyword
 
+    def _value_for(self, module: nn.Module, dtype: torch.dtype) -> Tensor:
+        """The number as it acts on a module: a replica of nn.DataParallel has hooks of the original, on another device."""
+        if getattr(module, "_is_replica", False):
+            raise UsageError("nn.DataParallel copies modules without the scalars that act on them: use DistributedDataParallel")
+        return self.value.to(dtype)
+
     # The hooks are bound methods: copying a network copies them bound to the copied scalar. The value takes the dtype
     # of what flows through, or it would promote half-precision activations to float32.
     def _shift_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if args:
-            return (args[0] + self.value.to(args[0].dtype), *args[1:]), kwargs
+            return (args[0] + self._value_for(module, args[0].dtype), *args[1:]), kwargs
         name = next(key for key in kwargs if key in self._inputs)
-        return args, {**kwargs, name: kwargs[name] + self.value.to(kwargs[name].dtype)}
+        return args, {**kwargs, name: kwargs[name] + self._value_for(module, kwargs[name].dtype)}
 
     def _scale_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output * self.value.to(output.dtype)
+        return output * self._value_for(module, output.dtype)
 
     def _shift_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output + self.value.to(output.dtype)
+        return output + self._value_for(module, output.dtype)
 
     def act_on(self, module: nn.Module) -> None:
         """Makes the scalar act on ``module``, after the scalars that already do."""

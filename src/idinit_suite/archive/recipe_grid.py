@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from .variants import Arm, varied
+from .variants import Variant, varied
 
 
 @dataclass(frozen=True)
 class Map:
-    """One arm of an experiment over a grid of two hyper-parameters.
+    """One variant of an experiment over a grid of two hyper-parameters.
 
     Attributes:
-        name: The arm.
+        name: The variant.
         keys: What is varied along x and along y, e.g. ``optim.lr`` and ``optim.weight_decay``.
         x: Values along x, ascending.
         y: Values along y, ascending.
@@ -26,23 +26,23 @@ class Map:
     keys: tuple[str, str]
     x: tuple[Any, ...]
     y: tuple[Any, ...]
-    cells: dict[tuple[Any, Any], Arm]
+    cells: dict[tuple[Any, Any], Variant]
 
     @property
     def trains(self) -> int:
         """Number of cells of which every run trains."""
-        return sum(arm.failures == 0 for arm in self.cells.values())
+        return sum(variant.failures == 0 for variant in self.cells.values())
 
 
-def maps(arms: Sequence[Arm]) -> dict[str, Map]:
-    """The arms as maps by name, where each has runs at every point of one grid of two hyper-parameters; else none."""
-    keys = varied(arms)
+def maps(variants: Sequence[Variant]) -> dict[str, Map]:
+    """The variants as maps by name, where each has runs at every point of one grid of two hyper-parameters; else none."""
+    keys = varied(variants)
     if len(keys) != 2:
         return {}
-    x, y = (tuple(sorted({arm.recipe[key] for arm in arms})) for key in keys)
+    x, y = (tuple(sorted({variant.recipe[key] for variant in variants})) for key in keys)
     found = {}
-    for name in sorted({arm.name for arm in arms}):
-        cells = {(arm.recipe[keys[0]], arm.recipe[keys[1]]): arm for arm in arms if arm.name == name}
+    for name in sorted({variant.name for variant in variants}):
+        cells = {(variant.recipe[keys[0]], variant.recipe[keys[1]]): variant for variant in variants if variant.name == name}
         if cells.keys() == set(product(x, y)):
             found[name] = Map(name, (keys[0], keys[1]), x, y, cells)
     return found

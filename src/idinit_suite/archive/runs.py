@@ -184,7 +184,7 @@ def _read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
     if not file.exists():
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     try:
-        # an arm may be called "none": only an empty cell is a missing value
+        # a variant may be called "none": only an empty cell is a missing value
         table: pd.DataFrame = pd.read_csv(
             file, dtype=columns, usecols=lambda name: name in columns, keep_default_na=False, na_values=[""], encoding="utf-8"
         )

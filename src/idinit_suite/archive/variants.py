@@ -1,4 +1,4 @@
-"""The runs of an archive, sorted into what may be compared (a *scale*) and what may be averaged (an *arm*)."""
+"""The runs of an archive, sorted into what may be compared (a *scale*) and what may be averaged (a *variant*)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -24,7 +25,7 @@ BUDGETS = ("paper", "cpu", "smoke")  # the largest first
 BANDS = 8  # lines of a figure whose bands can be told apart; those of more hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
-# What runs of one arm may differ in: they are the same training from another seed, or in another place.
+# What runs of one variant may differ in: they are the same training from another seed, or in another place.
 _NOT_RECIPE = ("experiment", "arm", "phase", "seed", "budget", "impl")
 _SAME = ("train.compile",)  # another order of floating-point sums, like another processor
 
@@ -53,16 +54,16 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """Runs that differ in nothing but the seed: one row of a table, one line of a figure.
 
     Attributes:
-        name: The arm of the experiment to which they belong.
-        label: The name; where runs of the arm exist with several recipes, then with what is different in this one.
+        name: The variant of the experiment to which they belong.
+        label: The name; where runs of the variant exist with several recipes, then with what is different in this one.
         primary: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
             the best mean accuracy on the validation split at the last epoch.
-        shared: Whether the recipe but for model and initializer is the one that the most arms have runs of and, among
-            equals, the one with the best accuracy on the validation split averaged over the arms. A run that diverged
+        shared: Whether the recipe but for model and initializer is the one that the most variants have runs of and, among
+            equals, the one with the best accuracy on the validation split averaged over the variants. A run that diverged
             counts as 0 in both choices.
         recipe: What a config says of the training, ``{"optim.lr": 0.1, ...}``.
         runs: Their rows of ``runs.csv``.
@@ -93,22 +94,22 @@ class Arm:
         """Name of the network's family."""
         return str(self.recipe["model.name"])
 
-    @property
+    @cached_property
     def completed(self) -> pd.DataFrame:
         """Rows of the runs that did not diverge."""
         return self.runs[self.runs["state"] == "done"]
 
-    @property
+    @cached_property
     def diverged(self) -> int:
         """Number of runs that diverged."""
         return len(self.runs) - len(self.completed)
 
-    @property
+    @cached_property
     def test(self) -> Estimate:
         """Test accuracy after the last epoch, over completed runs."""
         return estimate(self.completed["test_accuracy"])
 
-    @property
+    @cached_property
     def validation(self) -> Estimate:
         """Validation accuracy after the last epoch, over completed runs: what recipes may be chosen by."""
         return estimate(self.completed["validation_accuracy"])
@@ -118,47 +119,47 @@ class Arm:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
         return 1 / self.classes if self.classes else 0.0
 
-    @property
+    @cached_property
     def failures(self) -> int:
         """Number of runs that diverged, or ended no further above chance on the test split than ``MARGIN``."""
         return self.diverged + int((self.completed["test_accuracy"] <= self.chance + MARGIN).sum())
 
-    @property
+    @cached_property
     def guesses_tokens(self) -> bool:
         """Whether it is a language model, of which the loss is told and not the accuracy."""
         return predicts_tokens(self._dataset)
 
-    @property
+    @cached_property
     def _dataset(self) -> str:
         return str(json.loads(self.runs["config"].iloc[0])["data"]["name"])
 
-    @property
+    @cached_property
     def loss(self) -> Estimate:
         """Validation loss after the last step, over completed runs."""
         return estimate(self.completed["validation_loss"])
 
-    @property
+    @cached_property
     def tokens(self) -> Estimate:
         """Tokens of all steps, over completed runs."""
         return estimate(self.completed["tokens"])
 
-    @property
+    @cached_property
     def flops(self) -> Estimate:
         """Floating-point operations of all steps, over completed runs."""
         return estimate(self.completed["flops"])
 
-    @property
+    @cached_property
     def best(self) -> Estimate:
         """Test accuracy at its best epoch, over completed runs."""
         return estimate(self.completed["best_test_accuracy"])
 
-    @property
+    @cached_property
     def finals(self) -> dict[int, float]:
         """Seed -> test accuracy after the last epoch; NaN for a run that diverged."""
         values = self.runs["test_accuracy"].where(self.runs["state"] == "done", math.nan)
         return {int(seed): float(value) for seed, value in zip(self.runs["seed"], values, strict=True)}
 
-    @property
+    @cached_property
     def time(self) -> float:
         """Seconds of a run, the median over completed ones: now and then a machine stands still; NaN without any."""
         return float(self.completed["time_s"].median())
@@ -183,8 +184,8 @@ def scales(archive: Archive) -> list[Scale]:
     return sorted(found, key=lambda scale: (BUDGETS.index(scale.budget), -scale.epochs, scale.data))
 
 
-def arms(archive: Archive, scale: Scale) -> list[Arm]:
-    """The arms at one scale, the best mean test accuracy (or validation loss) first; without a completed run last."""
+def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
+    """The variants at one scale, the best mean test accuracy (or validation loss) first; without a completed run last."""
     runs = labelled(archive)
     here = runs[(runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
     main = here[(here["phase"] == "main") & (here["epochs"] == scale.epochs)]
@@ -193,15 +194,15 @@ def arms(archive: Archive, scale: Scale) -> list[Arm]:
     rows_of = archive.curves.groupby("hash").indices
     shared = _shared(main, recipes)
     found = []
-    for name, of_arm in main.groupby("arm"):
-        own = recipes[of_arm.index]
-        groups = [of_arm[own == recipe] for recipe in sorted(set(own))]
+    for name, of_variant in main.groupby("arm"):
+        own = recipes[of_variant.index]
+        groups = [of_variant[own == recipe] for recipe in sorted(set(own))]
         groups.sort(key=lambda group: (-len(group), -_score(group)))
         first = json.loads(recipes[groups[0].index[0]])
         for index, group in enumerate(groups):
             recipe = json.loads(recipes[group.index[0]])
             found.append(
-                Arm(
+                Variant(
                     name=str(name),
                     label=str(name) if index == 0 else f"{name} ({_changes(first, recipe)})",
                     primary=index == 0,
@@ -227,7 +228,7 @@ def labelled(archive: Archive) -> pd.DataFrame:
 
 
 def _searched(tune: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
-    """Arm and recipe -> the learning rates of its search runs."""
+    """Variant and recipe -> the learning rates of its search runs."""
     found: dict[tuple[str, str], list[float]] = {}
     for name, rate, config in zip(tune["arm"], tune["lr"], tune["config"], strict=True):
         found.setdefault((str(name), _searched_with(json.loads(_recipe(config)))), []).append(float(rate))
@@ -250,14 +251,17 @@ def _joined(rows: list[np.ndarray]) -> np.ndarray:
     return np.sort(np.concatenate(rows)) if rows else np.array([], dtype=int)
 
 
-def by_model(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
-    """Model -> its arms, in their order: initializers are compared within a model."""
-    return {model: [arm for arm in arms if arm.model == model] for model in sorted({arm.model for arm in arms})}
+def by_model(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
+    """Model -> its variants, in their order: initializers are compared within a model."""
+    return {
+        model: [variant for variant in variants if variant.model == model]
+        for model in sorted({variant.model for variant in variants})
+    }
 
 
-def varied(arms: Sequence[Arm]) -> tuple[str, ...]:
-    """The keys, but for those of model and initializer, that have several values among the arms."""
-    settings = [{key: str(value) for key, value in _settings(arm.recipe).items()} for arm in arms]
+def varied(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """The keys, but for those of model and initializer, that have several values among the variants."""
+    settings = [{key: str(value) for key, value in _settings(variant.recipe).items()} for variant in variants]
     keys = {key for setting in settings for key in setting}
     return tuple(sorted(key for key in keys if len({setting.get(key) for setting in settings}) > 1))
 
@@ -270,7 +274,7 @@ def _score(runs: pd.DataFrame) -> float:
 def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
     settings = recipes.map({recipe: _setting(json.loads(recipe)) for recipe in set(recipes)})
     ranked = [
-        (runs["arm"].nunique(), fmean(_score(of_arm) for _, of_arm in runs.groupby("arm")), str(setting))
+        (runs["arm"].nunique(), fmean(_score(of_variant) for _, of_variant in runs.groupby("arm")), str(setting))
         for setting, runs in main.groupby(settings)
     ]
     return max(ranked)[2]
@@ -281,14 +285,14 @@ def _setting(recipe: dict[str, Any]) -> str:
 
 
 def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that arms can share: all but the network and its initialization, word vectors included."""
+    """The part of a recipe that variants can share: all but the network and its initialization, word vectors included."""
     return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init") and key != "data.vectors"}
 
 
-def _rank(arm: Arm) -> tuple[float, str]:
-    if not len(arm.completed):
-        return math.inf, arm.label
-    return arm.loss.mean if arm.guesses_tokens else -arm.test.mean, arm.label
+def _rank(variant: Variant) -> tuple[float, str]:
+    if not len(variant.completed):
+        return math.inf, variant.label
+    return variant.loss.mean if variant.guesses_tokens else -variant.test.mean, variant.label
 
 
 def counted(number: float, noun: str) -> str:

@@ -15,8 +15,8 @@ from idinit.initialize import initialize_
 from idinit.zoo import load
 
 from ..atomic import write_atomically
-from ..report.experiment_page import environment_facts
-from ..report.tables import grid
+from ..report.page import environment_facts
+from ..report.table import markdown_table, table, terminal_table
 from ..training.environment import describe
 from ..training.progress import console
 
@@ -42,15 +42,15 @@ def measure(networks: Sequence[str] = NETWORKS, methods: Sequence[str] = METHODS
         calls: dict[str, Callable[[], object]] = {method: partial(initialize_, model, method, inputs) for method in methods}
         calls = {"torch.export alone": partial(torch.export.export, model, args, kwargs, strict=False)} | calls
         rows += [(name, what, *_seconds(call)) for what, call in calls.items()]
-    table = grid(["network", "", "seconds", "of the processor"], rows, left=2)
-    console.print(table, soft_wrap=True)
+    times = table("Time to initialize", ["network", "", "seconds", "of the processor"], rows, left=2)
+    console.print(terminal_table(times))
     text = (
         f"Made by `make bench`: `initialize_` with a batch of two images, {torch.get_num_threads()} threads, the median of "
         f"up to {_ROUNDS} calls. The clock counts what else the machine does as well, the processor's time does not. "
         "Orthogonal matrices take a QR decomposition of each weight."
     )
     facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
-    return f"# Time to initialize\n\n{text}\n\n{table}\n\n{facts}.\n"
+    return f"# Time to initialize\n\n{text}\n\n{markdown_table(times)}\n\n{facts}.\n"
 
 
 def write_initialization(folder: Path) -> None:

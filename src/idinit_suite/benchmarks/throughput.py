@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from ..atomic import write_atomically
 from ..config import RunConfig
 from ..data import Batches, Inputs
-from ..report.experiment_page import environment_facts
-from ..report.tables import grid
+from ..report.page import environment_facts
+from ..report.table import markdown_table, table, terminal_table
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
 from ..training.environment import describe
@@ -106,18 +105,13 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
 
 def show(contest: Contest) -> None:
     """Prints the contest as a table."""
-    table = Table(title=contest.title)
-    for heading in contest.head:
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in contest.rows:
-        table.add_row(*row)
-    console.print(table)
+    console.print(terminal_table(table(contest.title, contest.head, contest.rows)))
 
 
 def write_page(contests: Sequence[Contest], folder: Path, rounds: int = ROUNDS, steps: int = STEPS) -> None:
     """Writes ``README.md`` in a folder, which is made if missing."""
     sections = [
-        f"## {contest.title}\n\n{grid(contest.head, contest.rows)}\n\n"
+        f"## {contest.title}\n\n{markdown_table(table(contest.title, contest.head, contest.rows))}\n\n"
         + ", ".join(f"{name} {value}" for name, value in environment_facts(contest.environment))
         + "."
         for contest in contests

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .schema import CONFIG_DIR
 
 TAGS = {
     "text": "the paper's own words",
@@ -21,19 +25,38 @@ class ClaimInfo(BaseModel):
 
     Attributes:
         id: Name of the claim; the key of its verdict function in ``idinit_suite.report.verdicts.CLAIMS``.
+        short: The claim in a few words.
         text: The claim in one sentence.
         setting: The model, data and optimizer for which it is made.
         paper: The paper's value, with its unit; ``-`` where no number is known.
+        figure: The same in a few characters, beside one number of ours.
         tag: How well that value is known: a key of ``TAGS``, which a remark may follow.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, Field(pattern=r"^C\d+$")]
+    short: Line
     text: Line
     setting: Line
     paper: Line
+    figure: Line
     tag: Annotated[str, Field(pattern=r"^(text|review\??|ours)( .+)?$")]
+
+
+@cache
+def list_claims() -> tuple[ClaimInfo, ...]:
+    """All claims of the paper, from ``configs/claims.yaml``."""
+    return tuple(ClaimInfo(**claim) for claim in yaml.safe_load((CONFIG_DIR / "claims.yaml").read_text(encoding="utf-8")))
+
+
+def _whole(claim: Any) -> Any:
+    """A claim that an experiment names by its id, alone or with what is said of it there."""
+    own = {"id": claim} if isinstance(claim, str) else claim
+    known = {one.id: one for one in list_claims()}
+    if not isinstance(own, dict) or own.get("id") not in known:
+        return claim
+    return known[own["id"]].model_dump() | own
 
 
 class ExperimentInfo(BaseModel):
@@ -46,9 +69,9 @@ class ExperimentInfo(BaseModel):
         claims: The claims it tests; empty where it only shows something.
         deviations: Each way in which it departs from the paper, or settles what the paper leaves open.
         cost: How long it takes, and on what.
-        baseline: The arm that the others are compared with, seed by seed; its initializer, where arms are called
+        baseline: The variant that the others are compared with, seed by seed; its initializer, where variants are called
             ``model-initializer``.
-        arms: Labels of all arms of its grid, whether they were asked for or not.
+        variants: Labels of all variants of its grid, whether they were asked for or not.
         evidence: Whether its verdicts count in those over all experiments; not those of a demonstration.
         next: What to try after it, a line each.
     """
@@ -58,10 +81,10 @@ class ExperimentInfo(BaseModel):
     name: Line
     title: Line
     command: Line
-    claims: tuple[ClaimInfo, ...] = ()
+    claims: tuple[Annotated[ClaimInfo, BeforeValidator(_whole)], ...] = ()
     deviations: tuple[Line, ...] = ()
     cost: Line
     baseline: Line = "idinit"
-    arms: tuple[Line, ...] = ()
+    variants: tuple[Line, ...] = ()
     evidence: bool = True
     next: tuple[Line, ...] = ()

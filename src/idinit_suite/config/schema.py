@@ -92,6 +92,8 @@ class ImplConfig(_Strict):
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
     deterministic: bool = False  # CUDA: the same bits in every process, at some cost
     checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
+    profile: bool = False  # torch's profiler: a table of operators at the end, and profile.json
+    detect_anomaly: bool = False  # torch's anomaly detection: an error where a gradient becomes NaN
 
     def workers_of(self, processes: int) -> int:
         """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
@@ -341,7 +343,8 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 def _missing_budget(config: DictConfig) -> UsageError | None:
     """Why an experiment has no values for a budget, if that is what is wrong."""
     experiment, budget = OmegaConf.select(config, "experiment.name"), str(config.budget)
-    budgets = {str(name): dict(values or {}) for name, values in (config.get("budgets") or {}).items()}
+    said = config.get("budgets")
+    budgets = {str(n): v if isinstance(v, Mapping) else {} for n, v in said.items()} if isinstance(said, DictConfig) else {}
     keys = sorted({key for values in budgets.values() for key in values})
     if not budgets or (missing := [key for key in keys if key not in budgets.get(budget, {})]) == []:
         return None

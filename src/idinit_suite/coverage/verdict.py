@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..config.experiment import ExperimentInfo
-from ..report.outcomes import Outcome
-from ..report.reproduction import Judged, list_claims
-from ..report.verdicts import Verdict
+from ..config.experiment import ExperimentInfo, list_claims
+from ..report.outcomes import Headline, Outcome, Verdict
 from .runner import Row
 
 LIBRARIES = {"timm": "timm", "torchvision": "torchvision (classification)", "hf": "transformers"}
@@ -35,7 +33,7 @@ def count(rows: Iterable[Row], source: str) -> tuple[int, int]:
     return status.count("ok"), len(status)
 
 
-def judge(rows: Iterable[Row]) -> Judged | None:
+def judge(rows: Iterable[Row]) -> Verdict | None:
     """What the coverage says of the claim: where the method can be applied; never that it helps there.
 
     Where it can be applied to fewer than half of the families of some library, the claim is not reproduced.
@@ -61,4 +59,5 @@ def judge(rows: Iterable[Row]) -> Judged | None:
         f"cpu budget, one small network a family: the method was applied without a fault to {fine} of {checked} families "
         f"({listed}). Nothing was trained: how often it helps is not known from this."
     )
-    return Judged(INFO, "cpu", [Verdict("C15", outcome, evidence)])
+    headline = Headline(f"{fine} of {checked}", "architecture families initialized without a fault")
+    return Verdict("C15", outcome, evidence, headline)

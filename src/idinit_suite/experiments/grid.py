@@ -18,7 +18,7 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import CONFIG_DIR, PathsConfig, RunConfig, Seed, check, compose, resolve, usage_error
+from ..config import CONFIG_DIR, PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
 from ..config.experiment import ExperimentInfo
 
 
@@ -246,17 +246,19 @@ def load(arguments: Sequence[str]) -> Experiment:
         )
     settings = resolve(compose([f"experiment={name}", *plain]))
     grid = settings.get("grid") or {}
-    planned = dict(grid.get("arms") or {})
-    grid["arms"] = _choose_arms(planned, arms)
+    if not isinstance(grid, Mapping) or not isinstance(grid.get("arms"), Mapping):
+        raise UsageError(f"experiment '{name}' has no grid of runs: its file says its variants under grid.arms")
+    planned = dict(grid["arms"])
+    grid = {**grid, "arms": _choose_arms(planned, arms)}
     if seeds is not None:
         grid["seeds"] = seeds
+    paths = checked(PathsConfig, settings.get("paths"), "paths")
     try:
-        info = ExperimentInfo(**settings["experiment"], arms=tuple(planned))
-        checked = Grid(**grid)
+        info = ExperimentInfo(**settings["experiment"], variants=tuple(planned))
+        runs = Grid(**grid)
         said = {override.key_or_group for override in parsed}
-        mapped = {key: tuple(map(str, values)) for key, values in checked.sweep.items() if key not in said}
-        paths = PathsConfig(**settings["paths"])
-        return Experiment(info, checked, paths, tuple(plain), {**mapped, **sweep}, settings["launcher"])
+        mapped = {key: tuple(map(str, values)) for key, values in runs.sweep.items() if key not in said}
+        return Experiment(info, runs, paths, tuple(plain), {**mapped, **sweep}, settings["launcher"])
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 

@@ -208,7 +208,7 @@ def _on_slurm(
         **({"gpus_per_node": launcher.gpus} if launcher.gpus else {}),
         **{key: value for key, value in optional.items() if value is not None},
     )
-    submitted = executor.map_array(SlurmWorker([*arguments, "wandb.mode=disabled"], force), list(range(jobs)))
+    submitted = executor.map_array(SlurmWorker(arguments, force), list(range(jobs)))
     array = submitted[0].job_id.split("_")[0]
     console.print(f"{experiment.info.name}: Slurm's array {array}, {jobs} jobs; their output is in {folder}", markup=False)
     while subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True, check=False).stdout.strip():

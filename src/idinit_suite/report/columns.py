@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..archive.edges import LEGEND, MARKS
-from ..archive.variants import Arm
+from ..archive.variants import Variant
 from ..statistics.estimates import THRESHOLDS
 from .formatting import amount, duration, percent, plain
 
@@ -19,11 +19,11 @@ _OF_ACCURACIES = (
     "that none did within five epochs. Time is that of one run, evaluations included: the median."
 )
 _OF_LOSSES = (
-    "The loss is the mean cross-entropy of the tokens to guess on the validation split, with half of its 95 % t-interval. "
+    "The loss is the mean cross-entropy of the masked tokens on the validation split, with half of its 95 % t-interval. "
     "FLOPs are those of the matrix products of forward and backward passes, as counted by torch. Compute to the baseline's "
-    "loss is the step, between two evaluations by a straight line, at which an arm first has the loss that the baseline's run "
-    "of the same seed ends with: the median over seeds, where one that never does counts as infinitely late. What is saved is "
-    "compared with the step at which the baseline itself first had that loss, from three seeds on."
+    "loss is the step, between two evaluations by a straight line, at which a variant first has the loss that the baseline's "
+    "run of the same seed ends with: the median over seeds, where one that never does counts as infinitely late. What is saved "
+    "is compared with the step at which the baseline itself first had that loss, from three seeds on."
 )
 
 
@@ -34,60 +34,60 @@ class Column:
     Attributes:
         header: Its header, in two lines where that saves width.
         short: The same for a terminal.
-        text: What it shows of an arm.
+        text: What it shows of a variant.
         key: What it sorts by, where that is a number; NaN comes last.
     """
 
     header: str
     short: str
-    text: Callable[[Arm], str]
-    key: Callable[[Arm], float] | None = None
+    text: Callable[[Variant], str]
+    key: Callable[[Variant], float] | None = None
 
 
-def columns(arms: Sequence[Arm], tuned: bool) -> list[Column]:
-    """The columns: accuracies and epochs to thresholds, or losses and work where tokens are guessed.
+def columns(variants: Sequence[Variant], tuned: bool) -> list[Column]:
+    """The columns: accuracies and epochs to thresholds, or losses and work of language models.
 
     Args:
-        arms: The arms.
-        tuned: Whether each arm's learning rate was picked from a grid.
+        variants: The variants.
+        tuned: Whether each variant's learning rate was picked from a grid.
     """
     rate = ("learning rate\n(picked)", "lr\n(picked)") if tuned else ("learning\nrate", "lr")
     return [
-        Column("initializer", "initializer", lambda arm: arm.label),
-        Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda arm: len(arm.runs)),
-        Column(*rate, lambda arm: f"{arm.lr:g}{MARKS.get(arm.edge, '')}", lambda arm: arm.lr),
-        *(_LOSSES if arms and arms[0].guesses_tokens else _ACCURACIES),
-        Column("time", "time", lambda arm: duration(arm.time), lambda arm: arm.time),
+        Column("initializer", "initializer", lambda one: one.label),
+        Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda one: len(one.runs)),
+        Column(*rate, lambda one: f"{one.lr:g}{MARKS.get(one.edge, '')}", lambda one: one.lr),
+        *(_LOSSES if variants and variants[0].guesses_tokens else _ACCURACIES),
+        Column("time", "time", lambda one: duration(one.time), lambda one: one.time),
     ]
 
 
-def notes(arms: Sequence[Arm]) -> str:
+def notes(variants: Sequence[Variant]) -> str:
     """What the columns mean."""
-    words = _OF_LOSSES if arms and arms[0].guesses_tokens else _OF_ACCURACIES
-    return f"{words} {LEGEND}" if any(arm.edge for arm in arms) else words
+    words = _OF_LOSSES if variants and variants[0].guesses_tokens else _OF_ACCURACIES
+    return f"{words} {LEGEND}" if any(variant.edge for variant in variants) else words
 
 
-def _runs(arm: Arm) -> str:
-    return f"{len(arm.runs)} ({arm.diverged})" if arm.diverged else f"{len(arm.runs)}"
+def _runs(variant: Variant) -> str:
+    return f"{len(variant.runs)} ({variant.diverged})" if variant.diverged else f"{len(variant.runs)}"
 
 
 def _reached(threshold: int) -> Column:
-    def key(arm: Arm) -> float:
-        median = arm.reached(threshold).median
-        return arm.last + 1 if math.isnan(median) else median  # never comes after all that were
+    def key(variant: Variant) -> float:
+        median = variant.reached(threshold).median
+        return variant.last + 1 if math.isnan(median) else median  # never comes after all that were
 
     header, short = f"epochs\nto {threshold} %", f"epochs\nto {threshold}%"
-    return Column(header, short, lambda arm: str(arm.reached(threshold)), key)
+    return Column(header, short, lambda one: str(one.reached(threshold)), key)
 
 
 _ACCURACIES = (
-    Column("test accuracy,\nlast epoch", "test %\nlast", lambda arm: percent(arm.test), lambda arm: arm.test.mean),
-    Column("test accuracy,\nbest epoch", "test %\nbest", lambda arm: percent(arm.best), lambda arm: arm.best.mean),
+    Column("test accuracy,\nlast epoch", "test %\nlast", lambda one: percent(one.test), lambda one: one.test.mean),
+    Column("test accuracy,\nbest epoch", "test %\nbest", lambda one: percent(one.best), lambda one: one.best.mean),
     *map(_reached, THRESHOLDS),
 )
 _LOSSES = (
-    Column("validation loss,\nlast step", "loss\nlast", lambda arm: plain(arm.loss, 3), lambda arm: arm.loss.mean),
-    Column("guessed right", "right\n%", lambda arm: percent(arm.validation), lambda arm: arm.validation.mean),
-    Column("tokens", "tokens", lambda arm: amount(arm.tokens.mean), lambda arm: arm.tokens.mean),
-    Column("FLOPs", "FLOPs", lambda arm: amount(arm.flops.mean), lambda arm: arm.flops.mean),
+    Column("validation loss,\nlast step", "loss\nlast", lambda one: plain(one.loss, 3), lambda one: one.loss.mean),
+    Column("masked-token\naccuracy", "acc.\n%", lambda one: percent(one.validation), lambda one: one.validation.mean),
+    Column("tokens", "tokens", lambda one: amount(one.tokens.mean), lambda one: one.tokens.mean),
+    Column("FLOPs", "FLOPs", lambda one: amount(one.flops.mean), lambda one: one.flops.mean),
 )

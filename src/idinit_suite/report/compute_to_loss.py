@@ -1,4 +1,4 @@
-"""Compute to a loss: how much sooner than the baseline itself an arm has the loss that the baseline ends with (C9)."""
+"""Compute to a loss: how much sooner than the baseline itself a variant has the loss that the baseline ends with (C9)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from ..archive.variants import Arm
+from ..archive.variants import Variant
 from ..statistics.estimates import estimate
 from ..statistics.significance import ENOUGH
 from .formatting import amount
 from .measured import Measured, first_crossing, measured
-from .tables import grid
+from .table import Cell, Table, table
 
 
 def needed(own: Measured, baseline: Measured) -> dict[int, float]:
@@ -46,19 +46,22 @@ def typical(values: Mapping[int, float]) -> float:
     return middle if math.isfinite(middle) else math.nan
 
 
-def compute_table(arms: Sequence[Arm], baseline: str) -> str:
-    """What each arm needs to reach the loss with which the baseline ends, as Markdown; it is one of the arms."""
-    reference = next(arm for arm in arms if arm.name == baseline)
+def compute_table(variants: Sequence[Variant], baseline: str) -> Table:
+    """What each variant needs to reach the loss with which the baseline, one of them, ends."""
+    reference = next(variant for variant in variants if variant.name == baseline)
     theirs = measured(reference)
     total = estimate(reference.completed["step"]).mean
-    rows = []
-    for arm in arms:
-        own = measured(arm)
+    rows: list[list[Cell | str]] = []
+    for variant in variants:
+        own = measured(variant)
         steps, saved = needed(own, theirs), savings(own, theirs)
         middle = typical(steps)
         work = [middle * whole / total for whole in (total, reference.tokens.mean, reference.flops.mean)]
         reached = sum(map(math.isfinite, steps.values()))
-        told = arm is not reference and len(saved) >= ENOUGH and not math.isnan(typical(saved))
-        gain = f"{100 * typical(saved):.1f}" if told else "–"
-        rows.append([arm.label, f"{reached} of {len(steps)}", *map(amount, work), gain])
-    return grid(["initializer", "reached", "steps", "tokens", "FLOPs", "compute saved, %"], rows)
+        compared = variant is not reference and len(saved) >= ENOUGH
+        gain = 100 * typical(saved) if compared else math.nan
+        cells = [Cell(amount(value), value) for value in work]
+        saving = Cell("–" if math.isnan(gain) else f"{gain:.1f}", gain)
+        rows.append([variant.label, Cell(f"{reached} of {len(steps)}", reached), *cells, saving])
+    head = ["initializer", "reached", "steps", "tokens", "FLOPs", "compute saved, %"]
+    return table(f"Compute to the final loss of {baseline}", head, rows)

@@ -1,4 +1,4 @@
-"""Curves of an experiment: train loss and validation accuracy against epochs, one line an arm."""
+"""Curves of an experiment: train loss and validation accuracy against epochs, one line a variant."""
 
 from __future__ import annotations
 
@@ -18,16 +18,12 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from ..archive.variants import BANDS, Arm, by_model
+from ..archive.variants import BANDS, Variant, by_model
 from ..atomic import write_atomically
 from ..statistics.estimates import estimate
 from .formatting import amount, percent, plain
+from .style import COLOURS, DASHES, MARKERS
 
-# The colours of Okabe and Ito, without the yellow that fades on white. Dash and marker tell apart what shares a colour,
-# and every line after the seventh; the order of the legend is that of the results.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">", "p", "h", "d")
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 
 _STYLE: dict[Any, Any] = {
@@ -45,23 +41,6 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def save_curves(title: str, arms: Sequence[Arm], stem: Path) -> None:
-    """Writes the curves of the arms' primary recipes as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
-
-    A line is the mean over completed runs, its band the 95 % t-interval at each point; more than `BANDS` lines have none. A
-    run that diverged is a thin line of its own that ends in a cross. Arms of several models have a row of axes for each.
-
-    Args:
-        title: Heading of the figure.
-        arms: In the order in which the legend lists them.
-        stem: Path of the files, without ending.
-
-    Raises:
-        OSError: If they cannot be written.
-    """
-    save_figure(lambda: _draw(title, [arm for arm in arms if arm.primary]), stem)
-
-
 def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
     """Draws a figure in the project's look and writes it as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
 
@@ -75,14 +54,26 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
     with mpl.rc_context(_STYLE):
         figure = draw()
         FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what the layout has arranged stands for both formats
         for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=ending, metadata=metadata, dpi=160, facecolor="white")
             write_atomically(stem.with_name(f"{stem.name}.{ending}"), buffer.getvalue())
 
 
-def _draw(title: str, arms: Sequence[Arm]) -> Figure:
-    groups = by_model(arms).values()
+def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
+    """Draws the curves of the variants' primary recipes.
+
+    A line is the mean over completed runs, its band the 95 % t-interval at each point; more than `BANDS` lines have none. A
+    run that diverged is a thin line of its own that ends in a cross. Variants of several models have a row of axes for each.
+
+    Args:
+        title: Heading of the figure.
+        variants: In the order in which the legend lists them, in all their recipes.
+    """
+    variants = [variant for variant in variants if variant.primary]
+    groups = by_model(variants).values()
     heights = [max(4.4 if len(groups) == 1 else 2.8, 0.2 * (len(group) + 3)) for group in groups]  # as high as the legend
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     rows = [figure] if len(groups) == 1 else figure.subfigures(len(groups), squeeze=False, height_ratios=heights).flat
@@ -92,43 +83,45 @@ def _draw(title: str, arms: Sequence[Arm]) -> Figure:
     return figure
 
 
-def _draw_model(figure: FigureBase, arms: Sequence[Arm]) -> None:
+def _draw_model(figure: FigureBase, variants: Sequence[Variant]) -> None:
     loss, score = figure.subplots(1, 2)
-    metric = "loss" if arms[0].guesses_tokens else "accuracy"
-    names = sorted(arm.name for arm in arms)
+    metric = "loss" if variants[0].guesses_tokens else "accuracy"
+    names = sorted(variant.name for variant in variants)
     # by name and not by rank: a line keeps its look when the results change their order
-    styles = [line_style(names.index(arm.name)) for arm in arms]
-    banded = len(arms) <= BANDS
-    for arm, style in zip(arms, styles, strict=True):
-        _draw_mean(loss, arm, "train", "loss", style, banded)
-        _draw_mean(score, arm, "validation", metric, style, banded)
-    loss.set(xlabel="epoch", ylabel="train loss", ylim=loss_limits(arms))
+    styles = [line_style(names.index(variant.name)) for variant in variants]
+    banded = len(variants) <= BANDS
+    for variant, style in zip(variants, styles, strict=True):
+        _draw_mean(loss, variant, "train", "loss", style, banded)
+        _draw_mean(score, variant, "validation", metric, style, banded)
+    loss.set(xlabel="epoch", ylabel="train loss", ylim=loss_limits(variants))
     score.set(xlabel="epoch", ylabel=f"validation {metric}")
     if metric == "loss":
-        score.set_ylim(loss_limits(arms))
-        _mark_work(score, arms[0])
+        score.set_ylim(loss_limits(variants))
+        _mark_work(score, variants[0])
     else:
         low, high = score.get_ylim()
         score.set_ylim(max(low, 0), min(high, 1))  # the band of few runs may go beyond, an accuracy cannot
         score.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     for axes in (loss, score):
-        axes.set_xlim(0, 1.02 * arms[0].last)  # room for the last marker
-    for arm, style in zip(arms, styles, strict=True):
-        _draw_diverged(loss, arm, "train", "loss", style)
-        _draw_diverged(score, arm, "validation", metric, style)
-    labels = [f"{arm.label}  {plain(arm.loss, 3) if metric == 'loss' else percent(arm.test)}" for arm in arms]
+        axes.set_xlim(0, 1.02 * variants[0].last)  # room for the last marker
+    for variant, style in zip(variants, styles, strict=True):
+        _draw_diverged(loss, variant, "train", "loss", style)
+        _draw_diverged(score, variant, "validation", metric, style)
+    labels = [
+        f"{variant.label}  {plain(variant.loss, 3) if metric == 'loss' else percent(variant.test)}" for variant in variants
+    ]
     handles = [Line2D([], [], label=label, **style) for label, style in zip(labels, styles, strict=True)]
-    if any(arm.diverged for arm in arms):
+    if any(variant.diverged for variant in variants):
         handles.append(Line2D([], [], label="a run diverged", color="#555555", linestyle="", **_CROSS))
     heading = "validation loss after the last step" if metric == "loss" else "test accuracy after the last epoch, %"
     figure.legend(handles=handles, title=heading, loc="outside right upper", frameon=False, handlelength=4.5, alignment="left")
 
 
-def _mark_work(axes: Axes, arm: Arm) -> None:
-    """Says on upper axes how many steps, tokens and operations the epochs are: they are the same for all arms."""
-    totals = {"steps": arm.runs["steps"].max(), "tokens": arm.tokens.mean, "FLOPs": arm.flops.mean}
+def _mark_work(axes: Axes, variant: Variant) -> None:
+    """Says on upper axes how many steps, tokens and operations the epochs are: they are the same for all variants."""
+    totals = {"steps": variant.runs["steps"].max(), "tokens": variant.tokens.mean, "FLOPs": variant.flops.mean}
     for place, (unit, total) in enumerate((unit, float(total)) for unit, total in totals.items() if total == total):
-        rate = total / arm.last
+        rate = total / variant.last
         upper = axes.secondary_xaxis(1 + 0.17 * place, functions=(partial(mul, rate), partial(mul, 1 / rate)))
         upper.set_xlabel(unit, labelpad=2)
         upper.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(max(value, 0.0))))
@@ -137,17 +130,17 @@ def _mark_work(axes: Axes, arm: Arm) -> None:
 def line_style(index: int) -> dict[str, Any]:
     """Colour, dash and marker of the line of that number: different for each number below 21."""
     return {
-        "color": _COLOURS[index % len(_COLOURS)],
-        "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
-        "marker": _MARKERS[index % len(_MARKERS)],
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+        "marker": MARKERS[index % len(MARKERS)],
         "markersize": 4.5,
         "linewidth": 1.5,
     }
 
 
-def _draw_mean(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, Any], banded: bool) -> None:
-    runs = arm.completed["hash"]
-    curves = arm.curves[(arm.curves["split"] == split) & arm.curves["hash"].isin(runs)]
+def _draw_mean(axes: Axes, variant: Variant, split: str, metric: str, style: dict[str, Any], banded: bool) -> None:
+    runs = variant.completed["hash"]
+    curves = variant.curves[(variant.curves["split"] == split) & variant.curves["hash"].isin(runs)]
     points = [(float(epoch), estimate(values)) for epoch, values in curves.groupby("epoch")[metric]]
     points = [(epoch, e) for epoch, e in points if e.n == len(runs)]
     if not points:
@@ -159,10 +152,10 @@ def _draw_mean(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, A
         axes.fill_between(epochs, means - half, means + half, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def _draw_diverged(axes: Axes, arm: Arm, split: str, metric: str, style: dict[str, Any]) -> None:
+def _draw_diverged(axes: Axes, variant: Variant, split: str, metric: str, style: dict[str, Any]) -> None:
     """Thin lines for the diverged runs; a cross where each ended, at its last finite value or the axes' upper edge."""
-    for run in arm.runs[arm.runs["state"] == "diverged"].itertuples():
-        curve = arm.curves[(arm.curves["hash"] == run.hash) & (arm.curves["split"] == split)]
+    for run in variant.runs[variant.runs["state"] == "diverged"].itertuples():
+        curve = variant.curves[(variant.curves["hash"] == run.hash) & (variant.curves["split"] == split)]
         curve = curve[np.isfinite(curve[metric])]
         upper = axes.get_ylim()[1]
         end = min(float(curve[metric].iloc[-1]), upper) if len(curve) else upper
@@ -171,11 +164,13 @@ def _draw_diverged(axes: Axes, arm: Arm, split: str, metric: str, style: dict[st
         axes.plot([run.epoch], [end], color=style["color"], clip_on=False, zorder=5, **_CROSS)
 
 
-def loss_limits(arms: Sequence[Arm]) -> tuple[float, float]:
-    """Shows where the arms begin and end, without following a loss that explodes at the start or in between."""
-    train = pd.concat([arm.curves[(arm.curves["split"] == "train") & np.isfinite(arm.curves["loss"])] for arm in arms])
+def loss_limits(variants: Sequence[Variant]) -> tuple[float, float]:
+    """Shows where the variants begin and end, without following a loss that explodes at the start or in between."""
+    train = pd.concat(
+        [variant.curves[(variant.curves["split"] == "train") & np.isfinite(variant.curves["loss"])] for variant in variants]
+    )
     if train.empty:
         return 0.0, 1.0
     begin = train.groupby("hash")["loss"].first().median()
-    end = pd.concat([arm.completed["train_loss"] for arm in arms]).max()
+    end = pd.concat([variant.completed["train_loss"] for variant in variants]).max()
     return 0.9 * float(train["loss"].min()), float(np.nanmax([1.15 * begin, 1.1 * end]))

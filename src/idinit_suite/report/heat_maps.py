@@ -1,42 +1,27 @@
-"""Heat maps of two hyper-parameters, one an arm, side by side."""
+"""Heat maps of two hyper-parameters, one a variant, side by side."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..archive.recipe_grid import Map
-from ..archive.variants import Arm
-from .figures import save_figure
+from ..archive.variants import Variant
 
 _COLOURS = mpl.colormaps["cividis"]  # the same to colour-blind eyes
 
 
-def save_maps(title: str, maps: Mapping[str, Map], stem: Path) -> None:
-    """Writes the maps' validation accuracies as ``stem.svg`` and ``stem.png``; equal input gives equal bytes.
-
-    Args:
-        title: Heading of the figure.
-        maps: The arms over the same grid, by name.
-        stem: Path of the files, without ending.
-
-    Raises:
-        OSError: If they cannot be written.
-    """
-    save_figure(lambda: _draw(title, maps), stem)
-
-
-def _draw(title: str, maps: Mapping[str, Map]) -> Figure:
+def draw_maps(title: str, maps: Mapping[str, Map]) -> Figure:
+    """Draws the validation accuracies of the variants over the same grid, given by name."""
     columns = min(3, len(maps))
     rows = math.ceil(len(maps) / columns)
     figure = Figure(figsize=(3.7 * columns, 2.4 * rows + 0.6), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    highest = max(arm.validation.mean for one in maps.values() for arm in one.cells.values() if arm.validation.n)
+    highest = max(variant.validation.mean for one in maps.values() for variant in one.cells.values() if variant.validation.n)
     for axes, one in zip(panels, maps.values(), strict=False):
         values = np.array([[_value(one.cells[x, y]) for x in one.x] for y in one.y])
         axes.imshow(values, cmap=_COLOURS, vmin=0, vmax=highest, aspect="auto", origin="lower")
@@ -55,11 +40,11 @@ def _draw(title: str, maps: Mapping[str, Map]) -> Figure:
     return figure
 
 
-def _value(arm: Arm) -> float:
+def _value(variant: Variant) -> float:
     """The mean accuracy of a cell; NaN where a run diverged."""
-    return math.nan if arm.diverged else arm.validation.mean
+    return math.nan if variant.diverged else variant.validation.mean
 
 
 def words(key: str) -> str:
-    """What people call a hyper-parameter: ``learning rate`` for ``optim.lr``."""
+    """A hyper-parameter in words: ``learning rate`` for ``optim.lr``."""
     return {"lr": "learning rate"}.get(name := key.rpartition(".")[2], name.replace("_", " "))

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..archive.variants import MARGIN, Arm
+from ..archive.variants import MARGIN, Variant
 from ..statistics.estimates import Estimate, estimate
 
 
@@ -78,20 +78,20 @@ class Measured:
         return {seed: found.get(seed, math.inf) for seed in sorted(self.seeds)}
 
 
-def measured(arm: Arm) -> Measured:
-    """The numbers of an arm."""
-    evaluations = arm.curves[arm.curves["split"] == "validation"]
+def measured(variant: Variant) -> Measured:
+    """The numbers of a variant."""
+    evaluations = variant.curves[variant.curves["split"] == "validation"]
     by_run = {run: rows for run, rows in evaluations.groupby("hash")}
     curves = {}
-    for run, seed in zip(arm.runs["hash"], arm.runs["seed"], strict=True):
+    for run, seed in zip(variant.runs["hash"], variant.runs["seed"], strict=True):
         if run in by_run:
             columns = (by_run[run][name].to_numpy(dtype=np.float64) for name in ("step", "epoch", "accuracy", "loss"))
             curves[int(seed)] = Curve(*columns)
     # a language model has no test split: what diverged is known from the state of its runs
-    column = "validation_accuracy" if arm.guesses_tokens else "test_accuracy"
-    values = arm.runs[column].where(arm.runs["state"] == "done", math.nan)
-    accuracy = {int(seed): float(value) for seed, value in zip(arm.runs["seed"], values, strict=True)}
-    return Measured(accuracy, curves, arm.chance, arm.last, arm.edge)
+    column = "validation_accuracy" if variant.guesses_tokens else "test_accuracy"
+    values = variant.runs[column].where(variant.runs["state"] == "done", math.nan)
+    accuracy = {int(seed): float(value) for seed, value in zip(variant.runs["seed"], values, strict=True)}
+    return Measured(accuracy, curves, variant.chance, variant.last, variant.edge)
 
 
 def first_crossing(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, target: float) -> float:

@@ -1,8 +1,10 @@
-"""The outcomes that a verdict can have, and what each means."""
+"""Verdicts: the outcomes that there are, what each means, and what a verdict says beside its outcome."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from ..statistics.significance import ALPHA, ENOUGH
 
@@ -28,3 +30,55 @@ OUTCOMES: dict[Outcome, str] = {
     "not run at this scale": "no runs that could test the claim, or training too short for it",
 }
 SILENT: tuple[Outcome, ...] = ("not enough runs", "not run at this scale")  # these have no say in the verdict over experiments
+
+Curves = Mapping[str, tuple[tuple[float, float], ...]]  # name -> points (epoch, value)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one number of a verdict.
+
+    Attributes:
+        number: The number with its unit, e.g. ``+4.1 points``.
+        label: What it is, in a few words.
+        n: Number of seeds behind it; None where there are none.
+        interval: Lower end, value and upper end of its 95 % interval; None where it has none. 0 stands for no difference.
+        curves: Mean curves to draw where there is no interval, IDInit's first.
+    """
+
+    number: str
+    label: str
+    n: int | None = None
+    interval: tuple[float, float, float] | None = None
+    curves: Curves | None = None
+
+
+class Finding(NamedTuple):
+    """What numbers say of a claim.
+
+    Attributes:
+        outcome: A key of ``OUTCOMES``.
+        evidence: The numbers in one sentence, without a full stop.
+        headline: The one number that matters most; None where nothing was measured.
+    """
+
+    outcome: Outcome
+    evidence: str
+    headline: Headline | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs of one scale say of a claim.
+
+    Attributes:
+        claim: Its id.
+        outcome: A key of ``OUTCOMES``.
+        evidence: One sentence that starts with the scale and gives the numbers.
+        headline: The one number that matters most; None where nothing was measured.
+    """
+
+    claim: str
+    outcome: Outcome
+    evidence: str
+    headline: Headline | None = None

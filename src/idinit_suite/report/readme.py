@@ -9,9 +9,11 @@ from idinit.errors import UsageError
 
 from ..archive.edges import LEGEND
 from ..archive.runs import load
-from ..archive.variants import arms, scales
+from ..archive.variants import list_variants, scales
 from ..atomic import write_atomically
-from .tables import markdown, tuning
+from .recipes import RESULTS
+from .table import markdown_table
+from .tables import results_table, tuning
 
 _BLOCK = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n)(?P<body>.*?)(<!-- end of results -->)", re.DOTALL)
 
@@ -36,9 +38,9 @@ def with_results(text: str, results: Path) -> str:
         if archive.runs.empty:
             raise UsageError(f"the page shows results of '{name}', of which there are none: run `make {name}` first")
         scale = scales(archive)[0]
-        rows = arms(archive, scale)
-        table = markdown(rows, bool(tuning(archive, scale, rows)))
-        table += f"\n\n{LEGEND}" if any(arm.edge for arm in rows) else ""
+        rows = list_variants(archive, scale)
+        table = markdown_table(results_table(RESULTS, rows, bool(tuning(archive, scale, rows))))
+        table += f"\n\n{LEGEND}" if any(variant.edge for variant in rows) else ""
         return f"{block[1]}\n{scale}\n\n{table}\n\n{block[4]}"
 
     return _BLOCK.sub(fill, text)

@@ -1,97 +1,108 @@
-"""The tables of one scale by recipe: each arm's own, the one that arms share, and the map of all."""
+"""The blocks of one scale by recipe: each variant's own, the one that variants share, and the map of all."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..archive.recipe_grid import Map, maps
-from ..archive.variants import Arm, varied
+from ..archive.variants import Variant, varied
+from .blocks import Block, Heading
 from .compute_to_loss import compute_table
-from .tables import PAIRED_NOTES, grid, markdown, paired
+from .table import Cell, Table, table
+from .tables import PAIRED_NOTES, paired, results_table
+
+RESULTS = "Results by variant"
 
 
-def main_table(arms: Sequence[Arm], tuned: bool) -> list[str]:
-    """The table of one scale as parts of a page: all recipes, but of a map only each arm's best.
+def main_table(variants: Sequence[Variant], tuned: bool) -> list[Block]:
+    """The table of one scale: all recipes, but of a map only each variant's best.
 
     Args:
-        arms: The arms in all their recipes, in the order of the table.
-        tuned: Whether each arm's learning rate was picked from a grid.
+        variants: The variants in all their recipes, in the order of the table.
+        tuned: Whether each variant's learning rate was picked from a grid.
     """
-    if maps(arms):
-        return ["Each arm with its best recipe on the validation split:", markdown(_own(arms), tuned)]
-    return [markdown(arms, tuned)]
+    if maps(variants):
+        lead = "Each variant with its best recipe on the validation split:"
+        return [lead, results_table(RESULTS, _own(variants), tuned)]
+    return [results_table(RESULTS, variants, tuned)]
 
 
-def more_tables(arms: Sequence[Arm], baseline: str, name: str) -> list[str]:
-    """What else there is to say, as parts of a page: each arm against the baseline, the shared recipe, the maps.
+def more_tables(variants: Sequence[Variant], baseline: str, name: str) -> list[Block]:
+    """What else there is to say: each variant against the baseline, the shared recipe, the maps.
 
     Args:
-        arms: The arms in all their recipes.
-        baseline: The arm that the others are compared with.
+        variants: The variants in all their recipes.
+        baseline: The variant that the others are compared with.
         name: The experiment.
     """
-    own = _own(arms)
-    parts = []
-    if tables := against(own, baseline):
-        losses = arms[0].guesses_tokens
-        heading = f"### {'Compute to the final loss of' if losses else 'Against'} {baseline}"
-        parts += [heading, *tables.values(), *([] if losses else [PAIRED_NOTES])]
-    if any(not arm.shared for arm in own):
-        parts += _shared(arms, own, name)
-    found = maps(arms)
-    if found:
-        best = "Test accuracy in percent after the last epoch."
-        parts += ["### All recipes", best, *(_map(one) for one in found.values())]
-    return parts
+    own = _own(variants)
+    blocks: list[Block] = []
+    if compared := against(own, baseline):
+        losses = variants[0].guesses_tokens
+        heading = f"{'Compute to the final loss of' if losses else 'Against'} {baseline}"
+        blocks += [Heading(3, heading), *compared, *([] if losses else [PAIRED_NOTES])]
+    if any(not variant.shared for variant in own):
+        blocks += _shared(variants, own, name)
+    if found := maps(variants):
+        lead = "Test accuracy in percent after the last epoch."
+        blocks += [Heading(3, "All recipes"), lead, *(block for one in found.values() for block in _map(one))]
+    return blocks
 
 
-def against(arms: Sequence[Arm], baseline: str) -> dict[str, str]:
-    """Each arm against the baseline; among arms called ``model-initializer`` against that of its own model.
+def against(variants: Sequence[Variant], baseline: str) -> list[Block]:
+    """Each variant against the baseline; among variants called ``model-initializer`` against that of its own model.
 
     Args:
-        arms: One recipe of each arm.
-        baseline: The arm that the others are compared with, or the initializer.
+        variants: One recipe of each variant.
+        baseline: The variant that the others are compared with, or the initializer.
 
     Returns:
-        Name of the arm compared with -> the table as Markdown: of accuracies seed by seed, with a sentence below it where there
-        are intervals; of language models compute.
+        A table for each variant compared with: of accuracies seed by seed, with a sentence below it where there are intervals;
+        of language models compute.
     """
-    table = compute_table if arms[0].guesses_tokens else paired
-    if any(arm.name == baseline for arm in arms):
-        return {baseline: table(arms, baseline)}
-    references = sorted(arm.name for arm in arms if arm.name.endswith(f"-{baseline}"))
-    return {name: table([arm for arm in arms if arm.name.startswith(name.removesuffix(baseline))], name) for name in references}
+    if any(variant.name == baseline for variant in variants):
+        references = {baseline: variants}
+    else:
+        named = sorted(variant.name for variant in variants if variant.name.endswith(f"-{baseline}"))
+        models = {name: name.removesuffix(baseline) for name in named}
+        references = {name: [one for one in variants if one.name.startswith(model)] for name, model in models.items()}
+    blocks: list[Block] = []
+    for name, own in references.items():
+        blocks += [compute_table(own, name)] if variants[0].guesses_tokens else paired(own, name)
+    return blocks
 
 
-def _own(arms: Sequence[Arm]) -> list[Arm]:
-    return [arm for arm in arms if arm.primary]
+def _own(variants: Sequence[Variant]) -> list[Variant]:
+    return [variant for variant in variants if variant.primary]
 
 
-def _shared(arms: Sequence[Arm], own: Sequence[Arm], name: str) -> list[str]:
+def _shared(variants: Sequence[Variant], own: Sequence[Variant], name: str) -> list[Block]:
     """One recipe for all: what is said of methods without any tuning of each."""
-    shared = [arm for arm in arms if arm.shared]
-    keys = varied(arms)
+    shared = [variant for variant in variants if variant.shared]
+    keys = varied(variants)
     recipe = [f"{key}={shared[0].recipe[key]}" for key in keys if key in shared[0].recipe]
-    absent = [arm.name for arm in own if arm.name not in {arm.name for arm in shared}]
+    names = {variant.name for variant in shared}
+    absent = [variant.name for variant in own if variant.name not in names]
     missing = f' Not run with it: {", ".join(absent)}; `make {name} ARGS="{" ".join(recipe)}"` runs what is missing.'
-    heading = f"The recipe that most arms have runs of and, among equals, that is best for all together: {', '.join(recipe)}."
+    text = f"The recipe that most variants have runs of and, among equals, that is best for all together: {', '.join(recipe)}."
     return [
-        "### One recipe for all",
-        heading + (missing if absent else ""),
-        markdown(shared, tuned=False),
+        Heading(3, "One recipe for all"),
+        text + (missing if absent else ""),
+        results_table("Results with one recipe for all", shared, tuned=False),
     ]
 
 
-def _map(one: Map) -> str:
-    """A map as Markdown: test accuracy in percent at each point."""
+def _map(one: Map) -> tuple[str, Table]:
+    """A map: test accuracy in percent at each point."""
     across, down = (key.rpartition(".")[2].replace("_", " ") for key in one.keys)
-    rows = [[f"{down} {y:g}", *(_cell(one.cells[x, y]) for x in one.x)] for y in one.y]
-    share = f"{one.trains} of {len(one.cells)} recipes train"
-    return f"**{one.name}**: {share}\n\n{grid(['', *(f'{across} {x:g}' for x in one.x)], rows)}"
+    rows: list[list[Cell | str]] = [[f"{down} {y:g}", *(_cell(one.cells[x, y]) for x in one.x)] for y in one.y]
+    share = f"**{one.name}**: {one.trains} of {len(one.cells)} recipes train"
+    return share, table(f"Test accuracy of {one.name} by recipe", ["", *(f"{across} {x:g}" for x in one.x)], rows)
 
 
-def _cell(arm: Arm) -> str:
-    if not arm.test.n:
-        return "diverged"
-    text = f"{100 * arm.test.mean:.1f}"
-    return f"{text} ({arm.diverged} diverged)" if arm.diverged else text
+def _cell(variant: Variant) -> Cell:
+    if not variant.test.n:
+        return Cell("diverged", math.nan)
+    text = f"{100 * variant.test.mean:.1f}"
+    return Cell(f"{text} ({variant.diverged} diverged)" if variant.diverged else text, variant.test.mean)

@@ -1,106 +1,168 @@
-"""``results/REPRODUCTION.md``: one row a claim of the paper, with the verdicts of all experiments that test it."""
+"""``results/REPRODUCTION.md``: the reproducibility report, with one line a claim; details are in the experiments' pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import yaml
-
-from ..config import CONFIG_DIR
-from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
+from ..archive.variants import Variant, counted
+from ..config.experiment import TAGS
+from ..statistics.paired import compare
+from ..statistics.significance import ENOUGH
+from .blocks import Block, Heading, Items, markdown
+from .formatting import duration, percent
 from .outcomes import OUTCOMES, SILENT, Outcome
-from .tables import grid
-from .verdicts import Verdict
+from .page import Page, paper_value
+from .style import ICONS
+from .summary import Summary, count_outcomes, summarize
+from .table import Cell, Table, table
 
 TITLE = "Reproduction of IDInit"
-NO_SAY = " (a demonstration, without a say)"
+READINGS = "ablation-layout"  # the experiment in which each variant is a reading of what the paper leaves open
+_GROUPS: dict[Outcome, str] = {
+    "reproduced": "Holds",
+    "partly": "Holds in part",
+    "holds, not distinctive": "Holds, but for most methods beside IDInit as well",
+    "applies, benefit not measured": "Can be applied, while the benefit was not measured",
+    "undecided": "Undecided: the numbers point the way of the claim, but chance could have made them",
+    "not reproduced": "Does not hold",
+    "not enough runs": f"Open, with fewer than {ENOUGH} seeds",
+    "not run at this scale": "Not run",
+}
+_EASY = (
+    "The method itself is short: every weight is filled by one of a few rules, without data and without training.",
+    "The theoretical claims (C10 to C14) need small networks only, and one command each.",
+    "Differences in speed of convergence show within a few epochs, so that the order of methods is seen at a small budget.",
+)
+_HARD = (
+    "There is no code by the authors, and the paper could be read only in part: layout of convolutions, tau, first and last "
+    "weight, and all training recipes had to be chosen, and the choices measured.",
+    "Without BatchNorm the best learning rates of the methods differ widely: each needs its own search, at equal cost.",
+    "Final accuracies, ImageNet and BERT-Base need GPUs; the cpu budget tests convergence on smaller networks instead.",
+)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What an experiment says of the claims that it tests, at its largest scale.
-
-    Attributes:
-        info: The head of the experiment's config.
-        budget: The budget of that scale.
-        verdicts: One a claim.
-    """
-
-    info: ExperimentInfo
-    budget: str
-    verdicts: Sequence[Verdict]
-
-
-def list_claims() -> list[ClaimInfo]:
-    """All claims of the paper, from ``configs/claims.yaml``."""
-    return [ClaimInfo(**claim) for claim in yaml.safe_load((CONFIG_DIR / "claims.yaml").read_text(encoding="utf-8"))]
-
-
-def outcome_of(claim: str, judged: Sequence[Judged]) -> Outcome:
-    """The verdict over all experiments that have a say: those that are evidence, with enough runs.
-
-    Where they agree, it is theirs. Else it is partly if one of them reproduces the claim or two find parts of it: of several
-    experiments, one may find a part by chance.
-    """
-    every = [(one, v.outcome) for one in judged for v in one.verdicts if v.claim == claim]
-    said = [outcome for one, outcome in every if one.info.evidence and outcome not in SILENT]
-    if not said:
-        few = any(outcome == "not enough runs" for one, outcome in every if one.info.evidence)
-        return "not enough runs" if few else "not run at this scale"
-    if len(set(said)) == 1:
-        return said[0]
-    if "reproduced" in said or said.count("partly") > 1:
-        return "partly"
-    rest = set(said) - {"partly"}
-    return rest.pop() if len(rest) == 1 else "not reproduced"
-
-
-def reproduction(judged: Sequence[Judged]) -> str:
-    """The page as Markdown.
+def reproduction(pages: Sequence[Page]) -> str:
+    """The report as Markdown.
 
     Args:
-        judged: The experiments that have results.
+        pages: The experiments that have results.
     """
-    claims = list_claims()
-    outcomes = {claim.id: outcome_of(claim.id, judged) for claim in claims}
-    counts = [f"{list(outcomes.values()).count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes.values())]
-    head = ["claim", "what the paper says", "the paper's figure", "ours", "budget", "verdict", "deviations"]
-    rows = [_row(claim, outcomes[claim.id], judged) for claim in claims]
+    summaries = summarize(pages)
     legend = "; ".join(f"*{tag}* is {meaning}" for tag, meaning in TAGS.items())
-    parts = [
-        f"# {TITLE}",
-        "Made by `make report` from the archives beside it; edits are overwritten. There is no code by its authors, and "
-        "the paper itself could be read only in part, so each of its figures carries a tag that says how it is known: "
+    runs = sum(environment.runs for page in pages for environment in page.environments)
+    blocks: list[Block] = [
+        Heading(1, TITLE),
+        f"Of {len(summaries)} claims: {described_counts(summaries)}. Made by `make report` from the archives beside it; edits "
+        "are overwritten. Curves and tables of everything: [report.html](report.html).",
+        _verdicts(summaries),
+        Heading(2, "In plain words"),
+        in_plain_words(summaries, pages),
+        Heading(2, "Scope"),
+        "The claims are those of the paper IDInit, numbered by us. Its figures carry a tag that says how they are known: "
         f"{legend}.",
-        f"Of {len(claims)} claims: {'; '.join(counts)}. An experiment with too few runs for a claim has no say in its verdict, "
-        "nor has a demonstration; its numbers are shown all the same. Curves and tables of everything: "
-        "[report.html](report.html).",
-        grid(head, rows, left=len(head)),
-        "## Verdicts",
+        Heading(2, "Method"),
+        f"{counted(len(pages), 'experiment')}, {counted(runs, 'run')}, {duration(sum(page.seconds for page in pages))} of "
+        "computing in sum. All methods of an experiment share network, data, recipe and seeds; the learning rate of each is "
+        "picked by the same search on a validation split. Runs of one seed see the same batches, so that methods are compared "
+        "pair by pair.",
         "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ "
         "by its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that "
-        "finds a part of a claim, alone, does not make a verdict.",
-        "\n".join(f"- *{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()),
+        "finds a part of a claim, alone, does not make a verdict. An experiment with too few runs has no say, nor has a "
+        "demonstration.",
+        Items([f"*{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()]),
+        Heading(2, "Results"),
+        "By claim, with every experiment that tests it; the evidence is in the experiment's page.",
+        Items([_result(summary) for summary in summaries]),
+        Heading(2, "What was easy"),
+        Items(_EASY),
+        Heading(2, "What was hard"),
+        Items(_HARD),
+        Heading(2, "What differs from the paper"),
+        "Each page lists the ways in which its experiment departs from the paper, or settles what the paper leaves open:",
+        Items(
+            [
+                f"[{page.info.title}]({page.info.name}/#deviations-from-the-paper): {len(page.info.deviations)}"
+                for page in pages
+                if page.info.deviations
+            ]
+        ),
     ]
-    return "\n\n".join(parts) + "\n"
+    return markdown(blocks) + "\n"
 
 
-def _row(claim: ClaimInfo, outcome: Outcome, judged: Sequence[Judged]) -> list[str]:
-    said = [(one, verdict) for one in judged for verdict in one.verdicts if verdict.claim == claim.id]
-    paper = "no number" if claim.paper == "-" else claim.paper
-    ours = [
-        f"[{one.info.name}]({one.info.name}/): *{verdict.outcome}*{'' if one.info.evidence else NO_SAY}. {verdict.evidence}"
-        for one, verdict in said
+def described_counts(summaries: Sequence[Summary]) -> str:
+    """How many claims have each outcome, in words."""
+    return ", ".join(f"{count} {outcome}" for outcome, count in count_outcomes(summaries).items())
+
+
+def _verdicts(summaries: Sequence[Summary]) -> Table:
+    head = ["", "claim", "verdict", "ours", "the paper's", "seeds", "details"]
+    rows: list[list[Cell | str]] = []
+    for summary in summaries:
+        page, verdict = summary.said[0] if summary.said else (None, None)
+        headline = verdict.headline if verdict else None
+        rows.append(
+            [
+                summary.claim.id,
+                summary.claim.short,
+                Cell(f"{ICONS[summary.outcome]} {summary.outcome}", strong=summary.outcome not in SILENT),
+                f"{headline.number} ({headline.label})" if headline else "–",
+                summary.claim.figure,
+                str(headline.n) if headline and headline.n else "–",
+                Cell(page.info.name, link=f"{page.info.name}/") if page else "–",
+            ]
+        )
+    return table("Verdicts", head, rows, left=len(head))
+
+
+def _result(summary: Summary) -> str:
+    claim = summary.claim
+    said = [
+        f"[{page.info.name}]({page.info.name}/) *{verdict.outcome}*"
+        + (f", {verdict.headline.number}" if verdict.headline else "")
+        + ("" if page.info.evidence else " (a demonstration, without a say)")
+        for page, verdict in summary.said
     ]
-    budgets = dict.fromkeys(one.budget for one, _ in said)
-    links = [f"[{len(one.info.deviations)}]({one.info.name}/#deviations-from-the-paper)" for one, _ in said]
-    return [
-        claim.id,
-        f"{claim.text} ({claim.setting})",
-        f"{paper} (*{claim.tag}*)",
-        "<br>".join(ours) or "no runs yet",
-        ", ".join(budgets) or "–",
-        f"**{outcome}**",
-        ", ".join(links) or "–",
-    ]
+    return f"**{claim.id}** {claim.text} The paper: {paper_value(claim)} (*{claim.tag}*). {'; '.join(said) or 'No runs yet'}."
+
+
+def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> str:
+    """What holds, what does not, and which reading of the paper comes nearest to its claims."""
+    sentences = []
+    for outcome, words in _GROUPS.items():
+        claims = [f"{one.claim.id} ({one.claim.short})" for one in summaries if one.outcome == outcome]
+        if claims:
+            sentences.append(f"**{words}:** {'; '.join(claims)}.")
+    sentences += [reading for page in pages if page.info.name == READINGS for reading in [nearest_reading(page)] if reading]
+    return " ".join(sentences)
+
+
+def nearest_reading(page: Page) -> str:
+    """Which variant of the experiment on open questions ends highest, and how it compares with our default.
+
+    Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
+    """
+    section = page.sections[0]
+    ours = next((one for one in section.variants if one.name == page.info.baseline and one.primary), None)
+    if ours is None:
+        return ""
+    readings = [one for one in section.variants if one.primary and _network(one) == _network(ours) and one.test.n >= ENOUGH]
+    if len(readings) < 2 or ours not in readings:
+        return f"**Which reading of the paper comes nearest** is open: {READINGS} has too few seeds."
+    best = max(readings, key=lambda one: one.test.mean)
+    where = f"[{READINGS}]({READINGS}/) ({section.scale})"
+    if best is ours:
+        second = max((one for one in readings if one is not ours), key=lambda one: one.test.mean)
+        found = f"our default, {percent(ours.test)} %, before `{second.name}`, {percent(second.test)} %"
+    else:
+        apart = compare(best.finals, ours.finals)
+        found = (
+            f"`{best.name}`, {percent(best.test)} %, against {percent(ours.test)} % with our default: a difference of "
+            f"{100 * apart.difference:+.1f} points ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
+            + (", which chance explains" if apart.low <= 0 <= apart.high else "")
+        )
+    return f"**Nearest to the paper's accuracies** among {len(readings)} readings of it in {where} comes {found}."
+
+
+def _network(variant: Variant) -> dict[str, object]:
+    return {key: value for key, value in variant.recipe.items() if key.startswith("model.")}

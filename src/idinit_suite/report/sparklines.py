@@ -8,41 +8,41 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ..archive.variants import Arm
+from ..archive.variants import Variant
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 40  # of a line
 
 
-def sparklines(arms: Sequence[Arm]) -> Table:
+def sparklines(variants: Sequence[Variant]) -> Table:
     """Validation accuracy over the epochs, the mean over the runs that completed; loss where tokens are guessed.
 
     Args:
-        arms: The variants, each with one recipe.
+        variants: The variants, each with one recipe.
 
     Returns:
         A row for each: its label and its line.
     """
-    metric = "loss" if arms[0].guesses_tokens else "accuracy"
-    curves = [_curve(arm, metric) for arm in arms]
+    metric = "loss" if variants[0].guesses_tokens else "accuracy"
+    curves = [_curve(variant, metric) for variant in variants]
     values = np.concatenate([values for _, values in curves])
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if metric == "loss" and values.size else (0.0, 1.0)
     extent = "" if metric == "loss" else "; a full bar is 100 %"
     table = Table(
-        title=f"Validation {metric}, from the start to epoch {arms[0].last:g}{extent}",
+        title=f"Validation {metric}, from the start to epoch {variants[0].last:g}{extent}",
         title_justify="left",
         title_style="bold",
         box=None,
         padding=(0, 2, 0, 0),
         show_header=False,
     )
-    for arm, (epochs, values) in zip(arms, curves, strict=True):
-        table.add_row(arm.label, _line(epochs, values, arm.last, low, high))
+    for variant, (epochs, values) in zip(variants, curves, strict=True):
+        table.add_row(variant.label, _line(epochs, values, variant.last, low, high))
     return table
 
 
-def _curve(arm: Arm, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = arm.curves[(arm.curves["split"] == "validation") & arm.curves["hash"].isin(arm.completed["hash"])]
+def _curve(variant: Variant, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    rows = variant.curves[(variant.curves["split"] == "validation") & variant.curves["hash"].isin(variant.completed["hash"])]
     means = rows.groupby("epoch")[metric].mean()
     return means.index.to_numpy(float), means.to_numpy(float)
 

@@ -1,4 +1,4 @@
-"""The table of an experiment, for a terminal and as Markdown, and the table of its tuning."""
+"""The tables of an experiment: results by variant, each variant against the baseline, and the learning rates tried."""
 
 from __future__ import annotations
 
@@ -7,83 +7,88 @@ import os
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from ..archive.runs import Archive
-from ..archive.variants import Arm, Scale, by_model, counted, labelled
+from ..archive.variants import Scale, Variant, by_model, counted, labelled
 from ..statistics.estimates import estimate
 from ..statistics.paired import Comparison, compare, success
 from ..statistics.significance import ENOUGH
+from .blocks import Block
 from .columns import columns
+from .table import Cell, Table, table
 
 PAIRED_NOTES = (
     "Paired by seed: runs of one seed see the same data in the same order. The difference is that of the test accuracies after "
     "the last epoch, in points, with its 95 % bootstrap interval, or Student's where there are fewer than six pairs. The "
-    "probability of improvement is the share of seeds in which the arm ended higher, where a run that diverged ends below any "
-    "that did not. A run trains if it ends more than 5 points above chance; its rate has Wilson's 95 % interval. The standard "
-    f"deviation is that of the test accuracy over seeds, in points. With fewer than {ENOUGH} pairs or runs nothing is compared."
+    "probability of improvement is the share of seeds in which the variant ended higher, where a run that diverged ends below "
+    "any that did not. A run trains if it ends more than 5 points above chance; its rate has Wilson's 95 % interval. The "
+    f"standard deviation is that of the test accuracy over seeds, in points. With fewer than {ENOUGH} pairs or runs nothing is "
+    "compared."
 )
 
 
-def terminal(title: str, arms: Sequence[Arm], tuned: bool) -> Table:
-    """The main table for a terminal of 80 columns: short headers, each of several models in a row, no "n = 1"."""
-    shown = columns(arms, tuned)
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for column in shown:
-        table.add_column(column.short, justify="right" if table.columns else "left")
-    models = by_model(arms)
-    for own in models.values():
-        # arms called model-initializer: the model is a row of its own, since long names would push the numbers out
-        model = os.path.commonprefix([arm.label for arm in own]).rpartition("-")[0] if len(models) > 1 else ""
-        if model:
-            table.add_row(Text(model, style="bold"))
-        for arm in own:
-            name, *cells = (column.text(arm).removesuffix(" (n = 1)").replace(" ± ", "±") for column in shown)
-            table.add_row(*map(Text, (name.removeprefix(f"{model}-"), *cells)))
-    return table
-
-
-def markdown(arms: Sequence[Arm], tuned: bool) -> str:
-    """The main table as Markdown, without a title."""
-    shown = columns(arms, tuned)
-    head = [column.header.replace("\n", " ") for column in shown]
-    return grid(head, [[column.text(arm) for column in shown] for arm in arms])
-
-
-def paired(arms: Sequence[Arm], baseline: str) -> str:
-    """Each arm against the baseline, seed by seed, as Markdown.
+def results_table(caption: str, variants: Sequence[Variant], tuned: bool) -> Table:
+    """The main table: a row for each variant.
 
     Args:
-        arms: One recipe of each arm.
-        baseline: Name of the arm to compare with, one of them.
+        caption: What it shows.
+        variants: In the order of the rows.
+        tuned: Whether each variant's learning rate was picked from a grid.
+    """
+    shown = columns(variants, tuned)
+    rows = tuple(
+        tuple(Cell(column.text(variant), column.key(variant) if column.key else None) for column in shown)
+        for variant in variants
+    )
+    head, short = tuple(column.header for column in shown), tuple(column.short for column in shown)
+    # variants called model-initializer: the model is a row of its own, since long names would push the numbers out
+    models = by_model(variants)
+    prefixes = {
+        model: os.path.commonprefix([variant.label for variant in own]).rpartition("-")[0] for model, own in models.items()
+    }
+    groups = tuple(prefixes[variant.model] for variant in variants) if len(models) > 1 else ()
+    return Table(caption, head, rows, short=short, groups=groups)
+
+
+def paired(variants: Sequence[Variant], baseline: str) -> list[Block]:
+    """Each variant against the baseline, seed by seed.
+
+    Args:
+        variants: One recipe of each variant.
+        baseline: Name of the variant to compare with, one of them.
 
     Returns:
         The table, and where there are intervals a sentence on which of them leave out 0.
     """
-    reference = next(arm for arm in arms if arm.name == baseline)
-    head = ["initializer", "pairs", f"difference to {baseline}", "probability of improvement", "runs that train"]
-    rows, comparisons = [], {}
-    for arm in arms:
-        found = compare(arm.finals, reference.finals)
-        against = ["–", "–", "–"] if arm is reference else _against(found)
-        runs = len(arm.runs)
-        trains = f"{runs - arm.failures} of {runs}"
+    reference = next(variant for variant in variants if variant.name == baseline)
+    head = [
+        *("initializer", "pairs", f"difference to {baseline}", "probability of improvement", "runs that train"),
+        "standard deviation",
+    ]
+    rows: list[list[Cell | str]] = []
+    comparisons = {}
+    for variant in variants:
+        found = compare(variant.finals, reference.finals)
+        against = [Cell("–", math.nan)] * 3 if variant is reference else _against(found)
+        runs = len(variant.runs)
+        trained = runs - variant.failures
+        trains = f"{trained} of {runs}"
         if runs >= ENOUGH:
-            low, high = success(runs - arm.failures, runs)
+            low, high = success(trained, runs)
             trains += f" ({100 * low:.0f} to {100 * high:.0f} %)"
-        spread = "–" if arm.test.n < ENOUGH else f"{100 * arm.test.sd:.1f}"
-        rows.append([arm.label, *against, trains, spread])
-        if arm is not reference:
-            comparisons[arm.label] = found
-    return grid([*head, "standard deviation"], rows) + _told_apart(comparisons, baseline)
+        sd = math.nan if variant.test.n < ENOUGH else 100 * variant.test.sd
+        spread = Cell("–" if math.isnan(sd) else f"{sd:.1f}", sd)
+        rows.append([variant.label, *against, Cell(trains, trained / runs), spread])
+        if variant is not reference:
+            comparisons[variant.label] = found
+    sentence = _different(comparisons, baseline)
+    return [table(f"Against {baseline}", head, rows), *([sentence] if sentence else [])]
 
 
-def _told_apart(comparisons: Mapping[str, Comparison], baseline: str) -> str:
-    """A sentence on the arms of which the interval leaves out 0; empty where there are no intervals.
+def _different(comparisons: Mapping[str, Comparison], baseline: str) -> str:
+    """A sentence on the variants of which the interval leaves out 0; empty where there are no intervals.
 
-    Where runs diverged, the interval is one of those that did not: such arms are named and not judged by it.
+    Where runs diverged, the interval is one of those that did not: such variants are named and not judged by it.
     """
     comparisons = {label: found for label, found in comparisons.items() if found.pairs >= ENOUGH}
     if all(math.isnan(found.low) for found in comparisons.values()):
@@ -96,61 +101,55 @@ def _told_apart(comparisons: Mapping[str, Comparison], baseline: str) -> str:
     judged = f"above it {above or 'none'}; below it {below or 'none'}"
     if lost:
         judged += f"; not judged, since a run of some seed diverged: {lost}"
-    return f"\n\nDifferent from {baseline} ({rule}): {judged}."
+    return f"Different from {baseline} ({rule}): {judged}."
 
 
-def _against(found: Comparison) -> list[str]:
+def _against(found: Comparison) -> list[Cell]:
+    pairs = Cell(str(found.pairs), found.pairs)
     if found.pairs < ENOUGH:
-        return [str(found.pairs), "–", "–"]
+        return [pairs, Cell("–", math.nan), Cell("–", math.nan)]
     apart = f"{100 * found.difference:+.1f}" if found.completed else "–"
     if not math.isnan(found.low):
         apart += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
     if 0 < found.completed < found.pairs:
         apart += f", of {found.completed}"
-    return [str(found.pairs), apart, f"{found.improvement:.2f}"]
+    return [pairs, Cell(apart, found.difference), Cell(f"{found.improvement:.2f}", found.improvement)]
 
 
-def tuning(archive: Archive, scale: Scale, arms: Sequence[Arm]) -> str:
-    """What was tried before the learning rates were picked: mean validation accuracy, or loss, by arm and learning rate.
+def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[Block]:
+    """What was tried before the learning rates were picked: mean validation accuracy, or loss, by variant and learning rate.
 
     Args:
         archive: The experiment's archive.
         scale: Whose tuning runs; these may be shorter than the main runs.
-        arms: The arms of the main table; the learning rates that they use are set in bold.
+        variants: The variants of the main table; the learning rates that they use are set in bold.
 
     Returns:
-        One Markdown table for each length of the tuning runs; empty where there are none.
+        A sentence and a table for each length of the tuning runs; nothing where there are none.
     """
     runs = labelled(archive)
     tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
-    used = {(arm.name, arm.lr) for arm in arms if arm.primary}
-    metric, scored = ("loss", "loss") if arms and arms[0].guesses_tokens else ("accuracy", "accuracy in percent")
-    tables = []
+    used = {(variant.name, variant.lr) for variant in variants if variant.primary}
+    metric, scored = ("loss", "loss") if variants and variants[0].guesses_tokens else ("accuracy", "accuracy in percent")
+    blocks: list[Block] = []
     for epochs, trials in tune.groupby("epochs"):
         rates = sorted(set(trials["lr"]))
-        rows = [
-            [str(name), *(_trial(of_arm[of_arm["lr"] == rate], metric, (str(name), rate) in used) for rate in rates)]
-            for name, of_arm in trials.groupby("arm")
+        rows: list[list[Cell | str]] = [
+            [str(name), *(_trial(own[own["lr"] == rate], metric, (str(name), rate) in used) for rate in rates)]
+            for name, own in trials.groupby("arm")
         ]
         seeds = counted(trials["seed"].nunique(), "seed")
-        length = counted(float(epochs), "epoch")
-        heading = f"Validation {scored} after {length}, {seeds}; in bold what was used."
-        tables.append(f"{heading}\n\n{grid(['initializer', *(f'lr {rate:g}' for rate in rates)], rows)}")
-    return "\n\n".join(tables)
+        blocks.append(f"Validation {scored} after {counted(float(epochs), 'epoch')}, {seeds}; in bold what was used.")
+        blocks.append(table("Learning rates tried", ["initializer", *(f"lr {rate:g}" for rate in rates)], rows))
+    return blocks
 
 
-def _trial(runs: pd.DataFrame, metric: str, used: bool) -> str:
+def _trial(runs: pd.DataFrame, metric: str, used: bool) -> Cell:
     if runs.empty:
-        return "–"
+        return Cell("–", math.nan)
     tried = estimate(runs.loc[runs["state"] == "done", f"validation_{metric}"])
     number = f"{tried.mean:.3f}" if metric == "loss" else f"{100 * tried.mean:.1f}"
     text = number if tried.n else "diverged"
     if 0 < tried.n < len(runs):
         text += f" ({len(runs) - tried.n} diverged)"
-    return f"**{text}**" if used else text
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table, the first ``left`` columns flush left, the others right."""
-    rule = ["---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+    return Cell(text, tried.mean, strong=used)

@@ -72,7 +72,7 @@ def find_run(name: str, runs: Path, results: Path) -> Run:
     rows: dict[tuple[Path, str], str] = {}
     for folder in archive.folders(results):
         stored = archive.load(folder).runs
-        rows |= {(folder, str(run.hash)): named for run in stored.itertuples() if _begins(named := _name(run), name)}
+        rows |= {(folder, str(run.hash)): run_name for run in stored.itertuples() if _begins(run_name := _name(run), name)}
     if not rows:
         raise UsageError(f"no runs begin with '{name}': give a run folder, or a name or hash from {runs} or {results}")
     return _from_archive(*_only(name, rows))

@@ -1,4 +1,4 @@
-"""Runs in, results out: the one call that brings ``results/<experiment>/`` up to date."""
+"""Runs in, results out: the one call that brings ``results/<experiment>/`` of a grid up to date."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..archive.forecasts import read as read_forecasts
-from ..archive.recipe_grid import maps
 from ..archive.runs import load, merge
-from ..atomic import write_atomically
 from ..config.experiment import ExperimentInfo
-from .columns import notes
-from .experiment_page import Section, against_paper, page, sections
-from .figures import save_curves
-from .heat_maps import save_maps
-from .sparklines import sparklines
-from .tables import terminal
+from .blocks import pictures
+from .grid_page import grid_page
+from .page import Page, shown, write_page
 
 
-def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> RenderableType:
+def update_page(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> tuple[Page | None, RenderableType]:
     """Merges run folders into an experiment's archive and makes its figures and its page again.
 
     Without run folders, or where nothing in them is new, every file keeps its bytes.
@@ -32,7 +26,8 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         results_dir: ``results/<experiment>``.
 
     Returns:
-        What to print: tables, curves and verdicts of the scales of the given runs, or of all scales where none was given.
+        The page, None where there are no runs yet; and the tables, curves and verdicts to print: of the scales of the given
+        runs, or of all scales where none was given.
 
     Raises:
         UsageError: If a run folder or the archive is damaged or of another experiment, or a claim has no verdict function.
@@ -41,33 +36,21 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
     merged = merge(run_dirs, results_dir, info.name)
     archive = load(results_dir)
     if archive.runs.empty:
-        return Text(f"{info.name}: no finished runs yet")
-    found = sections(info, archive)
-    for section in found:
-        save_curves(f"{info.title}\n{section.scale}", section.arms, results_dir / section.figure)
-        if found_maps := maps(section.arms):
-            save_maps(f"{info.title}\n{section.scale}", found_maps, results_dir / section.map_figure)
-    write_atomically(results_dir / "README.md", page(info, archive, found, read_forecasts(results_dir)).encode())
-    shown = [section for section in found if not merged or _has(section, merged)]
-    figures = [str(results_dir / f"{section.figure}.png") for section in shown]
-    return Group(
-        *(part for section in shown for part in _printed(info, section)),
-        Text(f"{notes(found[0].arms if found else ())}\n", style="dim"),
-        Text("\n".join([f"Results: {results_dir}", *(f"Figure:  {figure}" for figure in figures)])),
-        *([Text("\n".join(["\nWhat to try next:", *(f"  {line}" for line in info.next)]))] if info.next else []),
-    )
+        return None, Text(f"{info.name}: no finished runs yet")
+    page = grid_page(info, archive, results_dir)
+    write_page(page, results_dir)
+    return page, Group(shown(page, merged), *_ending(page, merged, results_dir))
 
 
-def _has(section: Section, runs: set[str]) -> bool:
-    return any(runs & set(arm.runs["hash"]) for arm in section.arms)
+def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> RenderableType:
+    """Does what `update_page` does, and returns only what to print."""
+    return update_page(info, run_dirs, results_dir)[1]
 
 
-def _printed(info: ExperimentInfo, section: Section) -> list[RenderableType]:
-    verdicts = [
-        Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict), "\n")
-        for claim, verdict in zip(info.claims, section.verdicts, strict=True)
-        if info.evidence
-    ]
-    primary = [arm for arm in section.arms if arm.primary]
-    rows = primary if maps(section.arms) else section.arms
-    return [terminal(f"{info.name}: {section.scale}", rows, bool(section.tuning)), sparklines(primary), Text(), *verdicts]
+def _ending(page: Page, runs: set[str], results_dir: Path) -> list[RenderableType]:
+    """Where the results are, and what the experiment suggests to try next."""
+    pictured = [picture for section in page.sections if section.shown(runs) for picture in pictures(section.blocks)]
+    lines = [f"Results: {results_dir}", *(f"Figure:  {results_dir / picture.name}.png" for picture in pictured)]
+    if page.info.next:
+        lines += ["", "What to try next:", *(f"  {line}" for line in page.info.next)]
+    return [Text("\n".join(lines))]

@@ -106,7 +106,9 @@ def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     budget = settings["budget"]
     if budget not in settings["budgets"]:
         raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, settings['budgets'])}")
-    study = settings["study"] | settings["budgets"][budget] | options
+    if not isinstance(of_budget := settings["budgets"][budget], Mapping):
+        raise UsageError(f"'budgets.{budget}={of_budget}': it holds options of the study")
+    study = settings["study"] | of_budget | options
     try:
         info = ExperimentInfo(**settings["experiment"])
         fields = {key: settings[key] for key in ("budget", "impl", "paths")}

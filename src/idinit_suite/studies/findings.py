@@ -1,4 +1,4 @@
-"""What studies show: from the archived rows of a study to its figures, tables and verdicts.
+"""Findings of studies: from the archived rows of a study to its figures, tables and verdicts.
 
 One file a study, beside its ``measure.py``: a function of the study's tables, registered in `FINDINGS` under the
 study's name. Nothing is computed here that training would change.
@@ -6,40 +6,16 @@ study's name. Nothing is computed here that training would change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from idinit.registry import Registry
 
-from ..report.outcomes import Outcome
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of a study's page.
-
-    Attributes:
-        name: Of its files, without ending.
-        caption: What it shows and how to read it, in a sentence or two.
-        draw: Makes it.
-    """
-
-    name: str
-    caption: str
-    draw: Callable[[], Figure]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the rows say of one claim: an outcome, and one sentence with the numbers."""
-
-    claim: str
-    outcome: Outcome
-    evidence: str
+from ..report.blocks import Block, Picture
+from ..report.outcomes import Finding
 
 
 @dataclass(frozen=True)
@@ -47,14 +23,14 @@ class Findings:
     """What the rows of one run of a study show.
 
     Attributes:
-        claims: A finding for each claim that the study tests.
-        text: What was found, in plain words and tables: blocks of Markdown.
+        claims: Id -> the finding, for each claim that the study tests.
+        text: What was found, in words and tables.
         pictures: Its figures.
     """
 
-    claims: tuple[Finding, ...]
-    text: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    claims: Mapping[str, Finding]
+    text: Sequence[Block]
+    pictures: Sequence[Picture]
 
 
 FINDINGS: Registry[Callable[[Mapping[str, pd.DataFrame]], Findings], None] = Registry("study")

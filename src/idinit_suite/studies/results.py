@@ -11,14 +11,12 @@ from rich.text import Text
 from idinit.errors import UsageError
 
 from ..archive.studies import load, merge
-from ..atomic import write_atomically
 from ..config.experiment import ExperimentInfo
-from ..report.experiment_page import against_paper
-from ..report.figures import save_figure
-from .page import page, sections
+from ..report.page import Page, shown, write_page
+from .page import study_page
 
 
-def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> RenderableType:
+def update_page(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> tuple[Page | None, RenderableType]:
     """Merges run folders into a study's archive and makes its figures and its page again.
 
     Args:
@@ -27,7 +25,8 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
         results_dir: ``results/<experiment>``.
 
     Returns:
-        The verdicts to print: of the given runs, or of all where none was given.
+        The page, None where there are no runs yet; and the verdicts to print: of the given runs, or of all where none was
+        given.
 
     Raises:
         UsageError: If a run folder or the archive is damaged, or the archive is that of another experiment.
@@ -38,16 +37,12 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
     merged = merge(run_dirs, results_dir)
     archive = load(results_dir)
     if archive.runs.empty:
-        return Text(f"{info.name}: no finished runs yet")
-    found = sections(info, archive)
-    for section in found:
-        for picture in section.findings.pictures:
-            save_figure(picture.draw, results_dir / f"{picture.name}{section.suffix}")
-    write_atomically(results_dir / "README.md", page(info, archive, found).encode())
-    shown = [
-        Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
-        for section in found
-        if not merged or section.hash in merged
-        for claim, verdict in zip(info.claims, section.verdicts, strict=True)
-    ]
-    return Group(*shown, Text(f"Written: {results_dir}"))
+        return None, Text(f"{info.name}: no finished runs yet")
+    page = study_page(info, archive)
+    write_page(page, results_dir)
+    return page, Group(shown(page, merged), Text(f"Written: {results_dir}"))
+
+
+def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: Path) -> RenderableType:
+    """Does what `update_page` does, and returns only what to print."""
+    return update_page(info, run_dirs, results_dir)[1]

@@ -26,6 +26,7 @@ from ..errors import LostProcess, Preempted, RunLocked
 from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
 from .compile_cache import CompiledNetworks
+from .debugging import debugging
 from .distributed import Workers, lost_process, workers
 from .environment import describe
 from .evaluation import Evaluator
@@ -68,7 +69,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
                     say_finished(config, folder, status)
                     mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
-            with stop_signals() as stop_asked:
+            with stop_signals() as stop_asked, debugging(config):
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
         if stop_asked.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished")

@@ -62,8 +62,8 @@ def assert_same(one: Path, other: Path) -> None:
 def test_results_of_a_sweep_killed_at_random_moments_are_those_of_one_left_alone(tmp_path: Path) -> None:
     arguments = [
         "experiment=demo", "budget=smoke", "init=idinit,fixup,kaiming", "seed=0,1", "model=resnet", "model.depth=8",
-        "data.batch_size=16", "data.train_limit=64", "train.epochs=8", "impl.threads=1", "impl.checkpoint_every=5",
-        "launcher=serial",
+        "launcher=serial", "data.batch_size=16", "data.train_limit=64", "train.epochs=8", "impl.threads=1",
+        "impl.checkpoint_every=5",
     ]  # fmt: skip
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()

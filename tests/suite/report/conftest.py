@@ -36,7 +36,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     """
 
     def make(
-        arm: str,
+        variant: str,
         validation: list[float],
         test: list[float] | None = None,
         *,
@@ -60,12 +60,12 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         planned = passed if epochs is None else epochs
         config = {
             "experiment": "cifar10-resnet56",
-            "arm": arm,
+            "arm": variant,
             "phase": phase,
             "seed": seed,
             "model": {"name": model, "depth": 56, "norm": "none"},
             "data": {"name": "corpus"} if language else {"name": "cifar10", "validation": 5000},
-            "init": {"name": arm.split("-")[0]},
+            "init": {"name": variant.split("-")[0]},
             "optim": {"name": "sgd", "lr": lr, **(optim or {})},
             "schedule": {"name": "linear"},
             "train": {"epochs": planned},
@@ -75,7 +75,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "paths": {"data": "/home/someone/data", "runs": "runs", "results": "results"},
         }
         hashed = {k: v for k, v in config.items() if k not in ("impl", "wandb", "paths", "budget", "arm")}
-        run = hashlib.sha256(json.dumps([arm, hashed], sort_keys=True).encode()).hexdigest()[:8]
+        run = hashlib.sha256(json.dumps([variant, hashed], sort_keys=True).encode()).hexdigest()[:8]
         rows = _rows(validation, test, state, lr, train_rows, per_epoch)
         rows = [row for row in rows if not language or row["split"] != "test"]
         last = {row["split"]: row for row in rows}
@@ -92,7 +92,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "error": None,
             "reason": None,
         }
-        folder = (runs or tmp_path / "runs") / f"{arm}-s{seed}-{run}"
+        folder = (runs or tmp_path / "runs") / f"{variant}-s{seed}-{run}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         (folder / "env.json").write_text(json.dumps(environment or ENVIRONMENT))
@@ -133,8 +133,10 @@ def info() -> ExperimentInfo:
         title="ResNet-56 without BatchNorm on CIFAR-10",
         command="make cifar10-resnet56 BUDGET=cpu",
         claims=(
-            ClaimInfo(id="C1", text="Xavier fails, IDInit trains", setting="ResNet-56", paper="-", tag="text"),
-            ClaimInfo(id="C2", text="first to 80 %", setting="ResNet-56", paper="first", tag="review? 3/5"),
+            ClaimInfo(id="C1", short="trains", text="Xavier fails", setting="ResNet-56", paper="-", figure="none", tag="text"),
+            ClaimInfo(
+                id="C2", short="fast", text="first to 80 %", setting="ResNet-56", paper="first", figure="1", tag="review? 3/5"
+            ),
         ),
         deviations=("The recipe is ours.", "Three epochs."),
         cost="an hour on 2 cores",

@@ -158,7 +158,7 @@ def test_equal_environments_share_a_key(make_run: Callable[..., Path], tmp_path:
 
 
 def test_the_same_runs_give_the_same_bytes_in_any_order(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    runs = [make_run(arm, [0.1, 1 / 3, 2 / 3], seed=seed) for arm in ("none", "nan", "idinit") for seed in (0, 1)]
+    runs = [make_run(variant, [0.1, 1 / 3, 2 / 3], seed=seed) for variant in ("none", "nan", "idinit") for seed in (0, 1)]
     runs.append(make_run("1e5", [0.1], state="diverged", epochs=2))
     merge(runs, tmp_path / "at-once")
     for run in reversed(runs):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import Arm, arms, scales
+from idinit_suite.archive.variants import Variant, list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.compute_to_loss import compute_table, needed, savings, typical
 from idinit_suite.report.measured import first_crossing, measured
-from idinit_suite.report.tables import markdown
+from idinit_suite.report.table import markdown_table
+from idinit_suite.report.tables import results_table
 from idinit_suite.report.update import update_results
 from idinit_suite.report.verdicts import judge
 
@@ -30,18 +31,18 @@ def test_the_loss_between_two_evaluations_lies_on_a_line() -> None:
     assert first_crossing([0, 1], [0.1, np.float32(0.7)], 0.7) == 1, "a float32 accuracy is a little short"
 
 
-def found(runs: list[Path], folder: Path) -> dict[str, Arm]:
+def found(runs: list[Path], folder: Path) -> dict[str, Variant]:
     merge(runs, folder)
     archive = load(folder)
     (scale,) = scales(archive)
-    return {arm.name: arm for arm in arms(archive, scale)}
+    return {variant.name: variant for variant in list_variants(archive, scale)}
 
 
 def language(make: Make, budget: str = "cpu", **finals: list[list[float]]) -> list[Path]:
     """Runs with these validation accuracies, a list a seed; their losses are minus the logarithms."""
     return [
-        make(arm, accuracies, seed=seed, budget=budget, language=True)
-        for arm, seeds in finals.items()
+        make(variant, accuracies, seed=seed, budget=budget, language=True)
+        for variant, seeds in finals.items()
         for seed, accuracies in enumerate(seeds)
     ]
 
@@ -70,8 +71,8 @@ def test_savings_are_against_the_first_time_that_the_baseline_has_its_own_final_
 def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None:
     finals = {"default": [[0.01, 0.02]] * 3, "idinit": [[0.01, 0.05]] * 3, "xavier": [[0.01, 0.015]] * 3}
     rows = found(language(make_run, **finals), tmp_path / "r")
-    assert markdown(list(rows.values()), tuned=False).splitlines() == [
-        "| initializer | runs (diverged) | learning rate | validation loss, last step | guessed right | tokens | FLOPs "
+    assert markdown_table(results_table("", list(rows.values()), tuned=False)).splitlines() == [
+        "| initializer | runs (diverged) | learning rate | validation loss, last step | masked-token accuracy | tokens | FLOPs "
         "| time |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| idinit | 3 | 0.1 | 2.996 ± 0.000 | 5.0 ± 0.0 | 410 k | 9.2 T | 2 min |",
@@ -79,7 +80,7 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
         "| xavier | 3 | 0.1 | 4.200 ± 0.000 | 1.5 ± 0.0 | 410 k | 9.2 T | 2 min |",
     ]
     # ln 2 / ln 5 = 0.4307 of the way
-    assert compute_table(list(rows.values()), "default").splitlines()[2:] == [
+    assert markdown_table(compute_table(list(rows.values()), "default")).splitlines()[2:] == [
         "| idinit | 3 of 3 | 43.1 | 176 k | 3.96 T | 56.9 |",
         "| default | 3 of 3 | 100 | 410 k | 9.2 T | – |",
         "| xavier | 0 of 3 | – | – | – | – |",
@@ -88,7 +89,10 @@ def test_the_tables_tell_losses_and_work(make_run: Make, tmp_path: Path) -> None
 
 def test_two_seeds_are_not_enough_to_tell_what_is_saved(make_run: Make, tmp_path: Path) -> None:
     rows = found(language(make_run, default=[[0.01, 0.02]] * 2, idinit=[[0.01, 0.05]] * 2), tmp_path / "r")
-    assert compute_table(list(rows.values()), "default").splitlines()[2] == "| idinit | 2 of 2 | 43.1 | 176 k | 3.96 T | – |"
+    assert (
+        markdown_table(compute_table(list(rows.values()), "default")).splitlines()[2]
+        == "| idinit | 2 of 2 | 43.1 | 176 k | 3.96 T | – |"
+    )
 
 
 def test_c9_from_an_archive(make_run: Make, tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_c9_from_an_archive(make_run: Make, tmp_path: Path) -> None:
     merge(language(make_run, **finals), tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    verdict = judge("C9", scale, arms(archive, scale))
+    verdict = judge("C9", scale, list_variants(archive, scale))
     assert verdict.outcome == "reproduced" and "in 3 of 3 seeds, with 56.9 % less compute" in verdict.evidence
     assert "default ends at 3.912 ± 0.000" in verdict.evidence and "nan" not in verdict.evidence
 
@@ -107,5 +111,5 @@ def test_a_page_of_a_language_model(make_run: Make, info: ExperimentInfo, tmp_pa
     update_results(head, runs, tmp_path / "r")
     page = (tmp_path / "r" / "README.md").read_text()
     assert "### Compute to the final loss of default" in page
-    assert "Train loss and validation loss of each arm" in page and "test accuracy" not in page
+    assert "Train loss and validation loss of each variant" in page and "test accuracy" not in page
     assert (tmp_path / "r" / "curves.png").stat().st_size > 10_000

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from idinit_suite.config.experiment import TAGS, ClaimInfo, ExperimentInfo
 
-CLAIM = {"id": "C1", "text": "t", "setting": "s", "paper": "-", "tag": "text"}
+CLAIM = {"id": "C1", "short": "c", "text": "t", "setting": "s", "paper": "-", "figure": "f", "tag": "text"}
 
 
 @pytest.mark.parametrize("tag", [*TAGS, "review? 5/5 for the gains"])

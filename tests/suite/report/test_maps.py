@@ -8,7 +8,7 @@ import pytest
 
 from idinit_suite.archive.recipe_grid import maps
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import Arm, arms, scales
+from idinit_suite.archive.variants import Variant, list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.update import update_results
 
@@ -17,40 +17,40 @@ POINTS = [(lr, decay) for lr in (0.1, 0.3, 1.0) for decay in (0.0, 1e-3)]
 
 @pytest.fixture
 def grid_of_runs(make_run: Callable[..., Path]) -> list[Path]:
-    """Two arms over three rates and two decays: idinit trains everywhere, kaiming at the first rate only."""
+    """Two variants over three rates and two decays: idinit trains everywhere, kaiming at the first rate only."""
     finals = {"idinit": [0.3, 0.4, 0.5, 0.6, 0.3, 0.2], "kaiming": [0.55, 0.5, 0.12, 0.1, None, None]}
     return [
         make_run(
-            arm, [0.1, value or 0.1], state="done" if value else "diverged", epochs=1, lr=lr, optim={"weight_decay": decay}
+            variant, [0.1, value or 0.1], state="done" if value else "diverged", epochs=1, lr=lr, optim={"weight_decay": decay}
         )
-        for arm, values in finals.items()
+        for variant, values in finals.items()
         for value, (lr, decay) in zip(values, POINTS, strict=True)
     ]
 
 
-def arms_of(runs: list[Path], results: Path) -> list[Arm]:
+def variants_of(runs: list[Path], results: Path) -> list[Variant]:
     merge(runs, results)
     archive = load(results)
-    return arms(archive, scales(archive)[0])
+    return list_variants(archive, scales(archive)[0])
 
 
 def test_a_grid_is_a_map_of_each_arm(grid_of_runs: list[Path], tmp_path: Path) -> None:
-    found = maps(arms_of(grid_of_runs, tmp_path / "r"))
+    found = maps(variants_of(grid_of_runs, tmp_path / "r"))
     assert list(found) == ["idinit", "kaiming"]
     one = found["idinit"]
     assert (one.keys, one.x, one.y) == (("optim.lr", "optim.weight_decay"), (0.1, 0.3, 1.0), (0.0, 0.001))
-    assert {point: arm.validation.mean for point, arm in one.cells.items()} == {
+    assert {point: variant.validation.mean for point, variant in one.cells.items()} == {
         (0.1, 0.0): 0.3, (0.1, 0.001): 0.4, (0.3, 0.0): 0.5, (0.3, 0.001): 0.6, (1.0, 0.0): 0.3, (1.0, 0.001): 0.2,
     }  # fmt: skip
     assert (one.trains, found["kaiming"].trains) == (6, 2)
 
 
 def test_an_incomplete_grid_is_no_map_of_that_arm(grid_of_runs: list[Path], tmp_path: Path) -> None:
-    assert list(maps(arms_of(grid_of_runs[1:], tmp_path / "r"))) == ["kaiming"]
+    assert list(maps(variants_of(grid_of_runs[1:], tmp_path / "r"))) == ["kaiming"]
 
 
 def test_runs_that_differ_in_one_key_are_no_map(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    assert maps(arms_of([make_run("idinit", [0.1, 0.5], lr=lr) for lr in (0.1, 0.3)], tmp_path / "r")) == {}
+    assert maps(variants_of([make_run("idinit", [0.1, 0.5], lr=lr) for lr in (0.1, 0.3)], tmp_path / "r")) == {}
 
 
 def test_the_page_shows_best_recipe_shared_recipe_and_the_map(
@@ -59,10 +59,10 @@ def test_the_page_shows_best_recipe_shared_recipe_and_the_map(
     results = tmp_path / "r"
     update_results(info, grid_of_runs, results)
     text = (results / "README.md").read_text()
-    best = text[text.index("Each arm with its best recipe") : text.index("### Against idinit")]
+    best = text[text.index("Each variant with its best recipe") : text.index("### Against idinit")]
     assert "| idinit | 1 | 0.3 | 60.0 (n = 1)" in best and "| kaiming | 1 | 0.1 | 55.0 (n = 1)" in best
     shared = text[text.index("### One recipe for all") : text.index("### All recipes")]
-    # of the averages over both arms 42.5, 45, 31, 35, 15 and 10 %, the second is the highest
+    # of the averages over both variants 42.5, 45, 31, 35, 15 and 10 %, the second is the highest
     assert "best for all together: optim.lr=0.1, optim.weight_decay=0.001." in shared
     assert "| 40.0 (n = 1)" in shared and "| 50.0 (n = 1)" in shared and "| 60.0 (n = 1)" not in shared
     cells = text[text.index("### All recipes") :]

@@ -4,7 +4,7 @@ import pytest
 
 from idinit.errors import UsageError
 from idinit_suite.archive.runs import load
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.report.readme import with_results
 
 ROOT = Path(__file__).parents[3]
@@ -21,8 +21,8 @@ def test_a_block_is_replaced_by_the_table_of_the_archive() -> None:
     new = with_results(page, ROOT / "results")
     assert new.startswith("before\n") and new.endswith("\nafter\n") and "99.9" not in new
     archive = load(ROOT / "results" / "demo")
-    for arm in arms(archive, scales(archive)[0]):
-        assert f"| {arm.label} |" in new
+    for variant in list_variants(archive, scales(archive)[0]):
+        assert f"| {variant.label} |" in new
     assert with_results(new, ROOT / "results") == new
 
 

@@ -1,35 +1,39 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from idinit_suite.config.experiment import ClaimInfo, ExperimentInfo
+from idinit_suite.archive.runs import load as load_archive
+from idinit_suite.archive.runs import merge
+from idinit_suite.config.experiment import ExperimentInfo, list_claims
 from idinit_suite.experiments.grid import list_experiments, load
-from idinit_suite.report.reproduction import Judged, list_claims, outcome_of, reproduction
-from idinit_suite.report.verdicts import Verdict
+from idinit_suite.report.grid_page import grid_page
+from idinit_suite.report.outcomes import Headline, Outcome, Verdict
+from idinit_suite.report.page import Page, Section
+from idinit_suite.report.reproduction import nearest_reading, reproduction
+from idinit_suite.report.summary import outcome_of, summarize
 
 
-def judged(name: str, claim: str, outcome: str, evidence: bool = True) -> Judged:
+def page(name: str, claim: str, outcome: Outcome, evidence: bool = True) -> Page:
     info = ExperimentInfo(
-        name=name,
-        title="T",
-        command=f"make {name}",
-        cost="minutes",
-        claims=(ClaimInfo(id=claim, text="t", setting="s", paper="-", tag="text"),),
-        deviations=("One.", "Two."),
-        evidence=evidence,
+        name=name, title="T", command=f"make {name}", cost="minutes", claims=(claim,), deviations=("1", "2"), evidence=evidence
     )
-    return Judged(info, "cpu", [Verdict(claim, outcome, f"cpu budget, 3 runs an arm: numbers of {name}.")])  # type: ignore[arg-type]
+    verdict = Verdict(claim, outcome, f"numbers of {name}.", Headline(f"+1.5 points of {name}", "ours over theirs", n=3))
+    return Page(info, "nothing", [Section("cpu budget, 3 epochs", "cpu", [verdict], [], frozenset())])
 
 
 def test_every_claim_is_there_once_and_in_order() -> None:
     assert [claim.id for claim in list_claims()] == [f"C{number}" for number in range(1, 16)]
+    assert all(len(claim.short) <= 60 and len(claim.figure) <= 20 for claim in list_claims()), "they must fit on a card"
 
 
 @pytest.mark.parametrize("name", list_experiments())
-def test_experiments_carry_the_tags_of_the_claims(name: str) -> None:
-    tags = {claim.id: claim.tag for claim in list_claims()}
+def test_experiments_say_of_a_claim_only_what_differs(name: str) -> None:
+    known = {claim.id: claim for claim in list_claims()}
     for claim in load([f"experiment={name}"]).info.claims:
-        assert claim.tag == tags[claim.id]
+        assert (claim.text, claim.tag) == (known[claim.id].text, known[claim.id].tag)
 
 
 @pytest.mark.parametrize(
@@ -51,18 +55,14 @@ def test_experiments_carry_the_tags_of_the_claims(name: str) -> None:
         (["not reproduced", "not reproduced"], "not reproduced"),
     ],
 )
-def test_verdicts_of_several_experiments_are_joined(outcomes: list[str], expected: str) -> None:
-    found = [judged(f"e{number}", "C4", outcome) for number, outcome in enumerate(outcomes)]
-    assert outcome_of("C4", [*found, judged("other", "C1", "reproduced")]) == expected
+def test_verdicts_of_several_experiments_are_joined(outcomes: list[Outcome], expected: str) -> None:
+    assert outcome_of([(True, outcome) for outcome in outcomes]) == expected
 
 
 @pytest.mark.parametrize("outcome", ["reproduced", "not reproduced", "not enough runs"])
-def test_a_demonstration_has_no_say(outcome: str) -> None:
-    shown = judged("demo", "C1", outcome, evidence=False)
-    assert outcome_of("C1", [shown]) == "not run at this scale"
-    assert outcome_of("C1", [shown, judged("cifar10-resnet56", "C1", "undecided")]) == "undecided"
-    (row,) = [line for line in reproduction([shown]).splitlines() if line.startswith("| C1 ")]
-    assert f"*{outcome}* (a demonstration, without a say)" in row
+def test_a_demonstration_has_no_say(outcome: Outcome) -> None:
+    assert outcome_of([(False, outcome)]) == "not run at this scale"
+    assert outcome_of([(False, outcome), (True, "undecided")]) == "undecided"
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-text"])
@@ -70,12 +70,39 @@ def test_the_demonstrations_say_that_they_are_none(name: str) -> None:
     assert not load([f"experiment={name}"]).info.evidence
 
 
-def test_a_row_has_figure_tag_ours_budget_verdict_deviations_and_link() -> None:
-    lines = reproduction([judged("cifar10-resnet20-ablation", "C4", "partly"), judged("demo", "C1", "reproduced")]).splitlines()
-    (row,) = [line for line in lines if line.startswith("| C4 ")]
-    assert "neither 87.01 %, IDIC 90.43 %, IDIZC 92.90 %, both 93.91 % (*review? 5/5 for the gains*)" in row
-    assert "[cifar10-resnet20-ablation](cifar10-resnet20-ablation/): *partly*. cpu budget, 3 runs an arm: numbers of" in row
-    assert "| cpu | **partly** | [2](cifar10-resnet20-ablation/#deviations-from-the-paper) |" in row
-    assert "Of 15 claims: 1 reproduced; 13 not run at this scale; 1 partly." in "\n".join(lines)
-    (missing,) = [line for line in lines if line.startswith("| C9 ")]
-    assert missing.endswith("| no runs yet | – | **not run at this scale** | – |")
+def test_the_number_of_a_claim_is_that_of_an_experiment_with_its_verdict() -> None:
+    pages = [page("demo", "C4", "reproduced", evidence=False), page("a", "C4", "not enough runs"), page("b", "C4", "partly")]
+    (summary,) = [one for one in summarize(pages) if one.claim.id == "C4"]
+    assert summary.outcome == "partly"
+    assert [page.info.name for page, _ in summary.said] == ["b", "a", "demo"]
+
+
+def test_there_is_one_line_a_claim_with_one_number_beside_the_papers() -> None:
+    lines = reproduction(
+        [page("cifar10-resnet20-ablation", "C4", "partly"), page("demo", "C1", "reproduced", False)]
+    ).splitlines()
+    rows = [line for line in lines if line.startswith("| C")]
+    assert len(rows) == 15
+    assert [cell.strip() for cell in rows[3].strip("|").split("|")] == [
+        "C4",
+        "Both ideas help, most together",
+        "**◐ partly**",
+        "+1.5 points of cifar10-resnet20-ablation (ours over theirs)",
+        "+6.9 points",
+        "3",
+        "[cifar10-resnet20-ablation](cifar10-resnet20-ablation/)",
+    ]
+    assert any(line.startswith("Of 15 claims: 1 partly, 14 not run at this scale.") for line in lines)
+    assert "- [T](demo/#deviations-from-the-paper): 2" in lines
+
+
+@pytest.mark.parametrize(("seeds", "named"), [(3, ["`channel`", "+20.0 points"]), (2, ["too few seeds"])])
+def test_the_reading_of_the_paper_that_ends_highest_is_named(
+    seeds: int, named: list[str], make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
+) -> None:
+    finals = {"reference": 0.5, "channel": 0.7, "spatial": 0.4}
+    runs = [make_run(name, [0.1, end + seed / 100], seed=seed) for name, end in finals.items() for seed in range(seeds)]
+    merge(runs, tmp_path / "r")
+    head = info.model_copy(update={"name": "ablation-layout", "baseline": "reference", "claims": ()})
+    said = nearest_reading(grid_page(head, load_archive(tmp_path / "r"), tmp_path / "r"))
+    assert all(words in said for words in named)

@@ -10,11 +10,13 @@ from rich.console import Console
 
 from idinit_suite.archive.edges import LEGEND
 from idinit_suite.archive.runs import Archive, load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
+from idinit_suite.report.blocks import markdown
 from idinit_suite.report.columns import notes
 from idinit_suite.report.formatting import amount, duration, percent, plain
 from idinit_suite.report.recipes import more_tables
-from idinit_suite.report.tables import grid, markdown, paired, terminal, tuning
+from idinit_suite.report.table import Cell, markdown_table, table, terminal_table
+from idinit_suite.report.tables import paired, results_table, tuning
 from idinit_suite.statistics.estimates import estimate
 
 
@@ -29,7 +31,7 @@ def archive(make_run: Callable[..., Path], tmp_path: Path) -> Archive:
 
 def test_the_table_row_by_row(archive: Archive) -> None:
     (scale,) = scales(archive)
-    assert markdown(arms(archive, scale), tuned=False).splitlines() == [
+    assert markdown_table(results_table("", list_variants(archive, scale), tuned=False)).splitlines() == [
         "| initializer | runs (diverged) | learning rate | test accuracy, last epoch | test accuracy, best epoch "
         "| epochs to 60 % | epochs to 70 % | epochs to 80 % | time |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -39,7 +41,7 @@ def test_the_table_row_by_row(archive: Archive) -> None:
     ]
 
 
-def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_each_variant_against_the_baseline(make_run: Callable[..., Path], tmp_path: Path) -> None:
     runs = [make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.6, 0.9])]
     runs += [make_run("kaiming", [0.1, final], seed=seed) for seed, final in enumerate([0.4, 0.4, 0.6])]
     runs += [make_run("zero", [0.1, final], seed=seed) for seed, final in enumerate([0.45, 0.52, 0.85])]
@@ -47,9 +49,9 @@ def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: 
     runs += [make_run("xavier", [0.1], state="diverged", epochs=1), make_run("lsuv", [0.1, 0.3])]
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
-    rows = arms(archive, scales(archive)[0])
+    rows = list_variants(archive, scales(archive)[0])
     # the differences -10, -20, -30: t(0.975, 2) = 4.3027, standard error 10 / sqrt(3); Wilson's interval of 3 of 3
-    assert paired(rows, "idinit").splitlines()[2:] == [
+    assert markdown(paired(rows, "idinit")).splitlines()[2:] == [
         "| xavier | 3 | +5.0 (+5.0 to +5.0), of 2 | 0.67 | 2 of 3 (21 to 94 %) | – |",
         "| idinit | – | – | – | 3 of 3 (44 to 100 %) | 20.8 |",
         "| zero | 3 | -6.0 (-10.3 to -1.7) | 0.00 | 3 of 3 (44 to 100 %) | 21.4 |",
@@ -59,16 +61,16 @@ def test_each_arm_against_the_baseline(make_run: Callable[..., Path], tmp_path: 
         "Different from idinit (its 95 % interval leaves out 0; not corrected for the number of comparisons): above it none; "
         "below it zero; not judged, since a run of some seed diverged: xavier.",
     ]
-    assert ": above it idinit; below it none;" in paired(rows, "zero")
-    alone = [arm for arm in rows if arm.name in ("idinit", "lsuv")]
-    assert paired(alone, "idinit").splitlines()[-1].startswith("| lsuv "), "one pair is compared with nothing"
+    assert ": above it idinit; below it none;" in markdown(paired(rows, "zero"))
+    alone = [variant for variant in rows if variant.name in ("idinit", "lsuv")]
+    assert markdown(paired(alone, "idinit")).splitlines()[-1].startswith("| lsuv "), "one pair is compared with nothing"
 
 
-def test_arms_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_variants_of_several_models_are_compared_within_each(make_run: Callable[..., Path], tmp_path: Path) -> None:
     finals = {"cnn-default": 0.5, "cnn-idinit_1e-3": 0.6, "rnn-default": 0.9, "rnn-idinit_1e-3": 0.7}
-    merge([make_run(arm, [0.1, final]) for arm, final in finals.items()], tmp_path / "r")
+    merge([make_run(variant, [0.1, final]) for variant, final in finals.items()], tmp_path / "r")
     archive = load(tmp_path / "r")
-    page = "\n".join(more_tables(arms(archive, scales(archive)[0]), "default", "texts"))
+    page = markdown(more_tables(list_variants(archive, scales(archive)[0]), "default", "texts"))
     cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in page.splitlines() if line.startswith("| ")]
     assert [row for row in cells if row[0] != "---"] == [
         ["initializer", "pairs", "difference to cnn-default", "probability of improvement"],
@@ -78,13 +80,13 @@ def test_arms_of_several_models_are_compared_within_each(make_run: Callable[...,
         ["rnn-default", "–", "–", "–"],
         ["rnn-idinit_1e-3", "1", "–", "–"],
     ]
-    assert more_tables(arms(archive, scales(archive)[0]), "neither", "texts") == []
+    assert more_tables(list_variants(archive, scales(archive)[0]), "neither", "texts") == []
 
 
 def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=80).print(terminal("demo: digits", arms(archive, scale), tuned=True))
+    Console(file=text, width=80).print(terminal_table(results_table("demo: digits", list_variants(archive, scale), tuned=True)))
     lines = text.getvalue().splitlines()
     assert lines[0].strip() == "demo: digits"
     assert "(picked)" in text.getvalue()
@@ -102,7 +104,7 @@ def test_brackets_in_a_label_are_no_markup(make_run: Callable[..., Path], tmp_pa
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=200).print(terminal("t", arms(archive, scale), tuned=False))
+    Console(file=text, width=200).print(terminal_table(results_table("t", list_variants(archive, scale), tuned=False)))
     assert "idinit (optim.betas=[0.9, 0.99])" in text.getvalue()
 
 
@@ -122,7 +124,7 @@ def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tm
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    assert tuning(archive, scale, arms(archive, scale)).splitlines() == [
+    assert markdown(tuning(archive, scale, list_variants(archive, scale))).splitlines() == [
         "Validation accuracy in percent after 1 epoch, 2 seeds; in bold what was used.",
         "",
         "| initializer | lr 0.01 | lr 0.1 |",
@@ -143,12 +145,15 @@ def test_learning_rates_at_an_edge_of_the_search_are_marked(make_run: Callable[.
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    rows = arms(archive, scale)
+    rows = list_variants(archive, scale)
     edges = {"idinit": "highest", "kaiming": "", "xavier": "lowest", "zero": "", "lsuv": ""}
-    assert {arm.name: arm.edge for arm in rows} == edges
-    shown = {line.split(" | ")[0].strip("| "): line.split(" | ")[2] for line in markdown(rows, tuned=True).splitlines()}
+    assert {variant.name: variant.edge for variant in rows} == edges
+    shown = {
+        line.split(" | ")[0].strip("| "): line.split(" | ")[2]
+        for line in markdown_table(results_table("", rows, True)).splitlines()
+    }
     assert shown | {"idinit": "0.3 ↑", "kaiming": "0.1", "xavier": "0.01 ↓", "zero": "0.3", "lsuv": "0.1"} == shown
-    assert LEGEND in notes(rows) and LEGEND not in notes([arm for arm in rows if not arm.edge])
+    assert LEGEND in notes(rows) and LEGEND not in notes([variant for variant in rows if not variant.edge])
 
 
 def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -156,14 +161,14 @@ def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Calla
     merge([*tried, make_run("idinit", [0.1, 0.5], lr=0.1, language=True)], tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    heading, _, *_, row = tuning(archive, scale, arms(archive, scale)).splitlines()
+    heading, _, *_, row = markdown(tuning(archive, scale, list_variants(archive, scale))).splitlines()
     assert heading.startswith("Validation loss after 1 epoch")
     assert row == "| idinit | 1.386 | **0.693** |"  # minus the logarithms of 1/4 and 1/2
 
 
 def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
     (scale,) = scales(archive)
-    assert tuning(archive, scale, arms(archive, scale)) == ""
+    assert tuning(archive, scale, list_variants(archive, scale)) == []
 
 
 def test_percent() -> None:
@@ -181,8 +186,16 @@ def test_duration(seconds: float, text: str) -> None:
     assert duration(math.nan) == "–"
 
 
-def test_grid_alignment() -> None:
-    assert grid(["a", "b", "c"], [["1", "2", "3"]], left=2) == "| a | b | c |\n| --- | --- | ---: |\n| 1 | 2 | 3 |"
+def test_a_markdown_table_aligns_links_and_escapes() -> None:
+    shown = table("t", ["a", "b", "c"], [["1", Cell("2 | 3", strong=True), Cell("4", link="x/")]], left=2)
+    assert markdown_table(shown) == "| a | b | c |\n| --- | --- | ---: |\n| 1 | **2 \\| 3** | [4](x/) |"
+
+
+def test_cells_keep_the_numbers_that_they_show(archive: Archive) -> None:
+    (scale,) = scales(archive)
+    shown = results_table("", list_variants(archive, scale), tuned=False)
+    keys = [row[shown.head.index("test accuracy,\nlast epoch")].key for row in shown.rows]
+    assert keys[:2] == pytest.approx([0.72, 0.3]) and keys[2] is not None and math.isnan(keys[2])
 
 
 @pytest.mark.parametrize(
@@ -210,13 +223,17 @@ def test_plain() -> None:
 def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..., Path], tmp_path: Path) -> None:
     finals = {"transformer-orthogonal": 0.9, "transformer-idinit": 0.8, "textrnn-orthogonal": 0.85, "textrnn-idinit": 0.6}
     merge(
-        [make_run(arm, [0.1, end], model=arm.split("-")[0], seed=seed) for arm, end in finals.items() for seed in (0, 1)],
+        [
+            make_run(variant, [0.1, end], model=variant.split("-")[0], seed=seed)
+            for variant, end in finals.items()
+            for seed in (0, 1)
+        ],
         tmp_path / "r",
     )
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
     text = io.StringIO()
-    Console(file=text, width=80).print(terminal("texts", arms(archive, scale), tuned=True))
+    Console(file=text, width=80).print(terminal_table(results_table("texts", list_variants(archive, scale), tuned=True)))
     shown = [line.split()[:4] for line in text.getvalue().splitlines()[-9:] if line.strip()]
     assert shown[-6:] == [
         ["textrnn"],

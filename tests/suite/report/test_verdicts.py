@@ -12,10 +12,10 @@ from scipy import stats
 
 from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.report.measured import Curve, Measured
-from idinit_suite.report.outcomes import OUTCOMES
-from idinit_suite.report.verdicts import CLAIMS, Verdict, decide, judge
+from idinit_suite.report.outcomes import OUTCOMES, Verdict
+from idinit_suite.report.verdicts import CLAIMS, decide, judge
 
 Judged = Callable[..., Verdict]
 OF_VARIANTS = [name for name in CLAIMS if not CLAIMS[name].info.maps]
@@ -25,26 +25,26 @@ NEEDED = ("idinit", "default", "kaiming", "neither", "idic", "idizc", "both")  #
 
 @pytest.fixture
 def judged(make_run: Callable[..., Path], tmp_path: Path) -> Judged:
-    """``judged("C3", idinit=[0.9, 0.91], fixup=None)``: final accuracies of an arm's seeds; None for one that diverged.
+    """``judged("C3", idinit=[0.9, 0.91], fixup=None)``: final accuracies of a variant's seeds; None for one that diverged.
 
     A list in place of a number is a whole validation curve, from before training on.
     """
 
     def make(claim: str, budget: str = "cpu", epochs: int = 3, **finals: list[float | list[float] | None]) -> Verdict:
         runs = []
-        for arm, values in finals.items():
+        for variant, values in finals.items():
             for seed, value in enumerate(values):
                 setting = {"seed": seed, "budget": budget, "epochs": epochs}
                 if value is None:
-                    runs.append(make_run(arm, [0.1], state="diverged", **setting))
+                    runs.append(make_run(variant, [0.1], state="diverged", **setting))
                 elif isinstance(value, list):
-                    runs.append(make_run(arm, value, **setting))
+                    runs.append(make_run(variant, value, **setting))
                 else:
-                    runs.append(make_run(arm, [0.1, *[value] * epochs], **setting))
+                    runs.append(make_run(variant, [0.1, *[value] * epochs], **setting))
         merge(runs, tmp_path / "r")
         archive = load(tmp_path / "r")
         (scale,) = scales(archive)
-        return judge(claim, scale, arms(archive, scale))
+        return judge(claim, scale, list_variants(archive, scale))
 
     return make
 
@@ -117,14 +117,14 @@ def test_a_rival_that_is_missing_is_named_and_the_claim_at_most_partly_reproduce
     found = variants(idinit=[0.90, 0.901, 0.902], **dict.fromkeys(against, worse))
     assert decide(claim, found)[0] == "reproduced"
     del found[against[-1]]
-    outcome, evidence = decide(claim, found)
+    outcome, evidence, _ = decide(claim, found)
     assert outcome == "partly" and f"not run: {against[-1]}" in evidence
 
 
 @pytest.mark.parametrize("claim", OF_VARIANTS)
 @pytest.mark.parametrize("value", [0.9, 0.1, None])
 def test_variants_that_do_exactly_the_same_reproduce_no_difference(claim: str, value: float | None) -> None:
-    outcome, evidence = decide(claim, variants(**{name: [value] * 3 for name in names_of(claim)}))
+    outcome, evidence, _ = decide(claim, variants(**{name: [value] * 3 for name in names_of(claim)}))
     expected = {"C3": "reproduced", "C6": "holds, not distinctive"} if value == 0.9 else {}
     assert outcome in (expected.get(claim, "not reproduced"), "undecided", "not run at this scale", "not enough runs")
     assert "nan" not in evidence
@@ -155,7 +155,7 @@ def test_c1(idinit: list, xavier: list, kaiming: list, outcome: str) -> None:
 
 
 def test_c1_gives_the_numbers() -> None:
-    _, evidence = decide("C1", variants(idinit=[0.5, 0.54, 0.52], xavier=[None, 0.3, 0.3], kaiming=[None] * 3))
+    _, evidence, _ = decide("C1", variants(idinit=[0.5, 0.54, 0.52], xavier=[None, 0.3, 0.3], kaiming=[None] * 3))
     assert "idinit trains (52.0 ± 5.0 %)" in evidence  # t(0.975, 2) = 4.303, sd 0.02 over sqrt(3)
     assert "xavier fails in 1 of 3 runs (30.0 ± 0.0 %, 1 of 3 diverged)" in evidence
     assert "kaiming fails (all 3 diverged)" in evidence and "15 % test accuracy" in evidence
@@ -189,7 +189,7 @@ AGAINST_C2 = CLAIMS["C2"].info.against
 )
 def test_c2(idinit: list, others: dict[str, list], outcome: str, threshold: int) -> None:
     found = variants(last=6, idinit=idinit, **(dict.fromkeys(AGAINST_C2, SLOW) | others))
-    got, evidence = decide("C2", found)
+    got, evidence, _ = decide("C2", found)
     assert got == outcome and f"{threshold} % validation accuracy" in evidence
 
 
@@ -258,7 +258,7 @@ def test_c5_counts_runs_in_which_only_one_trains(idinit: int, kaiming: int, seed
         name: {at: variants(x=[0.5 if number < count else None] * seeds)["x"] for number, at in enumerate(RECIPES)}
         for name, count in (("idinit", idinit), ("kaiming", kaiming))
     }
-    got, evidence = decide("C5", found)
+    got, evidence, _ = decide("C5", found)
     assert got == outcome
     if outcome != "not enough runs":
         assert f"idinit trains in {idinit} and is good in {idinit} of 8, kaiming trains in {kaiming}" in evidence
@@ -276,7 +276,7 @@ def test_c5_needs_all_points_of_the_grid(make_run: Callable[..., Path], tmp_path
         merge(taken, tmp_path / "r")
         archive = load(tmp_path / "r")
         (scale,) = scales(archive)
-        assert evidence in judge("C5", scale, arms(archive, scale)).evidence
+        assert evidence in judge("C5", scale, list_variants(archive, scale)).evidence
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_side_recipe_has_no_say(make_run: Callable[..., Path], tmp_path: Path)
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    assert judge("C1", scale, arms(archive, scale)).outcome == "reproduced"
+    assert judge("C1", scale, list_variants(archive, scale)).outcome == "reproduced"
 
 
 def test_the_evidence_names_learning_rates_at_an_edge_of_the_search(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_the_evidence_names_learning_rates_at_an_edge_of_the_search(make_run: Ca
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    evidence = judge("C1", scale, arms(archive, scale)).evidence
+    evidence = judge("C1", scale, list_variants(archive, scale)).evidence
     assert evidence.endswith(" Learning rates at an edge of those searched: idinit (highest).")
 
 
@@ -334,7 +334,7 @@ def test_c7_counts_first_places_against_chance(finals: list[list], outcome: str,
     found = {}
     for model, idinit in zip(("cnn", "rnn", "bert"), finals, strict=True):
         found |= {f"{model}-{name}": one for name, one in variants(idinit=idinit, **RIVALS).items()}
-    got, evidence = decide("C7", found)
+    got, evidence, _ = decide("C7", found)
     assert got == outcome
     mean, deviation = map(int, re.findall(r"best mean in (\d) and the smallest standard deviation in (\d) of 3", evidence)[0])
     assert mean + deviation == won and "best of the others kaiming 75.0 ± 9.9 %" in evidence
@@ -358,7 +358,7 @@ def test_c7_needs_the_same_three_seeds_of_all_initializers_of_a_model() -> None:
 )
 def test_c8_compares_the_end_and_the_way_to_60_percent(idinit: list[list[float]], outcome: str) -> None:
     default = [[0.1, 0.3, 0.75], [0.1, 0.31, 0.74], [0.1, 0.32, 0.75]]
-    got, evidence = decide("C8", variants(last=2, idinit=idinit, default=default))
+    got, evidence, _ = decide("C8", variants(last=2, idinit=idinit, default=default))
     assert got == outcome and "nan" not in evidence
 
 
@@ -377,11 +377,11 @@ DEFAULT = [[7.0, 4.0, 5.0, 4.9], [7.0, 4.1, 5.0, 4.8], [7.0, 3.9, 5.0, 4.85]]  #
     ],
 )
 def test_c9_compares_with_the_first_time_that_the_baseline_itself_is_there(idinit: list, outcome: str, reached: int) -> None:
-    got, evidence = decide("C9", variants(losses=True, idinit=idinit, default=DEFAULT))
+    got, evidence, _ = decide("C9", variants(losses=True, idinit=idinit, default=DEFAULT))
     assert got == outcome and f"in {reached} of 3 seeds" in evidence and "nan" not in evidence
 
 
 def test_c9_claims_no_saving_from_two_seeds() -> None:
     fast = [[7.0, 2.0, 2.0, 2.0]] * 2
-    outcome, evidence = decide("C9", variants(losses=True, idinit=fast, default=DEFAULT[:2]))
+    outcome, evidence, _ = decide("C9", variants(losses=True, idinit=fast, default=DEFAULT[:2]))
     assert outcome == "not enough runs" and "less compute" not in evidence

@@ -7,7 +7,9 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from idinit_suite.studies.findings import FINDINGS, Finding, Findings
+from idinit_suite.report.outcomes import Finding
+from idinit_suite.report.table import Table
+from idinit_suite.studies.findings import FINDINGS, Findings
 
 Learns = dict[tuple[str, str], bool]  # (full or small batches, sgd or momentum) -> whether -I and its like are learned
 
@@ -28,7 +30,7 @@ def convergence(learns: Learns) -> Finding:
         )
     ]
     tables = dict.fromkeys(("curves", "eigenvalues"), pd.DataFrame()) | {"final": pd.DataFrame(rows)}
-    (found,) = FINDINGS["convergence"].build(tables).claims
+    (found,) = FINDINGS["convergence"].build(tables).claims.values()
     return found
 
 
@@ -60,7 +62,7 @@ def rank(zero_padded: int, idinit: int, coarse: int = 10, seeds: int = 3) -> Fin
     ]
     losses = [{"data": "digits", "width": 256, "start": s, "step": 9, "accuracy": 0.9} for s in ("zero_padded", "idinit")]
     tables = {"ranks": pd.DataFrame(ranks), "losses": pd.DataFrame(losses), "spectrum": pd.DataFrame()}
-    (found,) = FINDINGS["rank"].build(tables).claims
+    (found,) = FINDINGS["rank"].build(tables).claims.values()
     return found
 
 
@@ -89,7 +91,7 @@ def branch(losses: dict[tuple[str, float], list[float]], spread: float = 0.0) ->
         for (start, rate), curve in losses.items()
         for step, loss in enumerate(curve)
     ]
-    (found,) = FINDINGS["branch"].build({"curves": pd.DataFrame(rows)}).claims
+    (found,) = FINDINGS["branch"].build({"curves": pd.DataFrame(rows)}).claims.values()
     return found
 
 
@@ -121,7 +123,7 @@ def dead(zeros: float, fixup: float, idiz: float) -> Finding:
         ),
         "maps": pd.DataFrame(),
     }
-    (found,) = FINDINGS["dead"].build(tables).claims
+    (found,) = FINDINGS["dead"].build(tables).claims.values()
     return found
 
 
@@ -150,7 +152,7 @@ def depth(learns: dict[str, int]) -> Finding:
         for seed in (0, 1, 2)
         for rate, loss in ((0.01, float("nan")), (0.001, 1.0 if seed < deep or layers == 8 else 2.3))
     ]
-    (found,) = FINDINGS["depth"].build({"losses": pd.DataFrame(rows)}).claims
+    (found,) = FINDINGS["depth"].build({"losses": pd.DataFrame(rows)}).claims.values()
     return found
 
 
@@ -198,12 +200,15 @@ def isometry(near: dict[str, float]) -> Findings:
     ("mlp", "resnet", "outcome"), [(1.0, 1.0, "reproduced"), (1.0, 0.4, "partly"), (0.1, 0.4, "not reproduced")]
 )
 def test_c13_asks_for_singular_values_near_one_at_the_greatest_depth(mlp: float, resnet: float, outcome: str) -> None:
-    (found,) = isometry({"mlp": mlp, "resnet": resnet}).claims
+    (found,) = isometry({"mlp": mlp, "resnet": resnet}).claims.values()
     assert found.outcome == outcome
     assert "through 100 layers, ReLU and positive inputs: MLP 0.5 to 2, ResNet 0.5 to 2" in found.evidence
 
 
 def test_c13_tells_what_is_left_of_an_input_that_is_not_positive() -> None:
     found = isometry({"mlp": 1.0, "resnet": 0.4})
-    assert found.claims[0].evidence.endswith("; of those at an input of both signs, through 100 layers, are near 1: MLP 50 %")
-    assert any("| `idinit` | 100 / 50 / 62 | 40 / 20 / 25 |" in text for text in found.text)
+    assert found.claims["C13"].evidence.endswith(
+        "; of those at an input of both signs, through 100 layers, are near 1: MLP 50 %"
+    )
+    rows = [[cell.text for cell in row] for block in found.text if isinstance(block, Table) for row in block.rows]
+    assert ["idinit", "100 / 50 / 62", "40 / 20 / 25"] in rows

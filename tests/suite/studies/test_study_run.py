@@ -15,6 +15,7 @@ from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.errors import Preempted
 from idinit_suite.experiments.cost import _planned_study
 from idinit_suite.experiments.grid import list_experiments
+from idinit_suite.report.blocks import pictures
 from idinit_suite.report.wandb_report import mirror_all
 from idinit_suite.studies.config import StudyConfig, load
 from idinit_suite.studies.page import sections
@@ -46,8 +47,8 @@ def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name
     run(info, config)
     results = config.paths.results / name
     first = contents(results)
-    (section,) = sections(info, load_archive(results))
-    assert {f"{picture.name}.{ending}" for picture in section.findings.pictures for ending in ("png", "svg")} < set(first)
+    (section,) = sections(load_archive(results))
+    assert {f"{picture.name}.{ending}" for picture in pictures(section.blocks) for ending in ("png", "svg")} < set(first)
     assert [verdict.claim for verdict in section.verdicts] == [claim.id for claim in info.claims]
     assert all(verdict.outcome == "not run at this scale" for verdict in section.verdicts)
     assert not first.keys() & {path.name for path in config.folder.iterdir()}
@@ -131,7 +132,7 @@ def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) ->
         run(*asked("theory-convergence", *few, *more))
     info, config = asked("theory-convergence", *few)
     results = config.paths.results / info.name
-    scales = [section.scale for section in sections(info, load_archive(results))]
+    scales = [section.scale for section in sections(load_archive(results))]
     assert scales == ["smoke budget", "smoke budget, batches=(256,)"]  # the one with more cells first
     assert len(archived(results)) == 2
     before = contents(results)
@@ -148,5 +149,5 @@ def test_a_run_with_an_option_that_is_gone_stays_in_the_archive(asked: Asked) ->
     rows = (results / "runs.csv").read_text()
     (results / "runs.csv").write_text(rows.replace('""depth"":3', '""depth"":3,""once"":1'))
     run(*asked("theory-convergence", *few, "study.batches=[256]"))
-    first, second = sections(info, load_archive(results))
+    first, second = sections(load_archive(results))
     assert first.scale == "smoke budget" and "batches=(256,)" in second.scale

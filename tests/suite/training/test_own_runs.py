@@ -15,7 +15,7 @@ from PIL import Image
 
 from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import arms, scales
+from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.training import trainer
 from idinit_suite.training.run_folder import RunFolder
@@ -103,7 +103,7 @@ def test_it_has_its_row_in_the_tables(family: str, here: Path) -> None:
         merge([run.folder], here / "results")
     archive = load(here / "results")
     (scale,) = scales(archive)
-    rows = arms(archive, scale)
+    rows = list_variants(archive, scale)
     assert {row.name for row in rows} == {"idinit", "kaiming"}
     assert all(row.chance == 0.5 and not row.guesses_tokens for row in rows)
     assert {row.model for row in rows} == {{"folder, timm": "resnet10t", "hub, hf": "bert"}.get(family, rows[0].model)}

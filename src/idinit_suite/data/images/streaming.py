@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -101,7 +101,7 @@ def _begin(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = get_worker_info()
     assert worker is not None
-    if (state := getattr(worker.dataset.reader, "tar_state", None)) is not None:
+    if (state := getattr(cast(_Pictures, worker.dataset).reader, "tar_state", None)) is not None:
         state.reset()  # a tar file that this process's parent has opened: they would share the place at which they read
 
 

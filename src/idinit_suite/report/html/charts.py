@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-# The colours of Okabe and Ito, without the yellow that fades on white; dash and shape tell apart what shares a colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-DASHES: tuple[list[int], ...] = ([], [7, 3], [2, 2])
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right", "stroke")
+from ..style import CHART_COLOURS, CHART_DASHES, CHART_SHAPES
 
+_INK = {"labelColor": "currentColor", "titleColor": "currentColor"}  # follows the page, light or dark
 _CONFIG = {
     "font": "system-ui, sans-serif",
-    "axis": {"labelFontSize": 12, "titleFontSize": 13, "gridColor": "#e5e5e5"},
-    "legend": {"labelFontSize": 12, "labelLimit": 320, "symbolSize": 90},
+    "background": None,
+    "axis": {
+        **_INK,
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+        "gridColor": "currentColor",
+        "gridOpacity": 0.15,
+        "domainColor": "currentColor",
+        "tickColor": "currentColor",
+    },
+    "legend": {**_INK, "labelFontSize": 12, "labelLimit": 320, "symbolSize": 90},
+    "header": _INK,
+    "title": {"color": "currentColor", "anchor": "start", "fontSize": 13},
     "view": {"stroke": None},
 }
 
 
 def looks(count: int) -> list[dict[str, Any]]:
-    """Colour, dash and shape of each of some arms: different for each below 21."""
+    """Colour, dash and shape of each of some variants: different for each below 21."""
     return [
         {
-            "colour": COLOURS[index % len(COLOURS)],
-            "dash": DASHES[index // len(COLOURS) % len(DASHES)],
-            "shape": SHAPES[index % len(SHAPES)],
+            "colour": CHART_COLOURS[index % len(CHART_COLOURS)],
+            "dash": CHART_DASHES[index // len(CHART_COLOURS) % len(CHART_DASHES)],
+            "shape": CHART_SHAPES[index % len(CHART_SHAPES)],
         }
         for index in range(count)
     ]
 
 
 def curves_chart() -> dict[str, Any]:
-    """A line an arm with the band of its interval; a cross where a run diverged.
+    """A line a variant with the band of its interval; a cross where a run diverged.
 
     Rows have ``x``, ``y``, ``low``, ``high``, ``arm``, ``run`` (one line each), ``kind`` (``mean``, ``diverged`` or ``end``)
-    and ``mark`` (whether the point is drawn). The page sets the titles, the scale of y, and the domains of the arms' looks.
+    and ``mark`` (whether the point is drawn). The page sets the titles, the scale of y, and the domains of the variants' looks.
     """
     arm = {"field": "arm", "type": "nominal", "legend": None}
     legend = {"title": None, "orient": "bottom", "columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 2}
@@ -49,7 +58,7 @@ def curves_chart() -> dict[str, Any]:
     ]
     return {
         "width": "container",
-        "height": 380,
+        "height": 300,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"name": "rows", "values": []},
         "layer": [
@@ -86,7 +95,7 @@ def curves_chart() -> dict[str, Any]:
 
 
 def map_chart(x_title: str, y_title: str) -> dict[str, Any]:
-    """Heat maps of the validation accuracy, one an arm, each cell with its value; rows are those of `curves.map_of`."""
+    """Heat maps of the validation accuracy, one a variant, each cell with its value; rows are those of `curves.map_of`."""
     x = {"field": "x", "type": "ordinal", "sort": None, "title": x_title, "axis": {"labelAngle": 0}}
     y = {"field": "y", "type": "ordinal", "sort": "descending", "title": y_title}
     colour = {

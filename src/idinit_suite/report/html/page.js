@@ -1,27 +1,42 @@
-// What the page does: choose an experiment, choose what its chart shows, sort tables. The charts themselves are Vega-Lite's.
-const data = JSON.parse(document.getElementById("data").textContent);
-const choice = document.getElementById("experiment");
-const sections = [...document.querySelectorAll("section.experiment")];
+// What the page does: choose claims by verdict, draw charts as they come into view, compare, sort tables.
 const PERCENT = { accuracy: ".0%", loss: "" };
+const TITLES = { epoch: "epoch", step: "step", time: "time in minutes", flops: "FLOPs" };
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-function rowsOf(scale, shown) {
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
+
+async function load() {  // the charting library is a module of its own, packed like the data
+  const script = document.createElement("script");
+  script.type = "module";
+  script.textContent = await (await unpack(document.getElementById("library").textContent)).text();
+  document.head.append(script);
+  while (!window.vegaEmbed) await new Promise((next) => setTimeout(next, 5));
+  return (await unpack(document.getElementById("data").textContent)).json();
+}
+const data = await load();
+
+function rowsOf(variants, shown) {
   const rows = [];
-  const along = (arm, epoch) => shown.x === "epoch" ? epoch : shown.x === "step" ? epoch * arm.steps : epoch * arm.seconds / 60;
+  const scale = { epoch: () => 1, step: (one) => one.steps, time: (one) => one.seconds / 60, flops: (one) => one.flops }[shown.x];
   const fits = (value) => value !== null && (!shown.log || value > 0);
-  for (const arm of scale.arms) {
-    if (!shown.arms.has(arm.label) || (shown.x === "time" && arm.seconds === null)) continue;
-    const series = arm.splits[shown.split];
+  for (const variant of variants) {
+    const unit = scale(variant);
+    if (!unit) continue;
+    const series = variant.splits[shown.split];
     const [means, lows, highs] = series[shown.metric];
     const every = Math.max(1, Math.round(means.length / 8));
     means.forEach((y, i) => {
       if (!fits(y)) return;
       const whole = fits(lows[i]) && fits(highs[i]);
-      rows.push({ x: along(arm, series.epoch[i]), y, low: whole ? lows[i] : null, high: whole ? highs[i] : null, arm: arm.label,
-        run: arm.label, kind: "mean", mark: i % every === 0 || i === means.length - 1 });
+      rows.push({ x: unit * series.epoch[i], y, low: whole ? lows[i] : null, high: whole ? highs[i] : null, arm: variant.label,
+        run: variant.label, kind: "mean", mark: i % every === 0 || i === means.length - 1 });
     });
-    arm.diverged.filter((run) => run.split === shown.split).forEach((run, number) => {
-      const points = run.epoch.map((epoch, i) => [along(arm, epoch), run[shown.metric][i]]).filter(([, y]) => fits(y));
-      const base = { arm: arm.label, run: arm.label + " " + number, mark: false };
+    variant.diverged.filter((run) => run.split === shown.split).forEach((run, number) => {
+      const points = run.epoch.map((epoch, i) => [unit * epoch, run[shown.metric][i]]).filter(([, y]) => fits(y));
+      const base = { arm: variant.label, run: variant.label + " " + number, mark: false };
       points.forEach(([x, y]) => rows.push({ ...base, x, y, kind: "diverged" }));
       if (points.length) rows.push({ ...base, x: points.at(-1)[0], y: points.at(-1)[1], kind: "end" });
     });
@@ -31,95 +46,124 @@ function rowsOf(scale, shown) {
 
 async function embed(target, spec) {
   await vegaEmbed(target, spec, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
-  target.querySelector("summary").setAttribute("aria-label", "Save this chart");
+  target.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
 }
 
-function draw(section, scale, shown) {
+function draw(target, section, variants, shown, title) {
   const spec = structuredClone(data.chart);
-  const rows = rowsOf(scale, shown);
-  const domain = scale.arms.filter((arm) => shown.arms.has(arm.label));
-  if (domain.length > data.bands) spec.layer = spec.layer.filter(({ mark }) => mark.type !== "area");  // they would hide the lines
-  const looks = domain.map((arm) => data.looks[arm.look]);
-  const narrow = section.clientWidth < 600;
+  const rows = rowsOf(variants, shown);
+  const drawn = variants.filter((one) => rows.some((row) => row.arm === one.label));
+  if (drawn.length > data.bands) spec.layer = spec.layer.filter(({ mark }) => mark.type !== "area");  // they would hide the lines
+  const distinct = new Set(drawn.map((one) => one.name)).size === drawn.length;  // else several recipes of one
+  const looks = drawn.map((one, i) => distinct ? data.looks[one.name] : data.spare[i % data.spare.length]);
+  const columns = Math.max(1, Math.floor(target.clientWidth / 190));
   for (const { encoding } of spec.layer) {
-    encoding.x.title = { epoch: "epoch", step: "step", time: "time in minutes" }[shown.x];
+    encoding.x.title = TITLES[shown.x];
+    encoding.x.axis = shown.x === "flops" ? { format: "~s" } : {};
     encoding.y.title = `${shown.split} ${shown.metric}`;
     encoding.y.scale.type = shown.log ? "log" : "linear";
     encoding.y.axis = { format: shown.log ? "" : PERCENT[shown.metric] };
     for (const [channel, key] of [["color", "colour"], ["strokeDash", "dash"], ["shape", "shape"]]) {
       if (!encoding[channel]) continue;
-      encoding[channel].scale = { domain: domain.map((arm) => arm.label), range: looks.map((look) => look[key]) };
-      if (encoding[channel].legend) encoding[channel].legend.columns = narrow ? 1 : 3;
+      encoding[channel].scale = { domain: drawn.map((one) => one.label), range: looks.map((look) => look[key]) };
+      if (encoding[channel].legend) encoding[channel].legend.columns = columns;
     }
+    if (shown.metric === "loss" && !shown.log) encoding.y.scale.domain = section.loss;  // one that explodes must not flatten the others
   }
-  if (shown.metric === "loss" && !shown.log) {  // a loss that explodes must not flatten the others
-    for (const { encoding } of spec.layer) encoding.y.scale.domain = scale.loss;
-  }
+  if (title) spec.title = { text: title, limit: target.clientWidth };
   spec.data.values = rows;
-  spec.description = `${shown.split} ${shown.metric} of ${domain.length} initializers over ${shown.x}; the table has the final values`;
-  return embed(section.querySelector(".curves"), spec);
-}
-
-function drawMaps(section, scale) {
-  const target = section.querySelector(".maps");
-  if (!target) return null;
-  const spec = structuredClone(scale.map.chart);
-  spec.columns = Math.max(1, Math.min(3, Math.floor(section.clientWidth / 330)));
-  spec.data.values = scale.map.rows;
+  spec.description = `${shown.split} ${shown.metric} of ${drawn.length} variants by ${TITLES[shown.x]}`;
   return embed(target, spec);
 }
 
-function read(section) {
-  const value = (name) => section.querySelector(`[name=${name}]`).value;
-  const arms = [...section.querySelectorAll("fieldset.arms label:not([hidden]) input:checked")].map((box) => box.value);
-  const log = section.querySelector("[name=log]").checked;
-  return { metric: value("metric"), split: value("split"), x: value("x"), log, arms: new Set(arms) };
+function panels(container, section, variants, shown, title = "") {
+  return Promise.all([...new Set(variants.map((one) => one.model))].map((model) => {
+    const target = document.createElement("div");
+    container.append(target);
+    return draw(target, section, variants.filter((one) => one.model === model), shown, [title, model].filter(Boolean).join(", "));
+  }));
 }
 
-function applyRecipe(section) {
-  const recipe = section.querySelector("[name=recipe]")?.value ?? "all";
-  const has = (element) => recipe === "all" || element.dataset[recipe] === "yes";
-  section.querySelectorAll("fieldset.arms label, table.arms tbody tr").forEach((element) => { element.hidden = !has(element); });
-}
-
-async function unpack(image) {
-  const bytes = Uint8Array.from(atob(image.dataset.packed), (letter) => letter.charCodeAt(0));
-  delete image.dataset.packed;
-  const svg = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
-  image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
-  await image.decode();
-}
-
-async function show() {
-  sections.forEach((section) => { section.hidden = section.id !== choice.value; });
-  const section = document.getElementById(choice.value);
-  const scale = data.scales[choice.value];
-  if (scale && !section.dataset.ready) {
-    section.dataset.ready = "yes";
-    applyRecipe(section);
-    section.querySelectorAll("select, input").forEach((control) => control.addEventListener("change", () => {
-      applyRecipe(section);
-      draw(section, scale, read(section));
-    }));
-    section.querySelectorAll("button.plain").forEach((button) => button.addEventListener("click", () => {
-      section.querySelectorAll("fieldset.arms input").forEach((box) => { box.checked = button.value === "all"; });
-      draw(section, scale, read(section));
-    }));
-    await Promise.all([draw(section, scale, read(section)), drawMaps(section, scale)]);
+function drawChart(target) {
+  const section = data.sections[target.dataset.key];
+  if (target.dataset.kind === "map") {
+    const spec = structuredClone(section.map.chart);
+    spec.columns = Math.max(1, Math.min(3, Math.floor(target.clientWidth / 330)));
+    spec.data.values = section.map.rows;
+    return embed(target, spec);
   }
-  await Promise.all([...section.querySelectorAll("img[data-packed]")].map(unpack));
-  document.body.dataset.shown = choice.value;
+  const own = section.variants.filter((one) => one.own);
+  return panels(target, section, own, { metric: section.metric, split: "validation", x: "epoch", log: false });
 }
+
+async function fill(element) {  // a chart or a picture, once
+  if (element.dataset.ready) return;
+  element.dataset.ready = "yes";
+  if (element.matches("img")) {
+    const svg = await (await unpack(element.dataset.packed)).arrayBuffer();
+    delete element.dataset.packed;
+    element.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+    await element.decode();
+  } else {
+    await drawChart(element);
+  }
+}
+
+const compare = document.querySelector("#compare");
+function compared() {
+  const form = compare.querySelector("form");
+  const checked = (name) => all(`[name=${name}]:checked`, form).map((box) => box.value);
+  const shown = { metric: form.metric.value, split: form.split.value, x: form.x.value, log: form.log.checked };
+  const sections = checked("section").map((key) => data.sections[key]);
+  const chosen = new Set(checked("variant"));
+  const container = compare.querySelector(".panels");
+  container.replaceChildren();
+  return Promise.all(sections.map((section) => {
+    const variants = section.variants.filter((one) => chosen.has(one.name) && (one.own || form.recipes.checked));
+    return panels(container, section, variants, shown, section.title);
+  }));
+}
+
+function offerVariants() {
+  const form = compare.querySelector("form");
+  const boxes = form.querySelector(".boxes");
+  const off = new Set(all("[name=variant]:not(:checked)", form).map((box) => box.value));
+  const keys = all("[name=section]:checked", form).map((box) => box.value);
+  const names = new Set(keys.flatMap((key) => data.sections[key].variants.map((one) => one.name)));
+  boxes.replaceChildren(...Object.keys(data.looks).filter((name) => names.has(name)).map((name) => {
+    const label = document.createElement("label");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "variant", value: name, checked: !off.has(name) });
+    label.append(box, " " + name);
+    return label;
+  }));
+}
+
+if (compare) {
+  offerVariants();
+  compare.addEventListener("change", (event) => {
+    if (event.target.name === "section") offerVariants();
+    compared();
+  });
+  all("legend button", compare).forEach((button) => button.addEventListener("click", () => {
+    all("[name=variant]", compare).forEach((box) => { box.checked = button.value === "all"; });
+    compared();
+  }));
+}
+
+all(".switch button").forEach((button) => button.addEventListener("click", () => {
+  all(".switch button").forEach((other) => other.setAttribute("aria-pressed", other === button));
+  all(".card").forEach((card) => { card.hidden = button.value !== "" && card.dataset.outcome !== button.value; });
+}));
 
 function sortable(table) {
-  table.querySelectorAll("thead th").forEach((head, column) => {
+  all("thead th", table).forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
       const falling = head.getAttribute("aria-sort") === "ascending";
-      table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
+      all("th", table).forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", falling ? "descending" : "ascending");
       const body = table.tBodies[0];
       const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent;
@@ -132,11 +176,19 @@ function sortable(table) {
     });
   });
 }
+all("table.sortable").forEach(sortable);
 
-document.querySelectorAll("table.sortable").forEach(sortable);
-const wanted = decodeURIComponent(location.hash.slice(1));
-if (sections.some((section) => section.id === wanted)) choice.value = wanted;
-choice.addEventListener("change", () => { history.replaceState(null, "", "#" + choice.value); show(); });
-window.addEventListener("hashchange", () => { choice.value = decodeURIComponent(location.hash.slice(1)) || choice.value; show(); });
-await show();
+const waiting = all(".chart, img[data-packed]");
+const seen = new IntersectionObserver((entries) => {
+  entries.filter((entry) => entry.isIntersecting).forEach((entry) => { seen.unobserve(entry.target); fill(entry.target); });
+}, { rootMargin: "400px" });
+waiting.forEach((element) => seen.observe(element));
+const opened = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
+window.addEventListener("hashchange", opened);
+opened();
+if (waiting.length) await fill(waiting[0]);
+if (compare) await compared();
 document.body.dataset.ready = Math.round(performance.now());
+// what is further down follows when there is time, so that a print has it
+for (const element of waiting) if (element.offsetParent) await fill(element).catch(console.error);
+document.body.dataset.whole = Math.round(performance.now());

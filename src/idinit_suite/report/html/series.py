@@ -1,4 +1,4 @@
-"""The curves and maps of one scale as plain values for the page's charts: means with intervals, one series an arm."""
+"""The curves and maps of one scale as plain values for the page's charts: means with intervals, one series a variant."""
 
 from __future__ import annotations
 
@@ -12,57 +12,66 @@ from scipy.special import stdtrit
 
 from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
-from ...archive.variants import Arm
+from ...archive.variants import Variant, by_model
 from ...statistics.estimates import CONFIDENCE
 
 METRICS = ("accuracy", "loss")
 _POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of two runs may reach beyond
 
 
-def curves(arms: Sequence[Arm]) -> list[dict[str, Any]]:
-    """The arms in all their recipes.
+def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """The variants in all their recipes.
 
     Returns:
-        For each its label, the number of its look, whether its recipe is its own best or the shared one, steps and seconds
-        of an epoch, and by split the epochs with mean and 95 % interval of each metric over the completed runs. A run that
-        diverged is a series of its own. A time is the run's mean share of its whole time, evaluations included.
+        For each its label and name, both without the model where variants are called ``model-initializer``, that model,
+        whether the recipe is its best, steps, seconds and FLOPs of an epoch, and by split the epochs with mean and 95 %
+        interval of each metric over the completed runs. A run that diverged is a series of its own. A time is the run's mean
+        share of its whole time, evaluations included.
     """
-    names = sorted({arm.name for arm in arms})
     return [
         {
-            "label": arm.label,
-            "look": names.index(arm.name),
-            "own": arm.primary,
-            "shared": arm.shared,
-            "steps": _number(arm.runs["steps"].iloc[0] / arm.last),
-            "seconds": _number((arm.runs["time_s"] / arm.runs["epoch"].where(arm.runs["epoch"] > 0)).mean()),
-            "runs": len(arm.runs),
-            "splits": {split: _means(arm, split) for split in SPLITS},
+            "label": variant.label.removeprefix(f"{prefix}-") if prefix else variant.label,
+            "name": variant.name.removeprefix(f"{prefix}-") if prefix else variant.name,
+            "model": prefix,
+            "own": variant.primary,
+            "steps": _number(variant.runs["steps"].iloc[0] / variant.last),
+            "seconds": _number((variant.runs["time_s"] / variant.runs["epoch"].where(variant.runs["epoch"] > 0)).mean()),
+            "flops": _number(float(variant.flops.mean) / variant.last),
+            "runs": len(variant.runs),
+            "splits": {split: _means(variant, split) for split in SPLITS},
             "diverged": [
-                _ended(arm, run, split) for run in arm.runs[arm.runs["state"] == "diverged"]["hash"] for split in SPLITS
+                _ended(variant, run, split)
+                for run in variant.runs[variant.runs["state"] == "diverged"]["hash"]
+                for split in SPLITS
             ],
         }
-        for arm in arms
+        for prefix, variant in zip(model_prefixes(variants), variants, strict=True)
     ]
 
 
+def model_prefixes(variants: Sequence[Variant]) -> list[str]:
+    """The model of each variant where they are called ``model-initializer``; else nothing."""
+    several = len(by_model(variants)) > 1
+    return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
+
+
 def map_of(maps: Iterable[Map]) -> list[dict[str, Any]]:
-    """The cells of some maps: arm, how many of its cells train, values of both keys, validation accuracy or None."""
+    """The cells of some maps: variant, how many of its cells train, values of both keys, validation accuracy or None."""
     return [
         {
             "arm": f"{one.name}: {one.trains} of {len(one.cells)} train",
             "x": f"{x:g}",
             "y": f"{y:g}",
-            "accuracy": None if arm.diverged else _number(arm.validation.mean),
+            "accuracy": None if variant.diverged else _number(variant.validation.mean),
         }
         for one in maps
-        for (x, y), arm in sorted(one.cells.items())
+        for (x, y), variant in sorted(one.cells.items())
     ]
 
 
-def _means(arm: Arm, split: str) -> dict[str, list[Any]]:
-    completed = arm.completed["hash"]
-    rows = arm.curves[(arm.curves["split"] == split) & arm.curves["hash"].isin(completed)]
+def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
+    completed = variant.completed["hash"]
+    rows = variant.curves[(variant.curves["split"] == split) & variant.curves["hash"].isin(completed)]
     by_epoch = rows.groupby("epoch")
     whole = by_epoch.size() == len(completed)
     series: dict[str, list[Any]] = {"epoch": _numbers(whole.index[whole])}
@@ -75,9 +84,9 @@ def _means(arm: Arm, split: str) -> dict[str, list[Any]]:
     return series
 
 
-def _ended(arm: Arm, run: str, split: str) -> dict[str, Any]:
+def _ended(variant: Variant, run: str, split: str) -> dict[str, Any]:
     """A run that diverged: what it did until then."""
-    rows = arm.curves[(arm.curves["hash"] == run) & (arm.curves["split"] == split)]
+    rows = variant.curves[(variant.curves["hash"] == run) & (variant.curves["split"] == split)]
     return {"split": split, "epoch": _numbers(rows["epoch"]), **{metric: _numbers(rows[metric]) for metric in METRICS}}
 
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ...archive.edges import LEGEND, MARKS, edge
+from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Outcome
-from ...report.tables import grid
-from ..findings import FINDINGS, Finding, Findings, Picture
+from ...report.outcomes import Finding, Headline, Outcome
+from ...report.table import Cell, table
+from ..findings import FINDINGS, Findings
 from .measure import INPUTS
 
 NAMES = {
@@ -41,8 +42,8 @@ def branch(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """Each start at its best rate, by its mean loss over the training: the smaller, the faster."""
     best = _best(tables["curves"])
     return Findings(
-        (Finding("C14", *_verdict(best)),),
-        (WHY, _table(best)),
+        {"C14": _verdict(best)},
+        (WHY, *_table(best)),
         (
             Picture(
                 "curves",
@@ -71,7 +72,7 @@ def _mean_of_all(losses: pd.Series) -> float:
     return float(losses.mean(skipna=False))
 
 
-def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
+def _verdict(best: pd.DataFrame) -> Finding:
     ours = best[best["optimizer"] == CLAIMED]
     first, said = [], []
     for (task, width), own in ours.groupby(["task", "width"], sort=False):
@@ -79,7 +80,7 @@ def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
         # as wide as the input, a partial identity is the same as IDI
         rivals = [start for start in RIVALS if start in speeds and (width != INPUTS or start != "partial_identity")]
         if "identity" not in speeds or not rivals:
-            return "not run at this scale", "IDI was not run beside the others"
+            return Finding("not run at this scale", "IDI was not run beside the others")
         winner = min(rivals, key=lambda start: speeds[start])
         first.append(slowest["identity"] < fastest[winner])  # not by less than the seeds differ
         said.append(
@@ -87,29 +88,32 @@ def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
             f"{speeds[winner]:.3g} ({NAMES[winner]})"
         )
     if not first:
-        return "not run at this scale", f"there are no runs with {CLAIMED}"
+        return Finding("not run at this scale", f"there are no runs with {CLAIMED}")
     outcome: Outcome = "reproduced" if all(first) else "partly" if any(first) else "not reproduced"
     rule = "IDI learns faster where its slowest seed does than the fastest of the other"
-    return outcome, f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
+    headline = Headline(f"{sum(first)} of {len(first)}", "tasks in which an identity learns faster than every other start")
+    evidence = f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
+    return Finding(outcome, evidence, headline)
 
 
-def _table(best: pd.DataFrame) -> str:
+def _table(best: pd.DataFrame) -> list[Block]:
     optimizers = list(dict.fromkeys(best["optimizer"]))
-    rows = []
+    rows: list[list[Cell | str]] = []
     for task, width in best[["task", "width"]].drop_duplicates().sort_values(["task", "width"]).itertuples(index=False):
         own = best[(best["task"] == task) & (best["width"] == width)].set_index(["optimizer", "start"])
         for start in (name for name in NAMES if name in set(best["start"])):
-            cells = []
+            cells: list[Cell | str] = []
             for optimizer in optimizers:
                 fastest = own.loc[optimizer]["speed"].min()
                 mine = own.loc[(optimizer, start)]
                 text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g}{MARKS.get(mine['edge'], '')})"
-                cells.append(f"**{text}**" if f"{mine['speed']:.3g}" == f"{fastest:.3g}" else text)
+                strong = f"{mine['speed']:.3g}" == f"{fastest:.3g}"
+                cells.append(Cell(text, float(mine["speed"]), strong))
             rows.append([f"{TASKS[task]}, {width}", NAMES[start], *cells])
     head = ["task, width", "W1", *optimizers]
     heading = "Mean loss over the training (last loss; rate), at the rate where the first is smallest; in bold the fastest."
     heading += f" {LEGEND}" if any(best["edge"]) else ""
-    return f"{heading}\n\n{grid(head, rows, left=2)}"
+    return [heading, table("Speed of each start", head, rows, left=2)]
 
 
 def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:

@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Outcome
-from ...report.tables import grid
-from ..findings import FINDINGS, Finding, Findings, Picture
+from ...report.outcomes import Finding, Headline, Outcome
+from ...report.table import table
+from ..findings import FINDINGS, Findings
 from .measure import DRAWN_RATE, LEARNED
 
 NAMES = {
@@ -48,8 +49,8 @@ def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
         "small batches, momentum": final[(final["batch"] < full) & (final["optimizer"] == "momentum")],
     }
     return Findings(
-        (Finding("C10", *_verdict(ways)),),
-        (WHY, _table(final, ways)),
+        {"C10": _verdict(ways)},
+        (WHY, *_table(final, ways)),
         (
             Picture(
                 "learned",
@@ -74,10 +75,10 @@ def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
     )
 
 
-def _verdict(ways: Mapping[str, pd.DataFrame]) -> tuple[Outcome, str]:
+def _verdict(ways: Mapping[str, pd.DataFrame]) -> Finding:
     held = {target: _of(ways["full batch"], "identity", target)["learned"] for target in HARD}
     if any(_of(runs, "identity", target).empty for runs in ways.values() for target in HARD):
-        return "not run at this scale", "the identity was not run with all targets, batches and optimizers"
+        return Finding("not run at this scale", "the identity was not run with all targets, batches and optimizers")
     freed = [_best(ways["small batches, momentum"], "identity", target)[0] for target in HARD]
     cannot = not any(runs.any() for runs in held.values())
     outcome: Outcome = "not reproduced"
@@ -91,10 +92,14 @@ def _verdict(ways: Mapping[str, pd.DataFrame]) -> tuple[Outcome, str]:
         "momentum alone (full batch)": "full batch, momentum",
     }
     seeds = ", ".join(f"{name} in {_said(ways[way], 'identity', 'minus_identity')} seeds" for name, way in apart.items())
-    return outcome, (
+    learned, seeds_of_best, _ = _best(ways["small batches, momentum"], "identity", "minus_identity")
+    number = f"{held['minus_identity'].sum()} against {round(learned * seeds_of_best)} of {seeds_of_best}"
+    headline = Headline(number, "runs that learn −I: full batches against small ones with momentum")
+    evidence = (
         f"from the identity, full-batch gradient descent learned {counts}. At the best batch and effective rate −I was learned "
         f"by {seeds}"
     )
+    return Finding(outcome, evidence, headline)
 
 
 def _of(runs: pd.DataFrame, start: str, target: str) -> pd.DataFrame:
@@ -114,9 +119,9 @@ def _said(runs: pd.DataFrame, start: str, target: str) -> str:
     return f"{round(share * seeds)} of {seeds}" + (f" ({where})" if share else "")
 
 
-def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> str:
+def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> list[Block]:
     rows = [
-        [NAMES[target], f"`{start}`", *(_said(runs, start, target) for runs in ways.values())]
+        [NAMES[target], str(start), *(_said(runs, start, target) for runs in ways.values())]
         for target in (*HARD, "rotation")
         for start in dict.fromkeys(final["start"])
     ]
@@ -124,7 +129,7 @@ def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> str:
         "Seeds that learned each target, at the batch size and effective rate that suit it best: the largest batch and the "
         "smallest rate, if several do. Others do worse; the figure has them all."
     )
-    return f"{heading}\n\n{grid(['target', 'start', *ways], rows, left=2)}"
+    return [heading, table("Seeds that learned each target", ["target", "start", *ways], rows, left=2)]
 
 
 def _draw_learned(final: pd.DataFrame) -> Figure:

@@ -11,10 +11,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Outcome
-from ...report.tables import grid
-from ..findings import FINDINGS, Finding, Findings, Picture
+from ...report.outcomes import Finding, Headline, Outcome
+from ...report.table import table
+from ..findings import FINDINGS, Findings
 from .measure import MAP_DECADES, MAP_LEVELS
 
 NAMES = {
@@ -53,8 +54,8 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
     means = unmoved[unmoved["part"] == "both"].groupby(["start", "tolerance"])["share"].mean().unstack()
     final = shares[shares["part"] == "both"]
     return Findings(
-        (Finding("C12", *_verdict(means)),),
-        (WHY, _table(means, final)),
+        {"C12": _verdict(means)},
+        (WHY, *_table(means, final)),
         (
             Picture(
                 "shares",
@@ -73,18 +74,22 @@ def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
     )
 
 
-def _verdict(means: pd.DataFrame) -> tuple[Outcome, str]:
+def _verdict(means: pd.DataFrame) -> Finding:
     if not {*ZEROS, *OURS} <= set(means.index):
-        return "not run at this scale", "not all of exact zeros, Fixup and IDIZ(1e-6), with and without BatchNorm, were run"
+        return Finding(
+            "not run at this scale", "not all of exact zeros, Fixup and IDIZ(1e-6), with and without BatchNorm, were run"
+        )
     exact = {str(start): float(share) for start, share in means[0.0].items()}
     over_half = [exact[start] > HALF for start in ZEROS]
     few = max(exact[start] for start in OURS) < FEW
     said = ", ".join(f"{NAMES[start]} {100 * exact[start]:.1f} %" for start in NAMES if start in exact)
     outcome: Outcome = "reproduced" if all(over_half) and few else "partly" if any(over_half) else "not reproduced"
-    return outcome, f"weights of residual branches that never move: {said}"
+    number = f"{100 * exact['zero_end']:.0f} % against {100 * exact['idiz_1e-6']:.1f} %"
+    headline = Headline(number, "weights that never move: exact zeros against IDIZ")
+    return Finding(outcome, f"weights of residual branches that never move: {said}", headline)
 
 
-def _table(means: pd.DataFrame, final: pd.DataFrame) -> str:
+def _table(means: pd.DataFrame, final: pd.DataFrame) -> list[Block]:
     tolerances = [0.0, 1e-3]
     still, ended = means.to_dict("index"), dict(iter(final.groupby("start")))
     rows = [
@@ -99,10 +104,11 @@ def _table(means: pd.DataFrame, final: pd.DataFrame) -> str:
         if start in ended
     ]
     head = ["start", "never moved, %", "moved by less than 1/1000, %", "without gradient, %", "dead units, %", "training loss"]
-    return (
+    return [
         "Weights of residual branches, and units: channels inside the branches and after the sums that are 0 for every "
-        f"training image; mean of the seeds (lowest to highest).\n\n{grid(head, rows)}"
-    )
+        "training image; mean of the seeds (lowest to highest).",
+        table("Weights that never moved", head, rows),
+    ]
 
 
 def _with_range(seeds: pd.Series) -> str:

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ...archive.edges import LEGEND, MARKS, edge
+from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Outcome
-from ...report.tables import grid
-from ..findings import FINDINGS, Finding, Findings, Picture
+from ...report.outcomes import Finding, Headline, Outcome
+from ...report.table import table
+from ..findings import FINDINGS, Findings
 
 CHANCE = math.log(10)  # loss of ten equally likely classes
 LEARNS = 0.9  # of it: a network whose loss ends below has learned something
@@ -28,8 +29,8 @@ def depth(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """At each depth, each start at the rate with the most successes and then the lowest loss."""
     best = _best(tables["losses"])
     return Findings(
-        (Finding("C1", *_verdict(best)),),
-        (_table(best),),
+        {"C1": _verdict(best)},
+        tuple(_table(best)),
         (
             Picture(
                 "depth",
@@ -53,26 +54,29 @@ def _best(losses: pd.DataFrame) -> pd.DataFrame:
     return best.assign(edge=[edge(losses["rate"], rate) for rate in best["rate"]])
 
 
-def _verdict(best: pd.DataFrame) -> tuple[Outcome, str]:
+def _verdict(best: pd.DataFrame) -> Finding:
     """Reproduced where IDInit learns in every run and the rivals in none, partly where a rival learns in none at some depth."""
     deep = best[best["depth"] >= DEEP]
     present = set(deep["start"])
     if not {"idinit", *RIVALS} <= present:
-        return "not run at this scale", f"IDInit, Xavier and Kaiming were not all run at {DEEP} layers or more"
+        return Finding("not run at this scale", f"IDInit, Xavier and Kaiming were not all run at {DEEP} layers or more")
     rates = {start: deep[deep["start"] == start].set_index("depth")["learned"] for start in ("idinit", *RIVALS)}
     outcome: Outcome = "not reproduced"
     if min(rates["idinit"]) == 1 and any(min(rates[start]) < 1 for start in RIVALS):
         outcome = "undecided"  # some runs fail by chance
         if any(min(rates[start]) == 0 for start in RIVALS):
             outcome = "reproduced" if all(max(rates[start]) == 0 for start in RIVALS) else "partly"
-    deepest = []
+    deepest: dict[str, int] = {}
     for start in (name for name in NAMES if name in set(best["start"])):
         always = best[(best["start"] == start) & (best["learned"] == 1)]["depth"]
-        deepest.append(f"{start} {max(always, default=0)}")
-    return outcome, f"the deepest network that every run learned in: {', '.join(deepest)} layers (0: none)"
+        deepest[start] = max(always, default=0)
+    number = f"{deepest['idinit']} against {max(deepest[start] for start in RIVALS)} layers"
+    headline = Headline(number, "the deepest network that every run learned in: IDInit against Xavier and Kaiming")
+    said = ", ".join(f"{start} {layers}" for start, layers in deepest.items())
+    return Finding(outcome, f"the deepest network that every run learned in: {said} layers (0: none)", headline)
 
 
-def _table(best: pd.DataFrame) -> str:
+def _table(best: pd.DataFrame) -> list[Block]:
     depths = sorted(set(best["depth"]))
     rows = []
     for start in (name for name in NAMES if name in set(best["start"])):
@@ -82,10 +86,11 @@ def _table(best: pd.DataFrame) -> str:
             loss, mark = own[layers]["loss"], MARKS.get(own[layers]["edge"], "")
             text = "diverged" if math.isinf(loss) else f"{loss:.2f}" if loss < 100 else f"{loss:.0e}"
             cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %; {own[layers]['rate']:g}{mark})")
-        rows.append([f"`{start}`", *cells])
+        rows.append([start, *cells])
     head = ["start", *(f"{layers} layers" for layers in depths)]
     legend = f" {LEGEND}" if any(best["edge"]) else ""
-    return f"Training loss at the end (runs that learned; rate), each at its best rate.{legend}\n\n{grid(head, rows)}"
+    lead = f"Training loss at the end (runs that learned; rate), each at its best rate.{legend}"
+    return [lead, table("Training loss by depth", head, rows)]
 
 
 def _draw(best: pd.DataFrame) -> Figure:

@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Outcome
-from ...report.tables import grid
-from ..findings import FINDINGS, Finding, Findings, Picture
+from ...report.outcomes import Finding, Headline, Outcome
+from ...report.table import table
+from ..findings import FINDINGS, Findings
 from ..tools.deep_networks import Signs
 from .measure import CENTRE, NEAR
 
@@ -80,13 +81,13 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
             partial(_draw_tau, tables["tau"]),
         ),
     ]
-    return Findings((Finding("C13", *_verdict(deepest, tables["inputs"])),), (WHY, *_tables(deepest, tables)), tuple(pictures))
+    return Findings({"C13": _verdict(deepest, tables["inputs"])}, (WHY, *_tables(deepest, tables)), tuple(pictures))
 
 
-def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> tuple[Outcome, str]:
+def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
     ours = deepest[deepest["start"] == "idinit"].set_index("network")
     if ours.empty:
-        return "not run at this scale", "IDInit was not run"
+        return Finding("not run at this scale", "IDInit was not run")
     holds = {str(network): near >= ISOMETRY for network, near in ours["near"].items()}
     outcome: Outcome = "reproduced" if all(holds.values()) else "partly" if any(holds.values()) else "not reproduced"
     ranges = [f"{NETWORKS[network]} {_range(ours.loc[network])}" for network in NETWORKS if network in holds]
@@ -99,28 +100,37 @@ def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> tuple[Outcome, str]
     at_both = (
         f"; of those at an input of both signs, through {inputs['depth'].iloc[0]} layers, are near 1: {kept}" if kept else ""
     )
-    return outcome, f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}{at_both}"
+    label = f"networks of {deepest['depth'].iloc[0]} layers with singular values near 1"
+    headline = Headline(f"{sum(holds.values())} of {len(holds)}", label)
+    evidence = f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}{at_both}"
+    return Finding(outcome, evidence, headline)
 
 
 def _range(row: pd.Series) -> str:
     return f"{row['lowest']:.3g} to {row['highest']:.4g}"
 
 
-def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> Sequence[str]:
+def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> list[Block]:
     networks = [network for network in NETWORKS if network in set(deepest["network"])]
     by_place = deepest.set_index(["start", "network"])
     rows = []
     for start in sorted(set(deepest["start"])):
         cells = [_range(by_place.loc[start, n]) if (start, n) in by_place.index else "–" for n in networks]
-        rows.append([f"`{start}`", *cells])
+        rows.append([str(start), *cells])
     spectrum = (
         f"Smallest to largest singular value through {deepest['depth'].iloc[0]} layers with ReLU; “nan” where the Jacobian is "
-        f"not finite, “–” where the method cannot do the network.\n\n{grid(['start', *(NETWORKS[n] for n in networks)], rows)}"
+        "not finite, “–” where the method cannot do the network."
     )
-    return spectrum, _inputs(tables["inputs"], networks), _taus(tables["tau"]), _lanczos(tables["lanczos"])
+    return [
+        spectrum,
+        table("Smallest to largest singular value", ["start", *(NETWORKS[n] for n in networks)], rows),
+        *_inputs(tables["inputs"], networks),
+        *_taus(tables["tau"]),
+        _lanczos(tables["lanczos"]),
+    ]
 
 
-def _inputs(inputs: pd.DataFrame, networks: Sequence[str]) -> str:
+def _inputs(inputs: pd.DataFrame, networks: Sequence[str]) -> list[Block]:
     """The share near 1 by kind of input, of the starts that are an isometry of some network at a positive one."""
     shares = inputs.pivot(index=["start", "network"], columns="signs", values="near")
     isometries = sorted({str(start) for start, _ in shares.index[shares["positive"] >= ISOMETRY]})
@@ -128,22 +138,23 @@ def _inputs(inputs: pd.DataFrame, networks: Sequence[str]) -> str:
     for start in isometries:
         own = shares.loc[start]
         cells = [" / ".join(f"{100 * own.loc[n, signs]:.0f}" for signs in INPUTS) if n in own.index else "–" for n in networks]
-        rows.append([f"`{start}`", *cells])
+        rows.append([start, *cells])
     through = f"through {inputs['depth'].iloc[0]} layers with ReLU"
-    return (
+    lead = (
         f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all, {through}: at a positive input / at one of "
-        "both signs / at what a ReLU leaves of that one; of the starts that are an isometry of some network at the first.\n\n"
-        f"{grid(['start', *(NETWORKS[n] for n in networks)], rows)}"
+        "both signs / at what a ReLU leaves of that one; of the starts that are an isometry of some network at the first."
     )
+    return [lead, table("Singular values near 1 by input", ["start", *(NETWORKS[n] for n in networks)], rows)]
 
 
-def _taus(tau: pd.DataFrame) -> str:
+def _taus(tau: pd.DataFrame) -> list[Block]:
     rows = []
     for (activation, signs), own in tau.groupby(["activation", "signs"], sort=False):
         rows.append([str(activation), "positive" if signs == "positive" else "of both signs", *_critical(own)])
     head = ["activation", "input", "critical at tau", "mean square there", "singular values there"]
     text = f"tau by activation, a perceptron of {tau['depth'].iloc[0]} layers at one input; where none of the values of tau is"
-    return f"{text} critical, the two around it or the nearest are told.\n\n{grid(head, rows, left=2)}"
+    lead = f"{text} critical, the two around it or the nearest are given."
+    return [lead, table("tau by activation", head, rows, left=2)]
 
 
 def _critical(own: pd.DataFrame) -> tuple[str, str, str]:

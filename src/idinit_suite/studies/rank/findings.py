@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...archive.variants import counted
+from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Outcome
-from ...report.tables import grid
+from ...report.outcomes import Finding, Headline, Outcome
+from ...report.table import table
 from ...statistics.significance import ENOUGH
-from ..findings import FINDINGS, Finding, Findings, Picture
+from ..findings import FINDINGS, Findings
 
 THRESHOLD = 1e-6  # of the largest singular value: numerically not zero
 COARSE = 1e-2  # of it: large enough to matter
@@ -32,8 +33,8 @@ def rank(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """The zero-padded identity never leaves the width of the input; stacked identities do, by small singular values."""
     ranks, losses = tables["ranks"], tables["losses"]
     return Findings(
-        (Finding("C11", *_verdict(_last(ranks))),),
-        (WHY, _table(_last(ranks), _last(losses))),
+        {"C11": _verdict(_last(ranks))},
+        (WHY, *_table(_last(ranks), _last(losses))),
         (
             Picture(
                 "rank",
@@ -58,7 +59,7 @@ def _of(table: pd.DataFrame, data: str, width: int) -> pd.DataFrame:
     return table[(table["data"] == data) & (table["width"] == width)]
 
 
-def _verdict(ranks: pd.DataFrame) -> tuple[Outcome, str]:
+def _verdict(ranks: pd.DataFrame) -> Finding:
     """Reproduced where the rank exceeds the width of the input at every threshold from ``COARSE`` down to ``THRESHOLD``.
 
     Partly where it does at ``THRESHOLD`` only, by singular values that hardly matter; the zero-padded identity must not
@@ -69,7 +70,7 @@ def _verdict(ranks: pd.DataFrame) -> tuple[Outcome, str]:
         own = _of(ranks, data, width)
         own = own[own["threshold"].between(0.99 * THRESHOLD, 1.01 * COARSE)]
         if not {"zero_padded", "idinit"} <= set(own["start"]):
-            return "not run at this scale", "there are no runs of both IDInit and the zero-padded identity"
+            return Finding("not run at this scale", "there are no runs of both IDInit and the zero-padded identity")
         lowest = own[own["start"] == "idinit"].groupby("threshold")["rank"].min()
         capped = own[own["start"] == "zero_padded"]["rank"].max() <= inputs
         seeds = own.groupby("start")["seed"].nunique().min()
@@ -92,7 +93,15 @@ def _verdict(ranks: pd.DataFrame) -> tuple[Outcome, str]:
     elif all(robust):
         outcome = "reproduced"
     rests = f", by singular values below {COARSE:g} of the largest alone" if outcome == "partly" and not any(robust) else ""
-    return outcome, f"{'; '.join(said)}. The rank grows past the inputs{rests}" if any(fine) else "; ".join(said)
+    widest = ranks[(ranks["inputs"] == ranks["inputs"].max()) & np.isclose(ranks["threshold"], COARSE)]
+    means = widest.groupby("start")["rank"].mean()
+    headline = Headline(
+        f"{means['idinit']:.0f} against {widest['inputs'].iloc[0]}",
+        f"rank by singular values above {COARSE:g} of the largest, against the input width",
+        n=int(widest["seed"].nunique()),
+    )
+    evidence = f"{'; '.join(said)}. The rank grows past the inputs{rests}" if any(fine) else "; ".join(said)
+    return Finding(outcome, evidence, headline)
 
 
 def _from(ranks: pd.DataFrame, inputs: int) -> str:
@@ -107,7 +116,7 @@ def _name(data: str) -> str:
     return re.sub(r" \(\d+x\d+\)", "", data)
 
 
-def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> str:
+def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> list[Block]:
     thresholds = sorted(set(ranks["threshold"]), reverse=True)
     rows = []
     for data, inputs, width in _problems(ranks):
@@ -128,8 +137,9 @@ def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> str:
     head = ["data", "start", *(f"rank at {threshold:g}" for threshold in thresholds), "train accuracy"]
     heading = (
         "Rank of what training has added to the middle layer, by threshold: the share of the largest singular value above "
+        "which one counts; mean of the seeds."
     )
-    return f"{heading}which one counts; mean of the seeds.\n\n{grid(head, rows, left=2)}"
+    return [heading, table("Rank by threshold", head, rows, left=2)]
 
 
 def _draw(ranks: pd.DataFrame, spectrum: pd.DataFrame) -> Figure:

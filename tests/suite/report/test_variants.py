@@ -8,77 +8,83 @@ import pytest
 from scipy import stats
 
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import Arm, Scale, _settings, arms, scales
+from idinit_suite.archive.variants import Scale, Variant, _settings, list_variants, scales
 
 JPEG = "CIFAR-10 (JPEG copy)"
 
 
 @pytest.fixture
-def arms_of(tmp_path: Path) -> Callable[[list[Path]], list[Arm]]:
-    def read(runs: list[Path]) -> list[Arm]:
+def variants_of(tmp_path: Path) -> Callable[[list[Path]], list[Variant]]:
+    def read(runs: list[Path]) -> list[Variant]:
         merge(runs, tmp_path / "r")
         archive = load(tmp_path / "r")
-        return arms(archive, scales(archive)[0])
+        return list_variants(archive, scales(archive)[0])
 
     return read
 
 
-def test_runs_of_one_arm_are_averaged_over_seeds(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+def test_runs_of_one_variant_are_averaged_over_seeds(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
     finals = [0.5, 0.56, 0.53]
-    (arm,) = arms_of([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate(finals)])
+    (variant,) = variants_of([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate(finals)])
     low, high = stats.t.interval(0.95, 2, loc=0.53, scale=stats.sem(finals))
-    assert arm.label == "idinit" and arm.primary and arm.diverged == 0 and arm.lr == 0.1
-    assert arm.test.mean == pytest.approx(0.53) and arm.test.n == 3
-    assert 2 * arm.test.half_width == pytest.approx(high - low)
+    assert variant.label == "idinit" and variant.primary and variant.diverged == 0 and variant.lr == 0.1
+    assert variant.test.mean == pytest.approx(0.53) and variant.test.n == 3
+    assert 2 * variant.test.half_width == pytest.approx(high - low)
 
 
-def test_last_epoch_and_best_epoch_differ(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
-    (arm,) = arms_of([make_run("idinit", [0.1, 0.5, 0.5], [0.1, 0.6, 0.4])])
-    assert (arm.test.mean, arm.best.mean) == (0.4, 0.6)
+def test_last_epoch_and_best_epoch_differ(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
+) -> None:
+    (variant,) = variants_of([make_run("idinit", [0.1, 0.5, 0.5], [0.1, 0.6, 0.4])])
+    assert (variant.test.mean, variant.best.mean) == (0.4, 0.6)
 
 
 def test_diverged_runs_are_counted_and_leave_the_mean_alone(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
     runs = [
         make_run("xavier", [0.1, 0.7, 0.8], seed=0, time_s=100),
         make_run("xavier", [0.1, 0.62], seed=1, state="diverged", epochs=2, time_s=10),
         make_run("xavier", [0.1], seed=2, state="diverged", epochs=2, time_s=5),
     ]
-    (arm,) = arms_of(runs)
-    assert len(arm.runs) == 3 and arm.diverged == 2
-    assert (arm.test.mean, arm.test.n, arm.time) == (0.8, 1, 100)
-    assert str(arm.reached(60)) == "1 (2 of 3)"  # the second got there before it diverged
-    assert str(arm.reached(70)) == "> 2 (1 of 3)"
-    assert str(arm.reached(90)) == "> 2"
+    (variant,) = variants_of(runs)
+    assert len(variant.runs) == 3 and variant.diverged == 2
+    assert (variant.test.mean, variant.test.n, variant.time) == (0.8, 1, 100)
+    assert str(variant.reached(60)) == "1 (2 of 3)"  # the second got there before it diverged
+    assert str(variant.reached(70)) == "> 2 (1 of 3)"
+    assert str(variant.reached(90)) == "> 2"
 
 
-def test_the_time_of_a_run_is_the_median(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
-    (arm,) = arms_of([make_run("idinit", [0.1, 0.5], seed=seed, time_s=time) for seed, time in enumerate((90, 2000, 100))])
-    assert arm.time == 100, "one run stood still for half an hour"
+def test_the_time_of_a_run_is_the_median(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
+) -> None:
+    (variant,) = variants_of(
+        [make_run("idinit", [0.1, 0.5], seed=seed, time_s=time) for seed, time in enumerate((90, 2000, 100))]
+    )
+    assert variant.time == 100, "one run stood still for half an hour"
 
 
 def test_epochs_are_those_of_the_validation_split(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
-    (arm,) = arms_of([make_run("idinit", [0.1, 0.5, 0.7, 0.9], [0.1, 0.9, 0.9, 0.9])])
-    assert [str(arm.reached(p)) for p in (60, 70, 80)] == ["2", "2", "3"]
+    (variant,) = variants_of([make_run("idinit", [0.1, 0.5, 0.7, 0.9], [0.1, 0.9, 0.9, 0.9])])
+    assert [str(variant.reached(p)) for p in (60, 70, 80)] == ["2", "2", "3"]
 
 
 def test_a_run_that_ended_before_any_evaluation_has_reached_nothing(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
     run = make_run("xavier", [0.1], state="diverged", epochs=2)
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(line for line in lines if '"train"' in line))
-    (arm,) = arms_of([run])
-    assert str(arm.reached(60)) == "> 2" and math.isnan(arm.best.mean)
+    (variant,) = variants_of([run])
+    assert str(variant.reached(60)) == "> 2" and math.isnan(variant.best.mean)
 
 
-def test_arms_are_sorted_by_final_accuracy_and_those_that_always_diverged_come_last(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+def test_variants_are_sorted_by_final_accuracy_and_those_that_always_diverged_come_last(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
     runs = [
         make_run("diverging", [0.1, 0.9], state="diverged", epochs=2),
@@ -86,26 +92,28 @@ def test_arms_are_sorted_by_final_accuracy_and_those_that_always_diverged_come_l
         make_run("high", [0.1, 0.2, 0.8]),
         make_run("also-low", [0.1, 0.2, 0.2]),
     ]
-    assert [arm.label for arm in arms_of(runs)] == ["high", "also-low", "low", "diverging"]
+    assert [variant.label for variant in variants_of(runs)] == ["high", "also-low", "low", "diverging"]
 
 
-def test_recipes_of_one_arm_are_not_averaged(make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]) -> None:
+def test_recipes_of_one_variant_are_not_averaged(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
+) -> None:
     runs = [make_run("idinit", [0.1, 0.4], seed=seed) for seed in range(2)]
     runs.append(make_run("idinit", [0.1, 0.6], lr=0.01, optim={"momentum": 0.5}))
-    better, usual = arms_of(runs)
+    better, usual = variants_of(runs)
     assert usual.label == "idinit" and usual.primary and len(usual.runs) == 2
     assert better.label == "idinit (optim.lr=0.01, optim.momentum=0.5)" and not better.primary
     assert better.name == "idinit" and len(better.runs) == 1
 
 
 def test_among_equally_many_runs_the_recipe_is_chosen_on_the_validation_split(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
     runs = [
         make_run("idinit", [0.1, 0.5], [0.1, 0.4], lr=0.1),
         make_run("idinit", [0.1, 0.4], [0.1, 0.5], lr=0.2),  # better on the test set, which must not decide
     ]
-    chosen = {arm.lr: arm.primary for arm in arms_of(runs)}
+    chosen = {variant.lr: variant.primary for variant in variants_of(runs)}
     assert chosen == {0.1: True, 0.2: False}
 
 
@@ -131,7 +139,7 @@ def test_scales_are_kept_apart_with_the_largest_first(make_run: Callable[..., Pa
         Scale("cpu", 1, JPEG),
         Scale("smoke", 1, JPEG),
     ]
-    assert [[list(arm.runs["seed"]) for arm in arms(archive, scale)] for scale in found] == [
+    assert [[list(variant.runs["seed"]) for variant in list_variants(archive, scale)] for scale in found] == [
         [[4]],
         [[2]],
         [[3]],
@@ -142,15 +150,18 @@ def test_scales_are_kept_apart_with_the_largest_first(make_run: Callable[..., Pa
     assert found[0].slug == "cifar-10-jpeg-copy-paper-budget-1-epoch"
 
 
-def test_the_shared_recipe_is_the_one_of_most_arms_and_then_the_best_for_all(
-    make_run: Callable[..., Path], arms_of: Callable[[list[Path]], list[Arm]]
+def test_the_shared_recipe_is_the_one_of_most_variants_and_then_the_best_for_all(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
 ) -> None:
     runs = [make_run("idinit", [0.1, 0.9], lr=0.3), make_run("fixup", [0.1, 0.2], lr=0.01)]
-    runs += [make_run(arm, [0.1, 0.5], lr=0.1) for arm in ("idinit", "fixup")]
+    runs += [make_run(variant, [0.1, 0.5], lr=0.1) for variant in ("idinit", "fixup")]
     runs += [make_run("idinit", [0.1, 0.8], lr=0.03), make_run("fixup", [0.1, 0.4], state="diverged", lr=0.03, epochs=1)]
-    found = arms_of(runs)
-    assert {(arm.name, arm.lr) for arm in found if arm.shared} == {("idinit", 0.1), ("fixup", 0.1)}  # 0.5 beats (0.8 + 0) / 2
-    assert {(arm.name, arm.lr) for arm in found if arm.primary} == {("idinit", 0.3), ("fixup", 0.1)}
+    found = variants_of(runs)
+    assert {(variant.name, variant.lr) for variant in found if variant.shared} == {
+        ("idinit", 0.1),
+        ("fixup", 0.1),
+    }  # 0.5 beats (0.8 + 0) / 2
+    assert {(variant.name, variant.lr) for variant in found if variant.primary} == {("idinit", 0.3), ("fixup", 0.1)}
 
 
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:
@@ -176,6 +187,6 @@ def test_seeds_on_data_of_different_checksums_are_never_averaged(
     ]
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
-    found = {scale.data: arms(archive, scale) for scale in scales(archive)}
+    found = {scale.data: list_variants(archive, scale) for scale in scales(archive)}
     assert list(found) == labels
-    assert [len(arm.runs) for rows in found.values() for arm in rows] == [2 // len(labels)] * len(labels)
+    assert [len(variant.runs) for rows in found.values() for variant in rows] == [2 // len(labels)] * len(labels)

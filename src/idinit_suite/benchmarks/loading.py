@@ -1,0 +1,147 @@
+"""Pictures a second of the streamed loader beside timm's `create_loader`, with the same transforms, files and workers."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL.JpegImagePlugin import JpegImageFile
+
+from ..atomic import write_atomically
+from ..data import DATASETS, Place
+from ..data.images.imagenet import MEAN, STD
+from ..data.images.streaming import StreamedImages
+from ..data.images.worker_transforms import Evaluation, Training, Transform
+from ..report.page import environment_facts
+from ..report.table import markdown_table, table, terminal_table
+from ..training.environment import describe
+from ..training.progress import console
+
+OURS = "this loader"
+_ROUNDS, _BATCHES, _READY = 5, 24, 8  # turns, timed batches of a turn, batches before them: some lie ready when a turn begins
+_PICTURES = 200  # of which the difference of scaled decoding is measured
+
+
+def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample", size: int = 224, batch: int = 25) -> None:
+    """Measures, prints and writes ``loading.md``.
+
+    Args:
+        root: The data root.
+        results: Where to; made if missing.
+        folder: Pictures in the layout of ImageNet, in the data root.
+        size: Side of the pictures that are made.
+        batch: Pictures in a batch.
+    """
+    workers = torch.get_num_threads()
+    speeds = measure(root, folder, size, batch, workers)
+    ratios = {
+        name: statistics.median(ours / theirs for ours, theirs in zip(speeds[OURS], values, strict=True))
+        for name, values in speeds.items()
+    }
+    rows = [
+        (name, f"{statistics.median(values):,.0f}", "" if name == OURS else f"{ratios[name]:.2f} x")
+        for name, values in speeds.items()
+    ]
+    ratio = table("Loaders", ["", "pictures/s (median)", "this loader is faster by"], rows)
+    differences = table(
+        "Decoding at a fraction of the size",
+        ["", "decoded at a fraction", "mean difference of these, in levels of 255"],
+        [
+            (f"{what}, {side}x{side}", *scaled_decoding(root / folder / "train", transform))
+            for side in (size, 64)
+            for what, transform in (("training", Training(side, flip=False)), ("evaluation", Evaluation(side)))
+        ],
+    )
+    facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
+    page = (
+        f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
+        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of "
+        f"{_BATCHES} batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median "
+        "over rounds.\n\n"
+        f"{markdown_table(ratio)}\n\n"
+        "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
+        f"changes in {_PICTURES} of the pictures:\n\n{markdown_table(differences)}\n\n{facts}.\n"
+    )
+    console.print(terminal_table(ratio), terminal_table(differences), sep="\n")
+    results.mkdir(parents=True, exist_ok=True)
+    write_atomically(results / "loading.md", page.encode())
+
+
+def measure(
+    root: Path, folder: str, size: int, batch: int, workers: int, *, rounds: int = _ROUNDS, batches: int = _BATCHES
+) -> dict[str, list[float]]:
+    """Pictures a second of each loader in each round."""
+    options = {"folder": folder, "size": size, "batch_size": batch, "validation": 0, "test": 0}
+    place = Place(root, workers=workers)
+    ours = cast(StreamedImages, DATASETS["imagenet"].build(place, **DATASETS.check("imagenet", options)))
+    steps = itertools.count()
+    loaders: dict[str, Callable[[], Any]] = {OURS: lambda: ours.train_batch(next(steps))}
+    for name, prefetcher in (("timm's create_loader", True), ("timm's create_loader, no prefetcher", False)):
+        loaders[name] = _timm(root / folder / "train", size, batch, workers, prefetcher).__next__
+    speeds: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(rounds):
+        for name, load in loaders.items():
+            for _ in range(_READY):
+                load()
+            started = time.perf_counter()
+            for _ in range(batches):
+                load()
+            speeds[name].append(batches * batch / (time.perf_counter() - started))
+    ours.stop_workers()
+    return speeds
+
+
+def _timm(folder: Path, size: int, batch: int, workers: int, prefetcher: bool) -> Iterator[Any]:
+    """Batches of timm's loader without end, with the transforms of ours."""
+    from timm.data import create_dataset, create_loader
+
+    loader = create_loader(
+        create_dataset("", str(folder), is_training=True),
+        input_size=(3, size, size),
+        batch_size=batch,
+        is_training=True,
+        use_prefetcher=prefetcher,
+        color_jitter=0.0,
+        interpolation="bilinear",
+        mean=MEAN,
+        std=STD,
+        num_workers=workers,
+        device=torch.device("cpu"),
+        persistent_workers=workers > 0,
+        pin_memory=False,
+    )
+    while True:
+        yield from loader
+
+
+def scaled_decoding(folder: Path, transform: Transform, count: int = _PICTURES) -> tuple[str, str]:
+    """How many of the pictures of a folder are decoded at a fraction of their size, and how much that changes them."""
+    paths = sorted(folder.rglob("*.JPEG"))[:count]
+    differences = []
+    for seed, path in enumerate(paths):
+        scaled, whole = (_read(path, transform, seed, scale=scale) for scale in (True, False))
+        if not torch.equal(scaled, whole):
+            differences.append((scaled.float() - whole.float()).abs().mean().item())
+    mean = f"{statistics.fmean(differences):.1f}" if differences else "none"
+    return f"{len(differences)} of {len(paths)}", mean
+
+
+def _read(path: Path, transform: Transform, seed: int, *, scale: bool) -> torch.Tensor:
+    draft = JpegImageFile.draft
+    if not scale:
+        JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign]
+    try:
+        with path.open("rb") as file:
+            return transform(file, seed)
+    finally:
+        JpegImageFile.draft = draft  # type: ignore[method-assign]
+
+
+def has_pictures(root: Path, folder: str = "imagenet-sample") -> bool:
+    """Whether the pictures that are measured are there."""
+    return (root / folder / "train").is_dir()

@@ -1,0 +1,220 @@
+"""The page of an experiment, be it a grid of runs or a study: its sections, and the blocks of its README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..archive.variants import Variant, counted
+from ..atomic import write_atomically
+from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
+from .blocks import Block, Code, Folded, Heading, Items, markdown, pictures
+from .figures import save_figure
+from .outcomes import Verdict
+from .sparklines import sparklines
+from .table import Table, table, terminal_table
+
+
+@dataclass(frozen=True)
+class Section:
+    """The results of an experiment at one scale.
+
+    Attributes:
+        scale: The conditions that all of its runs share, in words.
+        budget: The budget among them.
+        verdicts: One for each claim of the experiment.
+        blocks: Its tables and figures.
+        runs: Hashes of its runs.
+        shorter: Whether it is of a smaller budget or a shorter training than the experiment's first section.
+        variants: The variants of a grid of runs; none of a study.
+        table: What a terminal shows of it, if anything.
+    """
+
+    scale: str
+    budget: str
+    verdicts: Sequence[Verdict]
+    blocks: Sequence[Block]
+    runs: frozenset[str]
+    shorter: bool = False
+    variants: Sequence[Variant] = ()
+    table: Table | None = None
+
+    def shown(self, runs: Set[str]) -> bool:
+        """Whether a terminal shows it after some runs: all sections are shown after none."""
+        return not runs or bool(runs & self.runs)
+
+    @property
+    def metric(self) -> str:
+        """What its curves show first of the validation split: ``accuracy`` or ``loss``."""
+        return "loss" if self.variants and self.variants[0].guesses_tokens else "accuracy"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where some of the runs took place.
+
+    Attributes:
+        key: Its short name.
+        runs: The number of runs.
+        facts: Names and values of what is known of it.
+    """
+
+    key: str
+    runs: int
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that is said of an experiment.
+
+    Attributes:
+        info: The head of its config.
+        sources: The files that it is made from, in words.
+        sections: Its results, the largest scale first.
+        lead: What comes before them, below the command and the cost.
+        environments: Where its runs took place.
+        seconds: Sum of the times that its runs took.
+        missing: What was not run, a line each.
+        notes: What columns of the tables mean, for a terminal.
+    """
+
+    info: ExperimentInfo
+    sources: str
+    sections: Sequence[Section]
+    lead: Sequence[Block] = ()
+    environments: Sequence[Environment] = ()
+    seconds: float = 0.0
+    missing: Sequence[str] = ()
+    notes: str = ""
+
+    def verdicts(self, claim: str) -> list[Verdict]:
+        """The verdicts on a claim at the largest scale: one, or none."""
+        return [verdict for section in self.sections[:1] for verdict in section.verdicts if verdict.claim == claim]
+
+    @property
+    def budget(self) -> str:
+        """The budget of the largest scale; empty without results."""
+        return self.sections[0].budget if self.sections else ""
+
+
+def readme(page: Page) -> list[Block]:
+    """The blocks of an experiment's README.md: longer trainings stand open, shorter ones are folded."""
+    info = page.info
+    results: list[Block] = []
+    for section in page.sections:
+        own = [*verdict_list(info, section), *section.blocks]
+        if section.shorter:
+            results.append(Folded(f"Results: {section.scale}", own))
+        else:
+            results += [Heading(2, f"Results: {section.scale}"), *own]
+    blocks: list[Block] = [
+        Heading(1, info.title),
+        f"Made from {page.sources}; edits are overwritten.",
+        Code(info.command),
+        f"Cost: {info.cost}",
+        *page.lead,
+        *claims_table(info),
+        *results,
+    ]
+    if info.deviations:
+        blocks += [Heading(2, "Deviations from the paper"), Items(info.deviations, numbered=True)]
+    if page.environments:
+        blocks += [Heading(2, "Environment"), _environments(page.environments)]
+    if page.missing:
+        blocks += [Heading(2, "Not run"), Items(page.missing)]
+    return blocks
+
+
+def write_page(page: Page, folder: Path) -> None:
+    """Writes an experiment's README.md and the files of its figures.
+
+    Raises:
+        OSError: If one of them cannot be written; it is then as it was.
+    """
+    for section in page.sections:
+        for picture in pictures(section.blocks):
+            save_figure(picture.draw, folder / picture.name)
+    write_atomically(folder / "README.md", (markdown(readme(page)) + "\n").encode())
+
+
+def shown(page: Page, runs: Set[str]) -> RenderableType:
+    """Tables, curves and verdicts for a terminal: of the sections that have some of the runs, or of all where none is given."""
+    parts: list[RenderableType] = []
+    for section in page.sections:
+        if section.shown(runs):
+            parts += [terminal_table(section.table)] if section.table else []
+            parts += [sparklines([one for one in section.variants if one.primary]), Text()] if section.variants else []
+            parts += [
+                Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
+                for claim, verdict in zip(page.info.claims, section.verdicts, strict=True)
+                if page.info.evidence
+            ]
+    return Group(*parts, *([Text(f"\n{page.notes}\n", style="dim")] if page.notes else []))
+
+
+def against_paper(claim: ClaimInfo, verdict: Verdict) -> str:
+    """The paper's value beside ours."""
+    return f"The paper: {paper_value(claim)} ({claim.tag}). Ours: {verdict.evidence}"
+
+
+def paper_value(claim: ClaimInfo) -> str:
+    """The paper's value of a claim in words."""
+    return "no number" if claim.paper == "-" else claim.paper
+
+
+def verdict_list(info: ExperimentInfo, section: Section) -> list[Block]:
+    """The verdicts of a section as a list."""
+    lines = [
+        f"**{claim.id}: {verdict.outcome}.** {against_paper(claim, verdict)}"
+        for claim, verdict in zip(info.claims, section.verdicts, strict=True)
+    ]
+    return [Items(lines)] if lines else []
+
+
+def claims_table(info: ExperimentInfo) -> list[Block]:
+    """The claims of the paper that an experiment tests."""
+    if not info.claims:
+        return []
+    head = ["claim", "what the paper says", "setting", "the paper's value", "known from"]
+    rows = [[claim.id, claim.text, claim.setting, claim.paper, claim.tag] for claim in info.claims]
+    tags = dict.fromkeys(claim.tag.split(" ")[0] for claim in info.claims)
+    legend = "; ".join(f"*{tag}* is {TAGS[tag]}" for tag in tags)
+    return [Heading(2, "Claims"), table("Claims that it tests", head, rows, left=len(head)), f"Known from: {legend}."]
+
+
+def list_environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]) -> list[Environment]:
+    """Where the runs of an archive took place.
+
+    Args:
+        keys: The environment of each run.
+        contents: What each environment is.
+    """
+    counts = keys.value_counts().sort_index().items()
+    return [Environment(str(key), int(count), environment_facts(contents[str(key)])) for key, count in counts]
+
+
+def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of an environment, as names and values in words."""
+    facts = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            facts += environment_facts(value)
+        elif value is not None:
+            facts.append((key.replace("_", " "), str(value)))
+    return facts
+
+
+def _environments(environments: Sequence[Environment]) -> Items:
+    return Items(
+        [
+            f"`{one.key}` ({counted(one.runs, 'run')}): {', '.join(f'{name} {value}' for name, value in one.facts)}"
+            for one in environments
+        ]
+    )

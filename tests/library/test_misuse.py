@@ -1,0 +1,105 @@
+"""What a caller may get wrong ends in one line, or works."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from idinit import UsageError, initialize_
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.outer, self.head = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(x + self.outer(self.inner(x).relu()))
+
+
+X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "inputs", "options", "message"),
+    [
+        (Net, "fixup", (X,), {}, "the model is the class Net: give an instance, Net()"),
+        ("fixup", Net(), (X,), {}, "the model is a str: the order is initialize_(model, 'idinit', example_inputs)"),
+        (Net(), (X,), "fixup", {}, "the method is a tuple, not a name: the order is"),
+        (Net(), "fixup", "abc", {}, "example_inputs is a str: give a tuple"),
+        (Net(), "fixup", (X,), {"seed": "a"}, "seed='a': give an integer"),
+        (Net(), "fixup", (X.to("meta"),), {}, "example_inputs holds a tensor on the meta device"),
+    ],
+    ids=["class", "model and method swapped", "method and inputs swapped", "inputs", "seed", "meta inputs"],
+)
+def test_a_wrong_argument_is_one_line(model: object, method: object, inputs: object, options: dict, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        initialize_(model, method, inputs, **options)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["fixup", "skipinit", "idinit", "lsuv"])
+def test_a_network_initialized_in_inference_mode_can_be_trained(method: str) -> None:
+    model, same = Net(), Net()
+    with torch.inference_mode():
+        initialize_(model, method, (X.clone(),))
+    initialize_(same, method, (X,))
+    model(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert not any(parameter.is_inference() for parameter in model.parameters())
+    torch.testing.assert_close(dict(model.state_dict()), dict(same.state_dict()), rtol=0, atol=0)
+
+
+def test_a_network_made_in_inference_mode_is_refused() -> None:
+    with torch.inference_mode():
+        model = Net()
+    with pytest.raises(UsageError, match="'stem.weight' was made under torch.inference_mode"):
+        initialize_(model, "kaiming", (X,))
+
+
+def test_an_ambient_meta_device_is_refused() -> None:
+    model = Net()
+    with torch.device("meta"), pytest.raises(UsageError, match=r"torch.device\('meta'\) is in force"):
+        initialize_(model, "fixup", (X,))
+
+
+def test_replicas_of_data_parallel_are_refused() -> None:
+    model = Net()
+    initialize_(model, "skipinit", (X,))
+    replica = model.outer._replicate_for_data_parallel()
+    replica.weight, replica.bias = model.outer.weight.detach(), model.outer.bias.detach()  # as nn.parallel.replicate does
+    with pytest.raises(UsageError, match="use DistributedDataParallel"):
+        replica(X)
+
+
+def test_a_checkpoint_with_scalars_needs_the_scalars_first() -> None:
+    model, other = Net(), Net()
+    initialize_(model, "skipinit", (X,))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    initialize_(other, "skipinit", (X,), seed=1)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(X), model(X))
+    plain = Net()
+    assert plain.load_state_dict(model.state_dict(), strict=False).unexpected_keys == ["outer.output_scale.value"]
+    assert not torch.allclose(plain(X), model(X))
+
+
+def test_traced_networks_keep_their_scalars() -> None:
+    model = Net()
+    initialize_(model, "fixup", (X,))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    exported = torch.export.export(copy.deepcopy(model), (X,)).module()
+    torch.testing.assert_close(exported(X), model(X))
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    assert torch.equal(torch.load(buffer, weights_only=False)(X), model(X))

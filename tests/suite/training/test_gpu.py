@@ -1,0 +1,82 @@
+"""What holds on a CUDA device: `make test-gpu`."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from outcomes import assert_same, outcome
+
+from idinit_suite.config import RunConfig, check, compose
+from idinit_suite.training.compile_cache import CompiledNetworks
+from idinit_suite.training.distributed import Workers
+from idinit_suite.training.run_folder import RunFolder
+from idinit_suite.training.trainer import Training, train
+
+pytestmark = pytest.mark.gpu
+NETWORKS = {
+    "resnet": ["model=resnet", "model.depth=14"],
+    "vit": ["model=vit", "model.width=64", "model.heads=4", "model.depth=2", "model.patch=8", "optim=adamw"],
+}  # fmt: skip
+COMMON = [
+    "data=digits",
+    "data.batch_size=64",
+    "train.epochs=1",
+    "impl.device=cuda",
+    "impl.checkpoint_every=7",
+    "wandb.mode=disabled",
+]
+
+
+def config(network: str, folder: Path, *overrides: str) -> RunConfig:
+    places = [f"paths.runs={folder}/runs", f"paths.data={folder}/data"]
+    return check(compose([*NETWORKS[network], *COMMON, *places, *overrides]))
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_trains(network: str, precision: str, tmp_path: Path) -> None:
+    assert train(config(network, tmp_path, f"train.precision={precision}"))["state"] == "done"
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_step_waits_for_nothing(network: str, tmp_path: Path) -> None:
+    run = config(network, tmp_path, "train.clip_norm=1")
+    team = Workers(0, 1, torch.device("cuda"))
+    training = Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
+    for _ in range(3):
+        training.update()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            training.update()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight(tmp_path: Path) -> None:
+    words = ["init=kaiming", "optim=sgd", "optim.lr=1e6", "schedule=constant", "train.epochs=2"]
+    steps = [train(config("resnet", tmp_path / every, *words, f"impl.check_every={every}"))["step"] for every in ("1", "16")]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_in_deterministic_mode_two_runs_are_the_same_bits(network: str, tmp_path: Path) -> None:
+    runs = [config(network, tmp_path / name, "impl.deterministic=true") for name in ("one", "two")]
+    for run in runs:
+        train(run)
+    for one, two in zip(*map(outcome, runs), strict=True):
+        assert_same(one, two)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_cuda_graphs_train_the_same_network(network: str, tmp_path: Path) -> None:
+    words = ["train.compile=true", "train.precision=float32", "impl.deterministic=true"]
+    losses = []
+    for graphs in ("true", "false"):
+        run = config(network, tmp_path / graphs, *words, f"impl.cuda_graphs={graphs}")
+        train(run)
+        losses.append([row["loss"] for row in outcome(run)[1]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
