@@ -12,6 +12,7 @@ from math import prod
 from .node import Graph, Node
 from .operators import (
     GATE_RANK,
+    LIKE_ANOTHER,
     LOOKUPS,
     NORMS,
     PRODUCTS,
@@ -101,13 +102,13 @@ class Flow:
 
     def operands(self, node: Node) -> list[Node]:
         """The inputs that depend on the model's input and can carry a gradient."""
-        return [n for n in node.inputs if self.active[n.index] and n.is_float and n.op != "detach"]
+        read = node.inputs[:1] if node.op in LIKE_ANOTHER else node.inputs
+        return [n for n in read if self.active[n.index] and n.is_float and n.op != "detach"]
 
     def readers(self, node: Node) -> list[Node]:
         """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
-        return [
-            user for user in node.users if self._is_live[user.index] and (self.ancestors[user.index] or user.op == "output")
-        ]
+        users = [user for user in node.users if user.op not in LIKE_ANOTHER or user.inputs[0] is node]
+        return [user for user in users if self._is_live[user.index] and (self.ancestors[user.index] or user.op == "output")]
 
     def values(self, node: Node) -> list[Node]:
         """The inputs whose values the node passes on: neither coefficients nor masks nor weights."""

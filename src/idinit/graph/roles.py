@@ -35,15 +35,20 @@ def find_role(flow: Flow, node: Node, operand: Node) -> str:
     return "embedding" if argument in _TOKEN_ARGUMENTS or node.op in REARRANGEMENTS | {"where"} else ""
 
 
-def makes_kernel(node: Node) -> bool:
-    """Whether a value becomes the weight of a layer, such as a modulated, a mixed or a generated kernel."""
+def makes_kernel(node: Node, through: frozenset[str] = frozenset()) -> bool:
+    """Whether a value becomes the weight of a layer, such as a modulated, a mixed or a generated kernel.
+
+    Args:
+        node: The value.
+        through: Further operators that it may go through on the way.
+    """
     seen, queue = set(), [node]
     while queue:
         made = queue.pop()
         for user in made.users:
             if user.arguments.get("weight") is made and user.op not in NORMS:
                 return True
-            if user.op in _KERNEL_MAKERS and user.index not in seen:
+            if user.op in _KERNEL_MAKERS | through and user.index not in seen:
                 seen.add(user.index)
                 queue.append(user)
     return False

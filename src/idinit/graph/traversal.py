@@ -40,7 +40,8 @@ def walk_back(flow: Flow, node: Node, stop: frozenset[int] = frozenset()) -> Wal
         if node.index in flow.norms:
             walk.norms.append(node)
         values = flow.values(node)
-        walk.is_plain &= len(values) < 2 or node.op not in PRODUCTS | {"mul"}
+        made = [n for n in values if flow.ancestors[n.index] & flow.at_maps]  # others are given, such as a graph's edges
+        walk.is_plain &= len(made) < 2 or node.op not in PRODUCTS | {"mul"}
         queue += values
     walk.maps.sort(key=lambda use: use.node.index)
     return walk

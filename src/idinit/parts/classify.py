@@ -11,6 +11,7 @@ from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Graph, Node
 from ..graph.probe import Inputs
+from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
 from .attention import Attention, find_attention
 from .heads import Heads, find_heads
@@ -186,6 +187,9 @@ class _PartsOfUses:
         self._innermost = innermost
         self._ends = {use for side in sides for use in side.ends}
         self._joins, self._on_paths = find_forks(flow, cells.weights)
+        self._lookups = 0
+        for use in flow.uses:
+            self._lookups |= (use.role == "embedding") << use.node.index
         self._before_sums = 0
         for side in sides:
             self._before_sums |= flow.ancestors[side.sum.index]
@@ -220,14 +224,14 @@ class _PartsOfUses:
 
     def _part_on_main_path(self, use: Use) -> str:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
+        if makes_kernel(use.node, frozenset({"add", "softmax", "sigmoid"})):
+            return "gate"
         if not flow.followed & bit:
             return "head"
-        if ancestors & self._joins or self._on_paths & bit:
-            return "trunk"
-        if self._before_sums & bit:
-            return "stem"
-        earlier = [u for u in flow.uses if u.role in ("weight", "recurrent", "embedding") and u.node is not use.node]
-        return "trunk" if any(ancestors >> u.node.index & 1 for u in earlier) else "stem"
+        walks = [walk_back(flow, n) for n in flow.values(use.node)]
+        is_first = not any(walk.maps or walk.passed & self._lookups for walk in walks)
+        is_before_forks = not ancestors & self._joins and not self._on_paths & bit
+        return "stem" if is_first or (is_before_forks and self._before_sums & bit) else "trunk"
 
 
 def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[str, str], dict[str, RowParts], dict[str, str]]:
@@ -236,6 +240,8 @@ def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[s
     row_parts: dict[str, RowParts] = {}
     unknown: dict[str, str] = {}
     for use in flow.uses:
+        if use.parameter in parts_of.cells.weights and use not in parts_of.cells.last:
+            continue
         outputs = parts_of.of(use)
         made = {part for part, _ in outputs}
         if len(made) > 1 or (made & {"query", "key", "value"} and use.operand.op != "parameter") or _has_rest(parts_of, use):

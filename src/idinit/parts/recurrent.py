@@ -27,11 +27,13 @@ class Cells:
 
     Attributes:
         weights: Names of their weights.
+        last: Their uses in the last step, which stand for the others.
         outputs: Of the last step's maps, which outputs are gates: pairs of ``gate`` and the gate.
         keepers: Of biases, the indices that belong to the gate that keeps the state.
     """
 
     weights: set[str] = field(default_factory=set)
+    last: set[Use] = field(default_factory=set)
     outputs: dict[Use, list[tuple[str, Node]]] = field(default_factory=dict)
     keepers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -47,7 +49,7 @@ def find_cells(flow: Flow) -> Cells:
         steps.setdefault(use.parameter, []).append(use)
     loops = find_loops(flow)
     cells = Cells(loops | _added_to(flow, loops, steps))
-    last = {steps[name][-1] for name in cells.weights}
+    last = cells.last = {steps[name][-1] for name in cells.weights}
     for index, gate in flow.coefficients.items():
         makers = [use for use in walk_back(flow, gate).maps if use in last]
         for use in makers:

@@ -262,7 +262,9 @@ def _carries(flow: Flow, shortcut: _Term, branch: _Term) -> tuple[int, list[Node
             fits.append((cost, entrance))
     if fits:
         least = min(cost for cost, _ in fits)
-        return least // _LAYER, [entrance for cost, entrance in fits if cost == least]
+        found = [entrance for cost, entrance in fits if cost == least]
+        made = [n for n in found if flow.ancestors[n.index] & flow.at_maps]  # others are given, such as a graph's edges
+        return least // _LAYER, made or found
     return _carries_behind(flow, shortcut, branch)
 
 
@@ -294,7 +296,9 @@ def _carries_behind(flow: Flow, shortcut: _Term, branch: _Term) -> tuple[int, li
         for layers, carried in enumerate((direct, projected)):
             found = [n for n in entering if _sources(flow, n) & carried]
             if members & flow.at_maps and found:
-                branch.members |= members
+                entered = sum(1 << index for index in {n.index for n in found})
+                inside = (n.index for n in flow.nodes[: entrance.index + 1] if members >> n.index & 1)
+                branch.members |= sum(1 << index for index in inside if flow.ancestors[index] & entered)
                 return layers, found
     return 0, []
 
@@ -419,7 +423,7 @@ def _is_fed(flow: Flow, steps: list[Node]) -> bool:
         return False
     new = flow.ancestors[steps[2].index] & ~flow.ancestors[steps[1].index]
     seen = 1 << steps[0].index | 1 << steps[1].index
-    fresh = (n for n in flow.nodes[steps[0].index : steps[2].index] if new >> n.index & 1 and flow.fed[n.index])
+    fresh = (n for n in flow.nodes[: steps[2].index] if new >> n.index & 1 and flow.fed[n.index])
     return any(not flow.ancestors[n.index] & seen for n in fresh)
 
 

@@ -1,0 +1,105 @@
+"""A residual sum is found however it is written, and what authors chose is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from networks import FEATURES
+from published import PUBLISHED, Highway, SpatialTransformer
+from torch import Tensor, nn
+
+from idinit import initialize_
+from idinit.errors import UsageError
+from idinit.parts import find_structure
+
+WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "lerp": lambda x, y: torch.lerp(x, y, 0.5),
+    "stack, sum": lambda x, y: torch.stack([x, y]).sum(0),
+    "stack, mean": lambda x, y: torch.stack([x, y], -1).mean(-1),
+    "einsum": lambda x, y: torch.einsum("kbtd->btd", torch.stack([x, y])),
+    "index_add": lambda x, y: x.index_add(1, torch.arange(5), y),
+    "scatter_add": lambda x, y: x.scatter_add(1, torch.arange(5)[None, :, None].expand(2, 5, 16), y),
+    "baddbmm": lambda x, y: torch.baddbmm(x, y, torch.eye(16).expand(2, 16, 16)),
+    "addcmul": lambda x, y: torch.addcmul(x, y, torch.ones(16)),
+}
+
+
+class Added(nn.Module):
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.stem, self.inner, self.outer, self.head = (nn.Linear(16, 16) for _ in range(4))
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(WAYS[self.way](x, self.outer(self.inner(x).relu())))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_add_a_branch(way: str) -> None:
+    structure = find_structure(Added(way), (FEATURES,))
+    assert [branch.weights for branch in structure.branches] == [("inner.weight", "outer.weight")]
+
+
+@pytest.mark.parametrize("method", ["rezero", "skipinit"])
+def test_a_multiplier_that_would_silence_the_skip_is_refused(method: str) -> None:
+    build, inputs, _ = PUBLISHED["wavenet"]
+    with pytest.raises(UsageError, match="other rows of it"):
+        initialize_(build(), method, inputs)
+
+
+@pytest.mark.parametrize("method", ["idinit", "fixup", "zero"])
+def test_only_the_rows_that_are_added_are_silent(method: str) -> None:
+    build, inputs, _ = PUBLISHED["wavenet"]
+    model = build()
+    initialize_(model, method, inputs)
+    out = model.out[0].weight
+    assert out[:8].abs().max() < 1e-5 and out[8:].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["LSTM", "LSTM, two weights", "GRU"])
+def test_the_gate_that_keeps_the_state_is_open(name: str) -> None:
+    build, inputs, _ = PUBLISHED[name]
+    model = build()
+    initialize_(model, "idinit", inputs)
+    bias = model.update.bias if name == "GRU" else model.x.bias[8:16]
+    assert bias.tolist() == [1.0] * 8
+    assert sum(float(p.detach().sum()) for n, p in model.named_parameters() if n.endswith("bias")) == 8
+    assert model(*inputs).std(0).max() > 1e-3
+
+
+def test_a_modulated_kernel_is_filled_as_a_layer() -> None:
+    build, inputs, _ = PUBLISHED["modulated"]
+    model = build()
+    initialize_(model, "kaiming", inputs)
+    assert model.a.weight.unique().numel() == model.a.weight.numel()
+
+
+CHOSEN = {
+    "highway": (Highway, (torch.randn(5, 4),), {f"gate.{i}.bias" for i in range(3)}),
+    "spatial transformer": (SpatialTransformer, (torch.randn(2, 1, 16, 16),), {"locate.5.weight", "locate.5.bias"}),
+}
+
+
+@pytest.mark.parametrize("method", ["default", "kaiming", "idinit"])
+@pytest.mark.parametrize("name", CHOSEN)
+def test_what_the_author_chose_is_kept_unless_it_is_to_be_replaced(name: str, method: str) -> None:
+    build, inputs, chosen = CHOSEN[name]
+    model, plain = build(), dict(build().named_parameters())
+    for _ in range(2):  # calling twice is the same as calling once
+        initialize_(model, method, inputs)
+        assert {n for n, p in model.named_parameters() if torch.equal(p, plain[n]) and p.any() or n in chosen} == chosen
+        assert all(torch.equal(model.get_parameter(n), plain[n]) for n in chosen)
+    initialize_(model, method, inputs, replace="*")
+    assert not any(torch.equal(model.get_parameter(n), plain[n]) for n in chosen)
+
+
+def test_a_trained_network_has_nothing_that_was_chosen() -> None:
+    model = nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.Linear(16, 4))
+    nn.init.constant_(model[2].bias, -4.6)
+    assert "chosen" in {r.parameter: r.note for r in initialize_(model, "kaiming", (FEATURES,)).rows}["2.bias"]
+    nn.init.normal_(model[1].weight)
+    initialize_(model, "kaiming", (FEATURES,))
+    assert not model[2].bias.any()
