@@ -27,7 +27,7 @@ def config(folder: Path, *overrides: str) -> RunConfig:
 
 
 def test_overfit_learns_one_batch_by_heart(tmp_path: Path) -> None:
-    run = config(tmp_path, "debug=overfit", "data.crop=0", "optim.lr=0.05")
+    run = config(tmp_path, "debug=overfit", "data.crop=0", "optim=adam", "optim.lr=0.01")
     assert (run.experiment, run.data["train_limit"]) == ("debug", 16)
     assert train(run)["state"] == "done"
     losses = [row["loss"] for row in read_metrics(run.folder / "metrics.jsonl") if row["split"] == "train"]
