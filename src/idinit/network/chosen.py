@@ -20,15 +20,15 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
 
     These are biases that are not 0 and no sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
     values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros whose output says where
-    another value is read, with their biases. In a network whose normalizations hold various values nothing counts as chosen:
-    it has been trained.
+    another value is read, with their biases. In a network whose normalizations hold other values than 0
+    and 1 nothing counts as chosen: it has been trained.
 
     Args:
         model: A network.
         structure: Its parts.
     """
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    if any(_varies(parameters[name]) for name, part in structure.parts.items() if part == "norm" and name in parameters):
+    if any(_is_trained(parameters[name]) for name, part in structure.parts.items() if part == "norm" and name in parameters):
         return {}
     found = {}
     for name, value in parameters.items():
@@ -65,8 +65,10 @@ def _default_bound(name: str, parameters: dict[str, Tensor]) -> float:
     return 1.0 if weight is None or weight.ndim < 2 else (weight.numel() / bias.numel()) ** -0.5
 
 
-def _varies(value: Tensor) -> bool:
-    return value.numel() > 1 and bool((value != value.flatten()[0]).any())
+def _is_trained(norm: Tensor) -> bool:
+    """Whether a normalization's scale or shift is neither 0 nor 1."""
+    first = norm.flatten()[0]
+    return bool((norm != first).any()) or float(first) not in (0.0, 1.0)
 
 
 def _described(value: Tensor) -> str:

@@ -275,7 +275,7 @@ def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
         return [n for n in flow.values(node) if n.index >= lowest]
 
     price = partial(_price, flow)
-    projected = _costs(end, price, lambda node: [] if addends(node) else before(node), 2 * _LAYER)
+    projected = _costs(end, price, lambda node: [] if _adds(flow, node) else before(node), 2 * _LAYER)
     return projected | _costs(end, price, before, _LAYER)
 
 
@@ -303,6 +303,11 @@ def _carries_behind(flow: Flow, shortcut: _Term, branch: _Term) -> tuple[int, li
     return 0, []
 
 
+def _adds(flow: Flow, node: Node) -> bool:
+    """Whether a node adds values that flow, and not just a bias or a position."""
+    return sum(flow.ancestors[n.index] != 0 for n in addends(node)) > 1
+
+
 def _sources(flow: Flow, node: Node) -> set[int]:
     """A value, and what it was before normalizations, activation functions, rearrangements and concatenations."""
     found, queue = set(), [node]
@@ -311,7 +316,7 @@ def _sources(flow: Flow, node: Node) -> set[int]:
         if node.index in found:
             continue
         found.add(node.index)
-        if node.index not in flow.maps_at and not addends(node):
+        if node.index not in flow.maps_at and not _adds(flow, node):
             queue += [n for n in flow.values(node) if flow.ancestors[n.index]]
     return found
 
@@ -360,7 +365,7 @@ def _attends(flow: Flow, node: Node, products: set[int]) -> bool:
         node = queue.pop()
         if node.index in products:
             return True
-        if node.index not in seen and not addends(node):
+        if node.index not in seen and not _adds(flow, node):
             seen.add(node.index)
             queue += flow.values(node)
     return False

@@ -80,7 +80,7 @@ def test_a_weight_that_its_layer_computes_acts_as_torch_s_default(normalize):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(7)
-    initialize_(model, "default", (torch.ones(2, 4, 16),))
+    initialize_(model, "default", (torch.ones(2, 4, 16),), replace="*")
     model(torch.ones(2, 4, 16))  # the older kind computes it on a call
     bound = 12**-0.5
     assert 0.9 * bound < model[1].weight.abs().max() <= 1.001 * bound
