@@ -44,16 +44,17 @@ def same(one: tuple, two: tuple) -> bool:
 def test_every_set_serves_what_it_says(root, name) -> None:
     batches, data = build(root, name), load_images(name, root)
     image_set = IMAGE_SETS[name]
-    assert batches.spec == Images((image_set.channels, 32, 32), image_set.num_classes)
+    shape = (image_set.channels, image_set.side, image_set.side)
+    assert batches.spec == Images(shape, image_set.num_classes)
     assert batches.tokens_per_step is None and batches.state_dict() == {}
     train = len(data.train_labels) - 10
     assert batches.splits == {"train": train, "validation": 10, "test": len(data.test_labels)}
     assert batches.steps_per_epoch == train // 8
     assert (batches.checksum, batches.source) == (data.checksum, data.source)
     (images,), labels = batches.train_batch(0)
-    assert images.shape == (8, image_set.channels, 32, 32) and images.dtype == torch.float32
+    assert images.shape == (8, *shape) and images.dtype == torch.float32
     assert labels.shape == (8,) and labels.dtype == torch.int64
-    assert [x.shape for x in batches.example_inputs(3)] == [(3, image_set.channels, 32, 32)]
+    assert [x.shape for x in batches.example_inputs(3)] == [(3, *shape)]
 
 
 @pytest.mark.parametrize("name", IMAGE_SETS)
