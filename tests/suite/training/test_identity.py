@@ -35,9 +35,12 @@ SMALL = [
 NOT_HASHED = {
     "impl.device": "cpu",
     "impl.channels_last": "false",
+    "impl.workers": "1",
     "impl.checkpoint_every": "1",
     "impl.check_every": "1",
     "impl.deterministic": "true",
+    "impl.detect_anomaly": "true",
+    "impl.profile": "true",
     "wandb.mode": "offline",
     "wandb.project": "other",
     "paths.results": "elsewhere",
