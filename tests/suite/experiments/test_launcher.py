@@ -52,7 +52,7 @@ def test_processes_get_equal_shares_of_cores_and_gpus(jobs: int, cores: list[int
 
 @pytest.mark.parametrize(("name", "jobs"), [("serial", 1), ("local", "auto"), ("slurm", 4)])
 def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
-    config = read_config(load(["experiment=demo", f"launcher={name}"]).launcher)
+    config = read_config(load(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher)
     assert (config.name, config.jobs) == (name, jobs)
 
 
@@ -61,7 +61,7 @@ def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
     [
         ("local", "0", "'launcher.jobs=0': say a whole number from 1 on, or auto"),
         ("local", "abc", "'launcher.jobs=abc': say a whole number from 1 on, or auto"),
-        ("local", "true", "'launcher.jobs=True': say a whole number from 1 on, or auto"),
+        ("local", "true", "'launcher.jobs=True': true is no number"),
         ("slurm", "auto", "jobs=auto is measured on this machine"),
     ],
 )
