@@ -73,11 +73,12 @@ def test_the_library_example_of_the_readme_runs(environment: Path, tmp_path: Pat
     assert done.stdout.startswith("idinit(tau=1.0") and done.stdout.endswith("parameters, 0 left alone\n")
 
 
-def test_the_command_inspects_a_network_of_a_file(environment: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "report"), [(["--init", "idinit"], "idinit("), ([], "")])
+def test_the_command_inspects_a_network_of_a_file(environment: Path, tmp_path: Path, options: list[str], report: str) -> None:
     (tmp_path / "nets.py").write_text(NETS)
-    done = run(str(environment / "idinit"), "inspect", "nets.py:make", "--init", "idinit", "--input", "8", folder=tmp_path)
+    done = run(str(environment / "idinit"), "inspect", "nets.py:make", *options, "--input", "8", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("nets.py:make: Sequential, 178 weights, inputs 2x8\n\nidinit(")
+    assert done.stdout.startswith(f"nets.py:make: Sequential, 178 weights, inputs 2x8\n\n{report}")
     assert [file.name for file in tmp_path.iterdir() if file.suffix == ".png"] == []
 
 

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from torch.utils._pytree import tree_leaves
 
 from .diagnostics.examine import examine
-from .diagnostics.plot import draw_signals
 from .diagnostics.signal import measure_signal
 from .errors import UsageError, did_you_mean, needs_extra
 from .graph.probe import Inputs
@@ -131,6 +130,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
     else:
         shown = str(initialize_(model, arguments.init, inputs, seed=arguments.seed, **options))
     if picture is not None:
+        from .diagnostics.plot import draw_signals  # needs Matplotlib, which `_check_picture` has found
+
         title = f"{arguments.network}, {arguments.init or 'as it is'}"
         draw_signals(measure_signal(model, inputs), title).savefig(picture, dpi=160)
     weights = sum(parameter.numel() for parameter in model.parameters())
