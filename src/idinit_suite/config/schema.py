@@ -23,6 +23,7 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -358,17 +359,25 @@ def _missing_budget(config: DictConfig) -> UsageError | None:
 
 def register_choices() -> None:
     """Makes each registry entry without a file a choice of its Hydra group, and registers the resolvers."""
-    store = ConfigStore.instance()
     for group, registry in GROUPS.items():
         for name in registry:
-            if (CONFIG_DIR / group / f"{name}.yaml").exists():
-                continue
-            fields = registry[name].options.model_fields
-            defaults = {k: "???" if f.is_required() else f.get_default() for k, f in fields.items()}
-            node = OmegaConf.create(_section(registry[name], json.loads(json.dumps(defaults, default=str))))
-            store.store(group=group, name=name, node=node)
-    OmegaConf.register_new_resolver("expanduser", os.path.expanduser, replace=True)
-    OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu", replace=True)
+            if _registered.get((group, name)) is not registry[name]:
+                _register_choice(group, registry[name])
+                _registered[group, name] = registry[name]
+    if not OmegaConf.has_resolver("default_budget"):
+        OmegaConf.register_new_resolver("expanduser", os.path.expanduser)
+        OmegaConf.register_new_resolver("default_budget", lambda: "paper" if torch.cuda.is_available() else "cpu")
+
+
+_registered: dict[tuple[str, str], Entry[Any, Any]] = {}  # what Hydra knows already: telling it takes milliseconds an entry
+
+
+def _register_choice(group: str, entry: Entry[Any, Any]) -> None:
+    if (CONFIG_DIR / group / f"{entry.name}.yaml").exists():
+        return
+    defaults = {k: "???" if f.is_required() else f.get_default() for k, f in entry.options.model_fields.items()}
+    node = OmegaConf.create(_section(entry, json.loads(json.dumps(defaults, default=str))))
+    ConfigStore.instance().store(group=group, name=entry.name, node=node)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -379,13 +388,42 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     """
     check_choices(overrides)
     try:
-        return _compose(tuple(overrides)).copy()
+        return _compose(overrides)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise usage_error(error, overrides) from None
 
 
-@functools.lru_cache(maxsize=1024)  # Hydra takes a tenth of a second
-def _compose(overrides: tuple[str, ...]) -> DictConfig:
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    """Sets values as Hydra does, on a copy of what it makes of the choices: a grid has few choices and many values."""
+    values = {text: override for text in overrides if (override := _value(text)) is not None}
+    config = _compose_with_hydra(tuple(text for text in overrides if text not in values)).copy()
+    try:
+        for text in overrides:
+            if text in values:
+                OmegaConf.update(config, values[text].key_or_group, values[text].value(), merge=True)
+    except OmegaConfBaseException:
+        return _compose_with_hydra(tuple(overrides)).copy()  # which says what is wrong
+    return config
+
+
+@functools.lru_cache(maxsize=4096)
+def _value(text: str) -> Override | None:
+    """An override that gives a key of the composed configuration one value; None for any other."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+    key = override.key_or_group
+    changes = override.type == OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
+    return override if changes and "/" not in key and not key.startswith("hydra") and key not in _groups() else None
+
+
+def _groups() -> set[str]:
+    return {*GROUPS, *(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())}
+
+
+@functools.lru_cache(maxsize=1024)  # a tenth of a second each
+def _compose_with_hydra(overrides: tuple[str, ...]) -> DictConfig:
     register_choices()
     GlobalHydra.instance().clear()  # a failed ``hydra.main`` leaves its own behind
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
@@ -398,7 +436,7 @@ def check_choices(overrides: Sequence[str]) -> None:
     Raises:
         UsageError: If there is one, such as ``model=null``.
     """
-    groups = {*GROUPS, *(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())}
+    groups = _groups()
     for text in overrides:
         group, equals, _ = text.lstrip("+~").partition("=")
         if group not in groups:
@@ -434,7 +472,6 @@ def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:
 def _keys_of(node: str, overrides: Sequence[str]) -> set[str]:
     """The keys below a node, with the groups' entries that some overrides choose."""
     choice = re.compile(rf"(experiment|{'|'.join(GROUPS)})=[\w.-]+")
-    config = _compose(tuple(text for text in overrides if choice.fullmatch(text)))
+    config = _compose([text for text in overrides if choice.fullmatch(text)])
     found = OmegaConf.select(config, node) if node else config
-    groups = [path.name for path in CONFIG_DIR.iterdir() if path.is_dir()] if not node else []
-    return {*map(str, found), *groups} if isinstance(found, DictConfig) else set()
+    return {*map(str, found), *(_groups() if not node else ())} if isinstance(found, DictConfig) else set()

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from idinit.errors import UsageError
-from idinit_suite.config import GROUPS, RunConfig, check, compose, hash_of_stored, hydra_words
+from idinit_suite.config import CONFIG_DIR, GROUPS, RunConfig, check, compose, hash_of_stored, hydra_words
 from idinit_suite.config.schema import is_compatible
 from idinit_suite.data import DATASETS, Sentences
 from idinit_suite.data.base import DatasetInfo
@@ -28,6 +30,29 @@ def test_defaults_are_filled_in_and_checked() -> None:
     assert config.init == {"name": "fixup", "stem": "default"}
     assert config.optim["lr"] == 0.05
     assert config.arm == "fixup"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=cifar10-sensitivity", "budget=paper", "optim.lr=1e-3", "optim=adamw", "seed=3", "optim.lr=0.5"],
+        ["train.clip_norm=1", "grid.seeds=[4,5]", "+grid.sweep={optim.lr: [1, 2]}", "~train.compile", "experiment=demo-text"],
+        ["train={epochs: 2, compile: true}", "++optim.lr=0.3", "optim.lr=${train.epochs}", 'paths.data="a b"', "recipe=pan"],
+    ],
+)
+def test_values_are_set_as_hydra_sets_them(overrides: list[str]) -> None:
+    composed = compose(overrides)
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        assert composed == hydra_compose("train", overrides=overrides)
+    assert OmegaConf.is_struct(composed)
+
+
+def test_an_entry_that_is_registered_later_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    with pytest.raises(UsageError, match="unknown optim 'late'"):
+        run("optim=late")
+    monkeypatch.setitem(OPTIMIZERS._entries, "late", dataclasses.replace(OPTIMIZERS["adam"], name="late"))
+    assert run("optim=late", "optim.lr=2").optim == {**run("optim=adam").optim, "name": "late", "lr": 2.0}
 
 
 def test_checking_draws_nothing_from_the_global_state() -> None:
