@@ -40,7 +40,8 @@ def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> N
     assert "cifar10-resnet20: no finished runs yet" in done.stdout and "idinit" in done.stdout
     assert {path.name: path.read_bytes() for path in results.iterdir()} == before
     overview = (results.parent / "REPRODUCTION.md").read_text()
-    assert "[cifar10-resnet56](cifar10-resnet56/): *not run at this scale*. scikit-learn digits" in overview
+    assert "[cifar10-resnet56](cifar10-resnet56/) *not run at this scale*" in overview
+    assert "## Results: scikit-learn digits" in (results / "README.md").read_text()
     assert not (results.parent / "demo").exists(), "a demonstration that was tried is no result"
     assert "<!doctype html>" in (results.parent / "report.html").read_text()
 
