@@ -25,7 +25,15 @@ from idinit_suite.experiments.processes import cores, shares
 from idinit_suite.experiments.runner import missing_runs
 
 ROOT = Path(__file__).parents[3]
-TINY = ["model=resnet", "model.depth=8", "data.batch_size=16", "data.train_limit=32", "impl.threads=1", "wandb.mode=disabled"]
+TINY = [
+    "train.precision=float32",
+    "model=resnet",
+    "model.depth=8",
+    "data.batch_size=16",
+    "data.train_limit=32",
+    "impl.threads=1",
+    "wandb.mode=disabled",
+]
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 

@@ -32,6 +32,7 @@ TINY = [
     "data.validation=200",
     "impl.threads=1",
     "train.compile=false",
+    "train.precision=float32",
 ]
 
 

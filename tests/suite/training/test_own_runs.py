@@ -22,7 +22,14 @@ from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import train
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-COMMON = ["train.log_every=3", "impl.checkpoint_every=4", "impl.threads=1", "wandb.mode=disabled", "data.batch_size=8"]
+COMMON = [
+    "train.precision=float32",
+    "train.log_every=3",
+    "impl.checkpoint_every=4",
+    "impl.threads=1",
+    "wandb.mode=disabled",
+    "data.batch_size=8",
+]
 SMALL = [f"+model.options.{key}=16" for key in ("hidden_size", "intermediate_size")]
 SMALL += ["+model.options.num_hidden_layers=1", "+model.options.num_attention_heads=2"]
 FAMILIES = {

@@ -34,6 +34,7 @@ SMALL = [
     "impl.checkpoint_every=4",
     "impl.threads=1",
     "wandb.mode=disabled",
+    "train.precision=float32",
 ]
 
 
