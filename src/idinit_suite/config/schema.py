@@ -102,7 +102,7 @@ class RunConfig(_Strict):
     """One training: model, data, initializer, recipe, seed. Everything a run folder's ``config.yaml`` says."""
 
     experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the row of the experiment's table
+    arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the variant, a row of the experiment's table; so called in archives
     phase: Literal["main", "tune"]
     budget: Budget
     seed: Seed

@@ -276,10 +276,10 @@ def test_the_environment_says_what_share_of_the_words_has_vectors(root: Path, tm
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_what_is_told_of_a_run(family: str, root: Path, tmp_path: Path) -> None:
     status = train(config(family, root, tmp_path))
-    guesses_tokens = "bert" in family
+    is_language_model = "bert" in family
     assert status["steps"] == 12
-    assert status["tokens"] == (12 * 8 * 16 if guesses_tokens else None)
-    assert status["final"].keys() == {"train", "validation"} | (set() if guesses_tokens else {"test"})
+    assert status["tokens"] == (12 * 8 * 16 if is_language_model else None)
+    assert status["final"].keys() == {"train", "validation"} | (set() if is_language_model else {"test"})
     if family == "textrnn":  # packing needs values, and operations are counted without
         assert status["flops"] is None
     else:

@@ -112,7 +112,7 @@ def test_it_has_its_row_in_the_tables(family: str, here: Path) -> None:
     (scale,) = scales(archive)
     rows = list_variants(archive, scale)
     assert {row.name for row in rows} == {"idinit", "kaiming"}
-    assert all(row.chance == 0.5 and not row.guesses_tokens for row in rows)
+    assert all(row.chance == 0.5 and not row.is_language_model for row in rows)
     assert {row.model for row in rows} == {{"folder, timm": "resnet10t", "hub, hf": "bert"}.get(family, rows[0].model)}
     assert str(here) not in (here / "results" / "runs.csv").read_text()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
-from ...archive.variants import counted
+from ...archive.variants import pluralize
 from ...statistics.estimates import estimate
 from ...statistics.significance import ALPHA, ENOUGH, equivalence, gain, holm, paired
 from ..measured import Measured
@@ -104,7 +104,7 @@ def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     elif won > chance * places:
         outcome = "undecided"
     seeds = sorted({len(one.seeds) for rows in models.values() for one in rows.values()})
-    n = counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    n = pluralize(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     label = f"first places (mean, deviation); equal methods would win {chance * places:.1f}"
     evidence = (
         f"{n}: best mean in {counts['mean']} and the smallest standard deviation in {counts['sd']} of {len(models)} models; "

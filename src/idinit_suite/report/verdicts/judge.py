@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...archive.recipe_grid import maps
-from ...archive.variants import Scale, Variant, counted
+from ...archive.variants import Scale, Variant, pluralize
 from ...statistics.significance import ENOUGH
 from ..measured import Measured, measured
 from ..outcomes import SILENT, Curves, Finding, Verdict
@@ -28,7 +28,7 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
         UsageError: If no verdict function has that name.
     """
     entry = CLAIMS[claim]
-    primary = {variant.name: variant for variant in variants if variant.primary}
+    primary = {variant.name: variant for variant in variants if variant.is_best_recipe}
     if scale.budget == "smoke":
         return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
     found: Mapping[str, Measured | Cells] = {name: measured(variant) for name, variant in primary.items()}
@@ -77,7 +77,7 @@ def decide(claim: str, found: Mapping[str, Measured | Cells]) -> Finding:
         sentence += f"; not run: {', '.join(absent)}"
         outcome = "partly" if outcome == "reproduced" else outcome
     headline = replace(headline, n=len(shared)) if headline else None
-    return Finding(outcome, f"{counted(len(shared), 'seed')} in common, {sentence}", headline)
+    return Finding(outcome, f"{pluralize(len(shared), 'seed')} in common, {sentence}", headline)
 
 
 def _curves(found: Mapping[str, Measured]) -> Curves:
