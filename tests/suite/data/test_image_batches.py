@@ -30,9 +30,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(root: Path, name: str = "cifar10", seed: int = 0, rank: int = 0, world: int = 1, **options: Any) -> Any:
+def build(root: Path, name: str = "cifar10", seed: int = 0, rank: int = 0, world_size: int = 1, **options: Any) -> Any:
     options = {"batch_size": 8, "validation": 10} | options
-    return DATASETS[name].build(DataContext(root, seed, rank=rank, world_size=world), **DATASETS.check(name, options))
+    return DATASETS[name].build(DataContext(root, seed, rank=rank, world_size=world_size), **DATASETS.check(name, options))
 
 
 def same(one: tuple, two: tuple) -> bool:
@@ -147,10 +147,10 @@ def test_mixing_weights_follow_the_beta_distribution(root, mixup) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.5, "cutout": 8}], ids=["plain", "mixup"])
-@pytest.mark.parametrize("world", [2, 4])
-def test_processes_share_the_batch_that_one_would_see(root, world, options) -> None:
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_share_the_batch_that_one_would_see(root, world_size, options) -> None:
     whole = build(root, **options)
-    shares = [build(root, rank=rank, world_size=world, **options) for rank in range(world)]
+    shares = [build(root, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
     for step in (0, 4):
         (images,), targets = whole.train_batch(step)
         parts = [share.train_batch(step) for share in shares]

@@ -43,7 +43,7 @@ def test_what_does_not_fill_a_batch_is_left_out() -> None:
 
 
 def test_processes_share_a_batch() -> None:
-    shares = [EpochOrder(12, 6, DataContext(Path(), seed=0, world_size=3, rank=rank)).share(1) for rank in range(3)]
+    shares = [EpochOrder(12, 6, DataContext(Path(), seed=0, world_size=3, rank=rank)).local_batch(1) for rank in range(3)]
     assert torch.equal(torch.cat(shares), EpochOrder(12, 6, DataContext(Path(), seed=0)).batch(1))
 
 

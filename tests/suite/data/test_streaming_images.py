@@ -32,10 +32,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(root: Path, seed: int = 0, rank: int = 0, world: int = 1, workers: int = 0, **options: Any) -> StreamedImages:
-    place = DataContext(root, seed, rank=rank, world_size=world, workers=workers)
+def build(root: Path, seed: int = 0, rank: int = 0, world_size: int = 1, workers: int = 0, **options: Any) -> StreamedImages:
+    context = DataContext(root, seed, rank=rank, world_size=world_size, workers=workers)
     small = {"size": 16, "batch_size": 8, "validation": 6}
-    built = DATASETS["imagenet"].build(place, **DATASETS.check("imagenet", {**small, **options}))
+    built = DATASETS["imagenet"].build(context, **DATASETS.check("imagenet", {**small, **options}))
     assert isinstance(built, StreamedImages)
     return built
 
