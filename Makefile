@@ -24,7 +24,7 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 GRID = $(if $(BUDGET),budget=$(BUDGET)) $(if $(INITS),init=$(call listed,$(INITS))) $(if $(SEEDS),seed=$(call listed,$(SEEDS)))
 OTHERS = $(if $(DATA),$(call quoted,paths.data=$(DATA))) $(ARGS)
 
-.PHONY: help env test test-gpu check theory plan report wandb wandb-report bench coverage clean $(EXPERIMENTS)
+.PHONY: help env test test-gpu check theory plan report wandb wandb-report bench coverage docs clean $(EXPERIMENTS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ bench: env ## throughput against the ceiling and the usual alternatives
 
 coverage: env ## which networks of timm, torchvision and transformers can be initialized; for some: ARGS="'timm:*' hf:bert"
 	@$(RUN) scripts/coverage.py $(if $(FORCE),--force) $(ARGS)
+
+docs: env ## the documentation as a site: site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 clean: ## removes caches; .venv, runs/ and results/ stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache build dist

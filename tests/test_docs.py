@@ -1,42 +1,137 @@
-"""What a page in docs/ says that a piece of code prints is what it prints."""
+"""What the documentation says: its Python prints what is shown, its commands are valid, its links and numbers hold."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-DOCS = Path(__file__).parents[1] / "docs"
-README = DOCS.parent / "README.md"
-EXAMPLES = [
-    pytest.param(code, output, id=f"{page.stem}-{number}")
-    for page in sorted(DOCS.glob("*.md"))
-    for number, (code, output) in enumerate(
-        re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    )
-]
+from idinit.cli import main as idinit_command
+from idinit.initializers import INITIALIZERS
+from idinit_suite.config import compose
+from idinit_suite.experiments.grid import list_experiments, load
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+BLOCK = re.compile(
+    r"^```(?P<language>\w+)\n(?P<code>.*?)^```$(\n\n```(text)?\n(?P<output>.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 
 
-@pytest.mark.parametrize(("code", "output"), EXAMPLES)
-def test_examples_print_what_the_page_shows(code: str, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+def blocks(page: Path, *languages: str) -> list[tuple[str, str | None]]:
+    found = BLOCK.finditer(page.read_text())
+    return [(match["code"], match["output"]) for match in found if match["language"] in languages]
+
+
+def commands() -> list[object]:
+    lines = [
+        (page.stem, line) for page in PAGES for code, _ in blocks(page, "sh", "bash") for line in code.splitlines() if line
+    ]
+    return [
+        pytest.param(shlex.split(line, comments=True), id=f"{stem}: {line.partition('#')[0].strip()}") for stem, line in lines
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+def test_examples_print_what_the_page_shows(page: Path) -> None:
     torch.manual_seed(0)
-    exec(code, {})
-    assert capsys.readouterr().out == output
+    names: dict[str, object] = {}
+    for code, shown in blocks(page, "python"):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, names)
+        if page.stem == "README":
+            assert_excerpt(printed.getvalue(), shown or "")
+        elif shown is not None:
+            assert printed.getvalue() == shown
 
 
-def test_the_report_in_the_readme_is_an_excerpt_of_the_one_that_its_lines_print(capsys: pytest.CaptureFixture[str]) -> None:
-    code, excerpt = re.findall(r"^```python\n(.*?)^```\n\n```\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)[0]
-    exec(code, {})
-    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+def assert_excerpt(printed: str, excerpt: str) -> None:
+    """The README leaves out rows of the report, and cuts its title."""
+    whole = [" ".join(line.split()) for line in printed.splitlines()]
     title, *rows, last = [" ".join(line.split()) for line in excerpt.splitlines()]
     rows.remove("...")
-    assert printed[0].startswith(title.removesuffix("...)")) and printed[-1] == last
-    assert len(rows) > 3 and [row for row in rows if row not in printed] == []
+    assert whole[0].startswith(title.removesuffix("...)")) and whole[-1] == last
+    assert len(rows) > 3 and [row for row in rows if row not in whole] == []
+
+
+@pytest.mark.parametrize("words", commands())
+def test_commands_are_valid(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    match words:
+        case ["idinit", *arguments]:
+            if "--init" in arguments or "file.py:factory" not in arguments:
+                idinit_command(arguments)
+        case ["make", *rest]:
+            names = [word for word in rest if "=" not in word]
+            variables = dict(word.split("=", 1) for word in rest if "=" in word)
+            targets = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            assert set(names) <= {*targets, *list_experiments(), *list_experiments("study")}
+            assert variables.keys() <= {"BUDGET", "INITS", "SEEDS", "DATA", "ARGS", "FORCE", "EXPERIMENT"}
+            experiments = [name for name in names if name in list_experiments()]
+            for name in experiments or ["demo"]:
+                load([f"experiment={name}", *shlex.split(variables.get("ARGS", ""))])
+        case ["python", "scripts/train.py", *overrides] | ["torchrun", _, "scripts/train.py", *overrides]:
+            compose(overrides)
+        case ["python", "-m", "idinit_suite", command, *_]:
+            assert command in ("status", "compare")
+        case ["pip", "install", what]:
+            assert what == "." or what.removeprefix(".[").removesuffix("]") in ("glove", "suite", "plot", "zoo")
+        case _:
+            assert words == ["source", ".venv/bin/activate"]
 
 
 def test_links_lead_somewhere() -> None:
-    for page in DOCS.glob("*.md"):
+    for page in PAGES:
         for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            generated = target.startswith("methods/") and page.parent == DOCS
+            known = target in ("methods/index.md", *(f"methods/{name}.md" for name in INITIALIZERS))
+            assert known if generated else (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_numbers_of_the_decision_table_are_those_of_the_results_that_it_links() -> None:
+    rows = [line for line in (DOCS / "choosing.md").read_text().splitlines() if line.startswith("|") and "](../results" in line]
+    assert len(rows) > 4
+    for row in rows:
+        evidence = row.split("|")[4]
+        linked = "".join((DOCS / target / "README.md").read_text() for target in re.findall(r"\]\((.+?)\)", evidence))
+        numbers = re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", re.sub(r"\]\(.+?\)", "", evidence))
+        assert [number for number in numbers if number not in linked] == []
+
+
+def test_every_initializer_that_the_decision_table_names_is_one() -> None:
+    named = re.findall(
+        r"`(\w+)`", "".join(line for line in (DOCS / "choosing.md").read_text().splitlines() if line[0:1] == "|")
+    )
+    assert len(set(named)) > 10 and set(named) <= set(INITIALIZERS)
+
+
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--config-file",
+        ROOT / "mkdocs.yml",
+        "--site-dir",
+        tmp_path,
+    ]
+    done = subprocess.run(command, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {page.stem for page in (tmp_path / "methods").glob("*.html")} == {"index", *INITIALIZERS}
+    assert all(
+        option in (tmp_path / "methods" / "idinit.html").read_text() for option in INITIALIZERS["idinit"].options.model_fields
+    )
+    loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', (tmp_path / "index.html").read_text())
+    assert loaded == []

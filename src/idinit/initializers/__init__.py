@@ -21,10 +21,12 @@ class Method:
     Attributes:
         paper: The publication it is from.
         needs: What a network must be like for it, which is checked before it runs.
+        pitfalls: Mistakes that public implementations of it make, a sentence each; this one is tested against the publication.
     """
 
     paper: str
     needs: tuple[Need, ...] = ()
+    pitfalls: tuple[str, ...] = ()
 
 
 INITIALIZERS: Registry[Callable[..., None], Method] = Registry("initializer")

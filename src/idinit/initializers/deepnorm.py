@@ -10,7 +10,12 @@ from .xavier import fill_xavier
 
 
 @INITIALIZERS.register(
-    "deepnorm", Method(paper="Wang et al. 2022, arXiv 2203.00555", needs=("branches", "attention", "sum_norm"))
+    "deepnorm",
+    Method(
+        paper="Wang et al. 2022, arXiv 2203.00555",
+        needs=("branches", "attention", "sum_norm"),
+        pitfalls=("The layers that are scaled are found by a substring of their names, so that others are silently left out.",),
+    ),
 )
 def deepnorm(net: Network) -> None:
     """DeepNorm: norm(alpha x + f(x)), and Xavier weights with gain beta in values, outputs and feed-forward layers.

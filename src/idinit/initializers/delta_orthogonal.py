@@ -13,7 +13,10 @@ from ..network import Network
 from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("delta_orthogonal", Method(paper="Xiao et al. 2018, arXiv 1806.05393"))
+@INITIALIZERS.register(
+    "delta_orthogonal",
+    Method(paper="Xiao et al. 2018, arXiv 1806.05393", pitfalls=("The gain is applied as its square root.",)),
+)
 def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0) -> None:
     """Delta-orthogonal: a random orthogonal matrix on the centre tap of each kernel, zeros around it.
 

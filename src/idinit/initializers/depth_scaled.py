@@ -15,7 +15,9 @@ from .gpt2 import fill_normal
 @INITIALIZERS.register(
     "depth_scaled",
     Method(
-        paper="training code of torchtitan and OLMo, after Zhang, Titov & Sennrich 2019, arXiv 1908.11365", needs=("branches",)
+        paper="training code of torchtitan and OLMo, after Zhang, Titov & Sennrich 2019, arXiv 1908.11365",
+        needs=("branches",),
+        pitfalls=("The divisor is applied to the gate, or to queries, keys and values, and not to the last weights alone.",),
     ),
 )
 def depth_scaled(net: Network, *, std: Annotated[float, Field(gt=0)] | Literal["fan_in"] = 0.02) -> None:

@@ -19,7 +19,17 @@ from .kaiming import BODY, fill_kaiming
 LR_SCALE = 0.1
 
 
-@INITIALIZERS.register("fixup", Method(paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321", needs=("branches", "no_norm")))
+@INITIALIZERS.register(
+    "fixup",
+    Method(
+        paper="Zhang, Dauphin & Ma 2019, arXiv 1901.09321",
+        needs=("branches", "no_norm"),
+        pitfalls=(
+            "Scalars are found by a substring of their names, so that renaming a module changes their learning rate.",
+            "The shortcut leaves after the branch's first bias in every block, instead of only where the shape changes.",
+        ),
+    ),
+)
 def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
 

@@ -12,7 +12,16 @@ from ..network import Network
 from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("lecun", Method(paper="LeCun et al. 1998, Efficient BackProp"))
+@INITIALIZERS.register(
+    "lecun",
+    Method(
+        paper="LeCun et al. 1998, Efficient BackProp",
+        pitfalls=(
+            "The truncated normal is not widened again, so that its variance is 23 % too small.",
+            "The bounds are in absolute units, as in torch's `trunc_normal_`, and truncate nothing at small deviations.",
+        ),
+    ),
+)
 def lecun(net: Network, *, distribution: Literal["truncated", "normal", "uniform"] = "truncated") -> None:
     """LeCun: zero-mean weights of variance 1 / fan-in, on every linear map.
 

@@ -19,7 +19,14 @@ from . import INITIALIZERS, Method
 from ._default_rules import fill_rest
 
 
-@INITIALIZERS.register("lsuv", Method(paper="Mishkin & Matas 2016, arXiv 1511.06422", needs=("inputs",)))
+@INITIALIZERS.register(
+    "lsuv",
+    Method(
+        paper="Mishkin & Matas 2016, arXiv 1511.06422",
+        needs=("inputs",),
+        pitfalls=("NumPy's global random state is used, so that a seed of torch does not repeat the result.",),
+    ),
+)
 def lsuv(net: Network) -> None:
     """LSUV: orthonormal weights, each divided by the standard deviation of what it makes of the example inputs.
 

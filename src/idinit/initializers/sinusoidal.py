@@ -7,7 +7,13 @@ from ..network import Network
 from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("sinusoidal", Method(paper="Fernandez-Hernandez et al. 2025, arXiv 2505.12909"))
+@INITIALIZERS.register(
+    "sinusoidal",
+    Method(
+        paper="Fernandez-Hernandez et al. 2025, arXiv 2505.12909",
+        pitfalls=("Row k of n is minus row n - k in a square matrix, so that half of the rank is missing.",),
+    ),
+)
 def sinusoidal(net: Network) -> None:
     """Sinusoidal: each row is a sine over the columns, of variance 2 / (fan-in + fan-out). Nothing is random.
 

@@ -12,7 +12,14 @@ from ..parts.structure import owner_of
 from . import INITIALIZERS, Method
 
 
-@INITIALIZERS.register("siren", Method(paper="Sitzmann et al. 2020, arXiv 2006.09661", needs=("sine",)))
+@INITIALIZERS.register(
+    "siren",
+    Method(
+        paper="Sitzmann et al. 2020, arXiv 2006.09661",
+        needs=("sine",),
+        pitfalls=("The factor omega is applied twice: in the sines and again in the bounds.",),
+    ),
+)
 def siren(net: Network, *, omega: Annotated[float, Field(gt=0)] = 30.0) -> None:
     """SIREN: first layer U(-1/n, 1/n) of n inputs, all others U(-b, b), b = sqrt(6/n) / omega, for sin(omega (W x + b)).
 

@@ -10,7 +10,13 @@ from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 
 
-@INITIALIZERS.register("zero", Method(paper="Zhao et al. 2022, arXiv 2110.12661"))
+@INITIALIZERS.register(
+    "zero",
+    Method(
+        paper="Zhao et al. 2022, arXiv 2110.12661",
+        pitfalls=("The authors' notebook has linear layers only; its Hadamard matrices are smaller than printed by sqrt(2).",),
+    ),
+)
 def zero(net: Network, *, hadamard_scale: HadamardScale = "orthonormal") -> None:
     """ZerO: partial identities, Hadamard matrices where a layer widens, zeros at the end of residual branches.
 
