@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from .schema import CONFIG_DIR
+from .groups import CONFIG_DIR
 
 TAGS = {
     "text": "the paper's own words",

@@ -21,7 +21,7 @@ from ..archive.forecasts import Forecast
 from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config import RunConfig
-from ..data import Batches, Place
+from ..data import Batches, DataContext
 from ..studies.config import load as load_study
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
@@ -172,8 +172,8 @@ def _planned_study(overrides: Sequence[str]) -> list[str]:
 def _load(config: RunConfig) -> Batches:
     impl = config.impl
     device, workers = impl.torch_device(), impl.workers_of(1)
-    place = Place(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=workers)
-    return load_data(config, place)
+    context = DataContext(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=workers)
+    return load_data(config, context)
 
 
 def _step_key(config: RunConfig) -> str:

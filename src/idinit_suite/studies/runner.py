@@ -58,7 +58,7 @@ def compute(config: StudyConfig) -> dict[str, Any]:
     """
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
-    with RunFolder(config.folder) as folder, stop_signals() as stop_asked:
+    with RunFolder(config.folder) as folder, stop_signals() as stop_requested:
         before = folder.status() or {}
         done, seconds = before.get("step", 0), before.get("time_s", 0.0)
         folder.write_config(config.to_yaml())
@@ -90,7 +90,7 @@ def compute(config: StudyConfig) -> dict[str, Any]:
                 done = number
                 bar.say(done, cell.name)
                 bar.step(done)
-                if stop_asked.is_set() and done < len(cells):
+                if stop_requested.is_set() and done < len(cells):
                     write("preempted")
                     raise Preempted(f"{config.name} is saved at cell {done} of {len(cells)}")
                 write("running")
