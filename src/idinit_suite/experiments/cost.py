@@ -16,12 +16,13 @@ from rich.table import Table
 
 from idinit.errors import UsageError, did_you_mean
 
-from ..archive import studies as study_archive
 from ..archive.forecasts import Forecast
 from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config import RunConfig
+from ..config.experiment import list_experiments
 from ..data import Batches, DataContext
+from ..studies.archive import archived as archived_studies
 from ..studies.config import load as load_study
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
@@ -29,7 +30,7 @@ from ..training.finished import load_data
 from ..training.learner import Learner
 from ..training.precision import autocast
 from ..training.progress import console, duration
-from .grid import Experiment, list_experiments, load, select
+from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
@@ -165,7 +166,7 @@ def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
 def _planned_study(overrides: Sequence[str]) -> list[str]:
     """One run, whose cells differ too much to foretell their time from some of them: what the experiment's file says."""
     info, config = load_study(overrides)
-    done = config.hash in study_archive.archived(config.paths.results / info.name)
+    done = config.hash in archived_studies(config.paths.results / info.name)
     return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
 
 

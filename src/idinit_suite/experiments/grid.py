@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -18,8 +18,8 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import CONFIG_DIR, PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
-from ..config.experiment import ExperimentInfo
+from ..config import PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
+from ..config.experiment import ExperimentInfo, list_experiments
 
 
 class Tuning(Options):
@@ -183,12 +183,6 @@ def _checked(overrides: tuple[str, ...], changes: tuple[tuple[str, Any], ...]) -
     for key, value in changes:
         OmegaConf.update(config, key, value)
     return check(config)
-
-
-def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
-    """Names of the files in ``configs/experiment`` that are grids of runs, or studies (``idinit_suite.studies``)."""
-    files = (CONFIG_DIR / "experiment").glob("*.yaml")
-    return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))
 
 
 def select(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

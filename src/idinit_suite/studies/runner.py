@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
-from ..archive.studies import archived
 from ..config.experiment import ExperimentInfo
 from ..errors import Preempted
 from ..experiments.runner import empty
+from ..report.update import update_results
 from ..training.environment import describe
 from ..training.preemption import stop_signals
 from ..training.progress import RunProgress, console
 from ..training.run_folder import FINISHED, RunFolder
+from .archive import archived
 from .config import StudyConfig
-from .results import update_results
+from .page import STUDY
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
         console.print(f"{config.experiment}: budget {config.budget}: archived, nothing to do")
     elif status is None or status["state"] not in FINISHED:
         compute(config)
-    console.print(update_results(info, [config.folder] if folder.status() else [], results))
+    console.print(update_results(info, [config.folder] if folder.status() else [], results, STUDY))
 
 
 def compute(config: StudyConfig) -> dict[str, Any]:

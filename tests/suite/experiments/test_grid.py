@@ -7,7 +7,8 @@ import yaml
 
 from idinit.errors import UsageError
 from idinit_suite.config import CONFIG_DIR, check, compose
-from idinit_suite.experiments.grid import Cell, list_experiments, load
+from idinit_suite.config.experiment import list_experiments
+from idinit_suite.experiments.grid import Cell, load
 
 BUDGETS = ["smoke", "cpu", "paper"]
 
