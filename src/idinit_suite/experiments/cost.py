@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
 from ..training.finished import load_data
 from ..training.learner import Learner
-from ..training.precision import autocast
+from ..training.precision import autocast, say_if_slow
 from ..training.progress import console, duration
 from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
+_MEASURED_SECONDS = 10.0  # that are enough
 
 
 class Costs:
@@ -198,6 +200,7 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
     device = config.impl.torch_device()
+    say_if_slow(config, device)
     eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
     learner = Learner(eager, Workers(0, 1, device), data, CompiledNetworks())
 
@@ -211,10 +214,13 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
 
 
 def _time(action: Callable[[int], Any], device: torch.device) -> float:
+    """Seconds of an action, the median of some; of fewer where they take long."""
     action(0)  # the first one also allocates
-    started = time.perf_counter()
-    for number in range(_MEASURED_STEPS):
-        action(number)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - started) / _MEASURED_STEPS
+    seconds: list[float] = []
+    while len(seconds) < _MEASURED_STEPS and sum(seconds) < _MEASURED_SECONDS:
+        started = time.perf_counter()
+        action(len(seconds))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)

@@ -32,7 +32,7 @@ from .environment import describe
 from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
 from .learner import Learner
-from .precision import configure_backends
+from .precision import configure_backends, say_if_slow
 from .preemption import stop_signals
 from .progress import RunProgress, in_percent
 from .run_folder import FINISHED, RunFolder
@@ -69,6 +69,8 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
                     say_finished(config, folder, status)
                     mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
+            if team.is_main_process:
+                say_if_slow(config, team.device)
             with stop_signals() as stop_requested, debugging(config):
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_requested).run()
         if stop_requested.is_set():  # it came during the last step
