@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -38,7 +39,9 @@ def say_if_slow(config: RunConfig, device: torch.device) -> None:
 
 
 def has_bfloat16_units() -> bool:
-    """Whether oneDNN computes in bfloat16 on this processor; a loop over single numbers takes its place where it cannot."""
+    """Whether this processor computes in bfloat16. oneDNN says so of any x86 with AVX-512, which may only convert."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return supported
 
@@ -47,7 +50,8 @@ def has_bfloat16_units() -> bool:
 def _say_slow() -> None:
     console.print(
         "This processor has no units for bfloat16, in which training is many times slower here than in float32: "
-        "train.precision=float32 (ARGS=train.precision=float32 of make) makes other runs, which are faster",
+        "train.precision=float32 (ARGS=train.precision=float32 of make) is faster, and makes other runs: those made in "
+        "bfloat16 do not count for it",
         soft_wrap=True,
     )
 
