@@ -133,7 +133,7 @@ CASES = {
         partial(_timm, "resnet50", channels=(16, 32, 64, 128)), partial(_picture, size=32)
     ),
     "timm's ConvNeXt, 12 blocks": Case(
-        partial(_timm, "convnext_atto", depths=(3, 3, 3, 3), dims=(16, 16, 32, 32), patch_size=2), partial(_picture, size=16)
+        partial(_timm, "convnext_atto", depths=(3, 3, 3, 3), dims=(16, 16, 32, 32), patch_size=2), partial(_picture, size=32)
     ),
     "torchvision's MobileNetV2, a quarter of the width": Case(_mobilenet, partial(_picture, size=32)),
     "transformers' BERT, 12 layers, width 32": Case(Bert, lambda x: (x[:, ::2, ::2] * 16).long().flatten(1)),

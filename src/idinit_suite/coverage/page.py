@@ -90,7 +90,7 @@ def _false_alarms(rows: Sequence[Row]) -> str:
 def _as_expert(rows: Sequence[Row]) -> str:
     """In how many networks every label is the expert's, of those that an expert has labelled."""
     labelled = [row for row in rows if row["labels"]]
-    return f"{sum(row['labels_wrong'] == '0' for row in labelled)} of {len(labelled)}"
+    return f"{sum(row['labels_wrong'] == '0' for row in labelled)} of {len(labelled)}" if labelled else "not compared"
 
 
 def _failures(rows: Sequence[Row]) -> list[Block]:
