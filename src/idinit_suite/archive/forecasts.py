@@ -10,7 +10,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ..atomic import write_atomically
-from .runs import damaged
+from .store import damaged
 
 FILE = "forecasts.json"
 

@@ -29,7 +29,7 @@ class Undecided(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared = Residual(nn.Linear(16, 16))
+        self.is_common_recipe = Residual(nn.Linear(16, 16))
         self.block = Residual(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
         self.norm = nn.BatchNorm1d(5)
         self.head = nn.Linear(16, 2)
@@ -111,7 +111,7 @@ class Twice(nn.Module):
 def test_shared_weights_have_one_part_and_no_module_of_their_own() -> None:
     structure = find_structure(Twice(), (FEATURES,))
     assert weights(structure) == {"a.weight": "branch_end", "head.weight": "head"}
-    assert structure.shared == {"a.weight": ("b.weight",), "a.bias": ("b.bias",)}
+    assert structure.is_common_recipe == {"a.weight": ("b.weight",), "a.bias": ("b.bias",)}
     assert structure.branches == (Branch(("a.weight",), None), Branch(("a.weight",), None))
 
 
