@@ -86,8 +86,9 @@ class Bert(nn.Module):
         super().__init__()
         config = transformers.BertConfig(
             vocab_size=17, hidden_size=32, num_hidden_layers=12, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=16, num_labels=10, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            max_position_embeddings=16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         )  # fmt: skip
+        config.num_labels = 10
         self.bert = without_norms(transformers.BertForSequenceClassification(config))
 
     def forward(self, tokens: Tensor) -> Tensor:
