@@ -144,7 +144,7 @@ LIBRARIES: dict[str, str] = {
     ),
     "hf:t5": _T5,
     "hf:mt5": _T5.replace("*.wi.weight branch", "*.wi_0.weight gate; *.wi_1.weight branch") + "; lm_head.weight head",
-    "hf:bart": "*.is_common_recipe.weight embedding; *.embed_positions.weight position; " + _ATTENTION + "; " + _MLP,
+    "hf:bart": "*.shared.weight embedding; *.embed_positions.weight position; " + _ATTENTION + "; " + _MLP,
     # sound
     "hf:whisper": (
         "*.encoder.embed_positions.weight -; *.embed_tokens.weight embedding; *.embed_positions.weight position; "
@@ -172,7 +172,7 @@ LIBRARIES: dict[str, str] = {
     "hf:qwen3": "*.embed_tokens.weight embedding; " + _ATTENTION + "; " + _GATED + "; lm_head.weight head",
     "hf:stablelm": "*.embed_tokens.weight embedding; " + _ATTENTION + "; " + _GATED + "; lm_head.weight head",
     "hf:olmo2": "*.embed_tokens.weight embedding; " + _ATTENTION + "; " + _GATED + "; lm_head.weight head",
-    "hf:marian": "*.is_common_recipe.weight embedding; *.embed_positions.weight -; " + _ATTENTION + "; " + _MLP,
+    "hf:marian": "*.shared.weight embedding; *.embed_positions.weight -; " + _ATTENTION + "; " + _MLP,
 }
 
 
