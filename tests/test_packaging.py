@@ -150,3 +150,9 @@ def test_citation_names_this_version() -> None:
     (paper,) = citation["references"]
     assert re.fullmatch(r"https://arxiv\.org/abs/2503\.04626", paper["url"])
     assert [author["family-names"] for author in paper["authors"]] == ["Pan", "Wang", "Wu", "Wang", "Zhang", "Xu"]
+
+
+def test_tests_of_the_library_import_nothing_of_the_suite() -> None:
+    files = list((ROOT / "tests" / "library").rglob("*.py"))
+    imports = re.compile(r"^\s*(?:from|import) idinit_suite", re.MULTILINE)
+    assert len(files) > 50 and [str(file) for file in files if imports.search(file.read_text())] == []

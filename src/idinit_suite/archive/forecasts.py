@@ -1,4 +1,4 @@
-"""What the runs of an experiment were forecast to take, kept beside its archive, and what they then took."""
+"""Forecasts of the time that the runs of an experiment take, kept beside its archive."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from .edges import edge
 from .runs import Archive
 
 BUDGETS = ("paper", "cpu", "smoke")  # the largest first
-BANDS = 8  # lines of a figure whose bands can be told apart; those of more hide the lines, and tables have the intervals
+BANDS = 8  # lines of a figure whose bands can be distinguished; those of more hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
 # What runs of one variant may differ in: they are the same training from another seed, or in another place.
@@ -305,14 +305,15 @@ def _recipe(config: str) -> str:
     """All that a run's config says of its training, as sorted JSON; options newer than the run have their defaults."""
     stored = json.loads(config)
     kept = {key: value for key, value in (completed(stored) or stored).items() if key not in _NOT_RECIPE}
-    recipe = {key: value for key, value in _flat(kept).items() if key not in _SAME}
+    recipe = {key: value for key, value in flatten(kept).items() if key not in _SAME}
     return json.dumps(recipe, sort_keys=True)
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """Nested settings as ``{"optim.lr": 0.1, ...}``."""
     if not isinstance(value, dict):
         return {path: value}
-    return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+    return {k: v for key, item in value.items() for k, v in flatten(item, f"{path}.{key}" if path else key).items()}
 
 
 def _changes(reference: dict[str, Any], recipe: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What an experiment's config says about itself: its command, its claims and how it departs from the paper."""
+"""The head of an experiment's config: its command, its claims and how it departs from the paper."""
 
 from __future__ import annotations
 

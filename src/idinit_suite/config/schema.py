@@ -1,4 +1,4 @@
-"""What one run is: its checked configuration and the hash over it."""
+"""The checked configuration of one run, and the hash over it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process does that checks one network."""
+"""The process that checks one network."""
 
 from __future__ import annotations
 

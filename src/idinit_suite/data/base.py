@@ -1,4 +1,4 @@
-"""What the trainer asks of a data set, and the registry of those there are."""
+"""The interface of data sets to the trainer, and their registry."""
 
 from __future__ import annotations
 

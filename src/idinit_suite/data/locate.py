@@ -1,4 +1,4 @@
-"""Where a set of images may lie, and the first place where it does."""
+"""Locators of data sets: the places where one may be, tried in turn."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def require_permission() -> None:
 
 
 def require_internet(url: str) -> None:
-    """Asks for an address and hangs up: without a way out, the libraries themselves would keep trying for long."""
+    """Fails fast without network access; the hub libraries would retry for minutes."""
     urllib.request.urlopen(url, timeout=5).close()
 
 

@@ -1,4 +1,4 @@
-"""What runs will cost on this machine, measured by a few steps of each model."""
+"""Cost of runs on this machine, measured by a few steps of each model."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class _Sweep:
 
     def _train(self, config: RunConfig, missing: Sequence[RunConfig], expected: int) -> None:
         """Trains a run, or merges what another process has made of it."""
-        with RunFolder(config.folder) as folder:  # whoever else is at it has priority
+        with RunFolder(config.folder) as folder:  # skipped if another process holds the run
             if self.forced and not _finished_since(folder, self.started):
                 empty_held(folder)
             before = folder.status() or {}

@@ -1,4 +1,4 @@
-"""What verdicts are made from: the runs of one variant as plain numbers by seed."""
+"""Measurements of one variant by seed, from which verdicts are made."""
 
 from __future__ import annotations
 

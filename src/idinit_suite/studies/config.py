@@ -1,4 +1,4 @@
-"""What a study's run is: its checked options, its hash, its folder. Composed by Hydra like every experiment."""
+"""The checked options of a study's run, its hash and its folder. Composed by Hydra like every experiment."""
 
 from __future__ import annotations
 

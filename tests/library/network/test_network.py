@@ -144,7 +144,7 @@ def test_what_a_method_does_not_mention_gets_the_shared_rules():
             value.fill_(7)
     parts = {"0.weight": "stem", "0.bias": "bias", "1.weight": "norm", "1.bias": "norm", "2.weight": "embedding"}
     unknown = {"3.weight": "enters an operator that is not understood"}
-    net = _network(model, parts, unknown=unknown, is_common_recipe={"2.weight": ("5.weight",)})
+    net = _network(model, parts, unknown=unknown, shared={"2.weight": ("5.weight",)})
     net.fill("0.weight", "1", nn.init.ones_, "why")
     rows = _rows(net)
     assert [(r.parameter, r.part, r.rule, r.note) for r in rows] == [

@@ -96,7 +96,7 @@ def test_transformer_modules_of_torch() -> None:
     packed = [(0, 0, 16, "query"), (0, 16, 32, "key"), (0, 32, 48, "value")]
     assert rows(structure, "transformer.encoder.layers.0.self_attn.in_proj_weight") == packed
     assert rows(structure, "transformer.decoder.layers.0.multihead_attn.in_proj_weight") == packed
-    assert structure.is_common_recipe == {"tokens.weight": ("head.weight",)}
+    assert structure.shared == {"tokens.weight": ("head.weight",)}
     assert [b.shortcut for b in structure.branches] == [None] * 5
 
 

@@ -86,7 +86,7 @@ def test_hugging_face_models() -> None:
         (1, 32, 64, "key"),
         (1, 64, 96, "value"),
     ]
-    assert structure.is_common_recipe == {"transformer.wte.weight": ("lm_head.weight",)}
+    assert structure.shared == {"transformer.wte.weight": ("lm_head.weight",)}
 
 
 def test_timm_models() -> None:

@@ -31,7 +31,7 @@ _SPECIAL = ("<padding>", "<unknown>")
 
 
 def words_of(text: str) -> list[str]:
-    """A text's words and marks in small letters; the sets come with white space between all of them."""
+    """Lower-cased, whitespace-split tokens; the sets have white space around punctuation marks."""
     return text.lower().split()
 
 

@@ -1,4 +1,4 @@
-"""What training adds to a middle layer: its rank against the width of the input."""
+"""Rank of what training adds to a middle layer, against the width of the input."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_convolutional_models(name: str, options: dict[str, Any], parts: dict[st
     structure = find_structure(MODELS[name].build(Images((3, 32, 32), 10), **options), (IMAGES,))
     assert structure.parts == parts
     assert list(structure.branches) == branches
-    assert (structure.is_common_recipe, structure.unknown, structure.slices) == ({}, {}, {})
+    assert (structure.shared, structure.unknown, structure.slices) == ({}, {}, {})
 
 
 # Of each: options, parts, the branches' weights, and what matrices hold side by side.
