@@ -23,7 +23,7 @@ METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
 TRAIN_ROWS = 200  # at most so many rows of the train curve are kept of a run; evaluations are all kept
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
-_LOCAL = ("paths", "wandb", "launcher")  # where and how it was run, not what: left out of the archived config
+_LOCAL = ("paths", "wandb", "diagnostics", "launcher")  # where and how it was run, not what: left out of the archived config
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_run(folder: Path) -> RunRecord | None:
     try:
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML)
         environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
-        rows = read_metrics(folder / "metrics.jsonl")
+        rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] in SPLITS]
         if not rows and status["state"] == "done":  # one that diverges at once has none
             raise ValueError("metrics.jsonl is empty")
         metrics = pd.DataFrame(rows, columns=METRICS)
