@@ -2,13 +2,14 @@
 
 These are BERT-Mini on the corpus, ViT-Ti on CIFAR-10 and ResNet-56 on digits, and go to ``results/bench``; overrides with
 ``model=`` or ``experiment=`` choose another one, which is printed only. Then the loading of pictures where the data root has
-``imagenet-sample``, and the time to initialize large networks; or only one of them with ``loading`` or ``initialization``.
+``imagenet-sample``, and the time to initialize large networks; or only one of them with ``loading`` or ``initialization``. What
+``training`` adds, without normalization, takes longer and is made only when asked for.
 """
 
 import sys
 from pathlib import Path
 
-from idinit_suite.benchmarks import bench, has_pictures, show, write_initialization, write_loading, write_page
+from idinit_suite.benchmarks import bench, has_pictures, show, write_initialization, write_loading, write_page, write_training
 from idinit_suite.cli import run_command
 from idinit_suite.config import check, compose
 
@@ -20,12 +21,14 @@ MODELS = (
 
 
 def main() -> None:
-    overrides = [word for word in sys.argv[1:] if word not in ("initialization", "loading")]
+    overrides = [word for word in sys.argv[1:] if word not in ("initialization", "loading", "training")]
     paths = compose(overrides).paths
     if "initialization" in sys.argv[1:]:
         write_initialization(Path(paths.results) / "bench")
     if "loading" in sys.argv[1:]:
         write_loading(Path(paths.data), Path(paths.results) / "bench")
+    if "training" in sys.argv[1:]:
+        write_training(Path(paths.results) / "bench")
     if len(overrides) < len(sys.argv[1:]):
         return
     chosen = any(word.startswith(("model=", "experiment=")) for word in sys.argv[1:])

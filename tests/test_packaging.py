@@ -22,6 +22,7 @@ from packages import declared, needed
 ROOT = Path(__file__).parents[1]
 OF_THE_LIBRARY = ("diagnostics", "plot", "tables", "zoo")
 EXTRAS = (*OF_THE_LIBRARY, "suite", "dev")
+SHARED = (ROOT / "tests" / "library", ROOT / "tests" / "library" / "parts")  # pytest's pythonpath
 on_tested_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="what is installed is tested on Python 3.11")
 
 
@@ -112,7 +113,7 @@ def imported(folder: str) -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module or ""]
             for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names:
-                if not file.with_name(f"{name}.py").exists():  # what tests of a folder share
+                if not any((place / f"{name}.py").exists() for place in (file.parent, *SHARED)):  # what tests share
                     yield name, str(file.relative_to(ROOT))
 
 
@@ -150,3 +151,9 @@ def test_citation_names_this_version() -> None:
     (paper,) = citation["references"]
     assert re.fullmatch(r"https://arxiv\.org/abs/2503\.04626", paper["url"])
     assert [author["family-names"] for author in paper["authors"]] == ["Pan", "Wang", "Wu", "Wang", "Zhang", "Xu"]
+
+
+def test_tests_of_the_library_import_nothing_of_the_suite() -> None:
+    files = list((ROOT / "tests" / "library").rglob("*.py"))
+    imports = re.compile(r"^\s*(?:from|import) idinit_suite", re.MULTILINE)
+    assert len(files) > 30 and [str(file) for file in files if imports.search(file.read_text())] == []

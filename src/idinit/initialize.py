@@ -13,6 +13,7 @@ import torch
 from torch import Generator, nn
 
 from .errors import UsageError
+from .graph.own_inputs import inputs_of
 from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
@@ -89,7 +90,9 @@ def initialize_(
         model: Any network, on any device, in any floating dtype.
         method: Name of an initializer; see `list_initializers`.
         example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of
-            positional ones or a mapping of keyword ones. None only where ``parts`` is a whole `Structure`.
+            positional ones or a mapping of keyword ones, or a list as a data loader yields, whose labels are left out.
+            None where the model tells what it takes, as those of timm, torchvision and transformers do, or where ``parts``
+            is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``, which leaves its bias a bias; or a `Structure`, which is then taken as it is.
         keep: Shell pattern, or patterns, of the names of parameters that keep their values, such as pretrained word vectors.
@@ -117,6 +120,8 @@ def initialize_(
 
     kept = _kept(model, [keep] if isinstance(keep, str) else keep)
     require_real(model, kept)
+    if not isinstance(parts, Structure):
+        example_inputs = inputs_of(model, example_inputs)
     with unchanged_on_failure(model):
         detach_scalars(model)
         structure = _structure(model, example_inputs, parts)
@@ -173,6 +178,5 @@ def list_initializers(filter: str | None = None) -> tuple[InitializerInfo, ...]:
 def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None) -> Structure:
     if isinstance(parts, Structure):
         return parts
-    if example_inputs is None:
-        raise UsageError("the parts of the network are found from a forward pass: give example_inputs=(x,)")
+    assert example_inputs is not None
     return find_structure(model, example_inputs, overrides=parts)

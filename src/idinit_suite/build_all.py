@@ -8,20 +8,18 @@ from pathlib import Path
 
 from idinit.errors import UsageError
 
-from .archive import runs as run_archive
-from .archive import studies as study_archive
 from .atomic import write_atomically
 from .config import PathsConfig, compose, resolve
+from .config.experiment import ExperimentInfo, list_experiments
 from .coverage.page import update_page as update_coverage
-from .experiments.grid import list_experiments, load, select
-from .report.grid_page import grid_page
+from .experiments.grid import load, select
 from .report.html.render import report_page
 from .report.page import Page
 from .report.reproduction import reproduction
-from .report.update import update_page
+from .report.update import GRID, Kind, archived_page, update_page
+from .studies.config import asks_for_a_study
 from .studies.config import load as load_study
-from .studies.page import study_page
-from .studies.results import update_page as update_study
+from .studies.page import STUDY
 from .training.progress import console
 
 
@@ -49,27 +47,16 @@ def update_everything(overrides: Sequence[str]) -> Path:
         OSError: If the results cannot be written.
     """
     selected, overrides = selection(overrides)
-    pages: list[Page | None] = []
     results = PathsConfig(**resolve(compose(overrides))["paths"]).results
-    for name in list_experiments():
-        experiment = load([f"experiment={name}", *overrides])
+    pages: list[Page | None] = []
+    for name in [*list_experiments(), *list_experiments("study")]:
+        info, runs, kind = _experiment([f"experiment={name}", *overrides])
         if name in selected:
             # What a demonstration left in runs/ stays there.
-            folders = _folders(experiment.paths.runs / name) if experiment.info.evidence else []
-            page, shown = update_page(experiment.info, folders, results / name)
+            page, shown = update_page(info, _folders(runs / name) if info.evidence else [], results / name, kind)
             console.print(shown)
         else:
-            runs = run_archive.load(results / name)
-            page = None if runs.runs.empty else grid_page(experiment.info, runs, results / name)
-        pages.append(page)
-    for name in list_experiments("study"):
-        info, config = load_study([f"experiment={name}", *overrides])
-        if name in selected:
-            page, shown = update_study(info, _folders(config.paths.runs / name), results / name)
-            console.print(shown)
-        else:
-            study = study_archive.load(results / name)
-            page = None if study.runs.empty else study_page(info, study)
+            page = archived_page(info, results / name, kind)
         pages.append(page)
     pages.append(update_coverage(results / "coverage"))
     found = sorted((page for page in pages if page is not None), key=_first_claim)
@@ -78,6 +65,15 @@ def update_everything(overrides: Sequence[str]) -> Path:
         write_atomically(results / "report.html", report_page(found, results).encode())
         console.print(f"Written: {results / 'REPRODUCTION.md'} and {results / 'report.html'}", soft_wrap=True)
     return results
+
+
+def _experiment(overrides: Sequence[str]) -> tuple[ExperimentInfo, Path, Kind]:
+    """The head of an experiment's config, the folder of all runs, and what kind it is."""
+    if asks_for_a_study(overrides):
+        info, study = load_study(overrides)
+        return info, study.paths.runs, STUDY
+    grid = load(overrides)
+    return grid.info, grid.paths.runs, GRID
 
 
 def _first_claim(page: Page) -> tuple[float, bool, str]:

@@ -1,4 +1,4 @@
-"""How a command ends: one clear line for what a person can mend, and the exit codes of the project."""
+"""The end of a command: one clear line for what a user can fix, and the exit codes of the project."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
+from plain_networks import resnet
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -14,14 +15,12 @@ from torch.distributed.fsdp import fully_shard
 import idinit
 from idinit.errors import UsageError
 from idinit.parts import Structure
-from idinit_suite.data import Images
-from idinit_suite.models import MODELS
 
 X = torch.zeros(2, 3, 8, 8)
 
 
 def _resnet(**options):
-    return MODELS["resnet"].build(Images((3, 8, 8), 5), **{"depth": 8, "width": 4, **options})
+    return resnet((3, 8, 8), 5, **options)
 
 
 class Other(nn.Module):

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import UsageError
+from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs, call_arguments, gradients
 from ..parts.classify import analyze
 from ..parts.find import find_structure, layout_by_hand
@@ -23,7 +24,7 @@ from .softmaxes import Peak, Softmax, watch_forward
 from .zeros import check_zeros
 
 
-def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
+def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examination:
     """Examines the initialization of a network, whoever made it; the network is left as it was.
 
     Of each weight it tells the rule that it seems to have been filled by and its spread, the root mean square times the root
@@ -33,7 +34,8 @@ def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
 
     Args:
         model: Any module, before training; a trained one has outliers, saturated softmaxes and wide spreads by right.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
+            tells what it takes, see `idinit.initialize_`.
 
     Returns:
         A record that prints as a table; ``examination.assert_healthy()`` is for a test.
@@ -41,6 +43,7 @@ def examine(model: nn.Module, example_inputs: Inputs) -> Examination:
     Raises:
         UsageError: If the model does not run on the inputs.
     """
+    example_inputs = inputs_of(model, example_inputs)
     analysis = analyze(model, example_inputs)
     structure = find_structure(model, example_inputs, analysis=analysis)
     found = list(_matrices(model, structure))

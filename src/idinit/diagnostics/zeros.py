@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs, call_arguments, gradients
 from ..parts.classify import Analysis, analyze
 from ..tables import text_table
@@ -68,7 +69,7 @@ class ZeroCheck:
         return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
 
 
-def check_zeros(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> ZeroCheck:
+def check_zeros(model: nn.Module, example_inputs: Inputs | None = None, *, analysis: Analysis | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 
     A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
@@ -77,8 +78,9 @@ def check_zeros(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis 
 
     Args:
         model: Any module, initialized.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments. With other inputs, other
-            units may be active: take more than one example.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
+            tells what it takes, see `idinit.initialize_`. With other inputs, other units may be active: take more than one
+            example.
         analysis: What `analyze` found in them, where it has been called already.
 
     Returns:
@@ -87,6 +89,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis 
     Raises:
         UsageError: If the model does not run on the inputs.
     """
+    example_inputs = inputs_of(model, example_inputs)
     analysis = analysis or analyze(model, example_inputs)
     graph, flow, parts = analysis.graph, analysis.flow, analysis.parts
     inputs = tree_leaves(call_arguments(model, example_inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,11 +18,13 @@ from torch.utils._pytree import tree_map_only
 
 from ..errors import UsageError
 
-Inputs = tuple[Any, ...] | Mapping[str, Any]
+Inputs = tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
 def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and the keyword arguments of a call, on the model's device.
+
+    A list is a batch of a data loader: what follows the arguments that ``forward`` requires, such as labels, is left out.
 
     Raises:
         UsageError: If ``example_inputs`` is a tensor or no collection of arguments, or holds a tensor without values.
@@ -36,8 +39,17 @@ def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any,
             f"example_inputs is a {type(given).__name__}: give a tuple of positional arguments or a dict of keyword arguments"
         )
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    if isinstance(given, list):
+        example_inputs = tuple(given[: _required(model)])
     inputs = tree_map_only(Tensor, lambda tensor: _usable(tensor, device), example_inputs)
     return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+
+
+def _required(model: nn.Module) -> int:
+    """How many positional arguments a forward pass cannot do without, at least one."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return max(1, sum(p.kind in kinds and p.default is p.empty for p in parameters))
 
 
 def _usable(tensor: Tensor, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from ..errors import UsageError, did_you_mean
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
 from ..graph.operators import REARRANGEMENTS, SAME
+from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
 from .classify import Analysis, RowParts, analyze
@@ -28,9 +29,18 @@ __all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_
 _MULTIPLIERS = ("mul", "div", "addcmul")
 
 
-def find_parts(model: nn.Module, example_inputs: Inputs) -> dict[str, Part]:
-    """The part of every parameter whose part can be told; see `find_structure`."""
-    return find_structure(model, example_inputs).parts
+def find_parts(model: nn.Module, example_inputs: Inputs | None = None) -> dict[str, Part]:
+    """Finds the part of every parameter whose part can be told; see `find_structure`.
+
+    Args:
+        model: Any module.
+        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
+            tells what it takes, see `idinit.initialize_`.
+
+    Raises:
+        UsageError: If the model does not run on the inputs.
+    """
+    return find_structure(model, inputs_of(model, example_inputs)).parts
 
 
 def find_structure(

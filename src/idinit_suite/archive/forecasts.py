@@ -1,4 +1,4 @@
-"""What the runs of an experiment were forecast to take, kept beside its archive, and what they then took."""
+"""Forecasts of the time that the runs of an experiment take, kept beside its archive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ..atomic import write_atomically
-from .runs import damaged
+from .store import damaged
 
 FILE = "forecasts.json"
 

@@ -1,10 +1,11 @@
-"""One run folder -> its row of ``runs.csv``, its rows of ``curves.csv`` and its environment."""
+"""One run folder -> its row of ``runs.csv``, its rows of other tables and its environment."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -20,6 +21,13 @@ from ..training.run_folder import FINISHED, read_metrics
 
 SPLITS = ("train", "validation", "test")
 METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
+CURVE_COLUMNS = {
+    "hash": "string",
+    "step": "Int64",
+    "epoch": "float64",
+    "split": "string",
+    **dict.fromkeys(["loss", "accuracy", "lr"], "float64"),
+}
 TRAIN_ROWS = 200  # at most so many rows of the train curve are kept of a run; evaluations are all kept
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
@@ -31,21 +39,37 @@ class RunRecord:
     """All that the archive keeps of a run.
 
     Attributes:
+        experiment: The experiment that it belongs to.
         row: Values of its row of ``runs.csv``, by column.
-        curve: Its rows of ``curves.csv``.
+        tables: Name -> its rows of that table, with its ``hash``.
         environment: Its ``env.json`` without paths.
     """
 
+    experiment: str
     row: dict[str, Any]
-    curve: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
     environment: dict[str, Any]
 
 
-def read_run(folder: Path) -> RunRecord | None:
+@dataclass(frozen=True)
+class Folder:
+    """What the files of a finished run say: status, configuration, environment without paths, and metrics."""
+
+    status: dict[str, Any]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def read_folder(folder: Path, record: Callable[[Folder], RunRecord]) -> RunRecord | None:
     """Reads a run folder.
 
+    Args:
+        folder: The folder.
+        record: Makes the record of what its files say.
+
     Returns:
-        Its record, or None if the run has neither finished nor diverged.
+        The record, or None if the run has neither finished nor diverged.
 
     Raises:
         UsageError: If a file of a finished run is missing or damaged.
@@ -56,14 +80,24 @@ def read_run(folder: Path) -> RunRecord | None:
     try:
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML)
         environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
-        rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] in SPLITS]
-        if not rows and status["state"] == "done":  # one that diverges at once has none
-            raise ValueError("metrics.jsonl is empty")
-        metrics = pd.DataFrame(rows, columns=METRICS)
-        run = hash_of_stored(config) or status["hash"]
-        return RunRecord(_row(run, status, config, metrics, environment), _curve(run, metrics), environment)
+        return record(Folder(status, config, environment, read_metrics(folder / "metrics.jsonl")))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise _damaged(folder, error) from error
+
+
+def read_run(folder: Path) -> RunRecord | None:
+    """Reads the run folder of a training, as `read_folder`."""
+    return read_folder(folder, _training)
+
+
+def _training(said: Folder) -> RunRecord:
+    rows = [row for row in said.rows if row["split"] in SPLITS]
+    if not rows and said.status["state"] == "done":  # one that diverges at once has none
+        raise ValueError("metrics.jsonl is empty")
+    metrics = pd.DataFrame(rows, columns=METRICS)
+    run = hash_of_stored(said.config) or said.status["hash"]
+    row = _row(run, said.status, said.config, metrics, said.environment)
+    return RunRecord(said.config["experiment"], row, {"curves": _curve(run, metrics)}, said.environment)
 
 
 def _damaged(folder: Path, error: Exception) -> UsageError:
@@ -151,7 +185,7 @@ def _curve(run: str, metrics: pd.DataFrame) -> pd.DataFrame:
         thinned[metric] = groups.mean().where(groups.count() == groups.size()).to_numpy()
     curve: pd.DataFrame = pd.concat([thinned, metrics[metrics["split"] != "train"]], ignore_index=True)
     curve.insert(0, "hash", run)
-    return curve
+    return curve.astype(CURVE_COLUMNS)
 
 
 def _without_remainder(train: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from .edges import edge
 from .runs import Archive
 
 BUDGETS = ("paper", "cpu", "smoke")  # the largest first
-BANDS = 8  # lines of a figure whose bands can be told apart; those of more hide the lines, and tables have the intervals
+BANDS = 8  # lines of a figure whose bands can be distinguished; those of more hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
 # What runs of one variant may differ in: they are the same training from another seed, or in another place.
@@ -50,7 +50,7 @@ class Scale:
         return re.sub(r"[^a-z0-9]+", "-", str(self).lower()).strip("-")
 
     def __str__(self) -> str:
-        return f"{self.data}, {self.budget} budget, {counted(self.epochs, 'epoch')}"
+        return f"{self.data}, {self.budget} budget, {pluralize(self.epochs, 'epoch')}"
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Variant:
     Attributes:
         name: The variant of the experiment to which they belong.
         label: The name; where runs of the variant exist with several recipes, then with what is different in this one.
-        primary: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
+        is_best_recipe: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
             the best mean accuracy on the validation split at the last epoch.
-        shared: Whether the recipe but for model and initializer is the one that the most variants have runs of and, among
-            equals, the one with the best accuracy on the validation split averaged over the variants. A run that diverged
-            counts as 0 in both choices.
+        is_common_recipe: Whether the recipe but for model and initializer is the one that the most variants have runs of
+            and, among equals, the one with the best accuracy on the validation split averaged over the variants. A run that
+            diverged counts as 0 in both choices.
         recipe: What a config says of the training, ``{"optim.lr": 0.1, ...}``.
         runs: Their rows of ``runs.csv``.
         curves: Their rows of ``curves.csv``.
@@ -75,8 +75,8 @@ class Variant:
 
     name: str
     label: str
-    primary: bool
-    shared: bool
+    is_best_recipe: bool
+    is_common_recipe: bool
     recipe: dict[str, Any]
     runs: pd.DataFrame
     curves: pd.DataFrame
@@ -125,7 +125,7 @@ class Variant:
         return self.diverged + int((self.completed["test_accuracy"] <= self.chance + MARGIN).sum())
 
     @cached_property
-    def guesses_tokens(self) -> bool:
+    def is_language_model(self) -> bool:
         """Whether it is a language model, of which the loss is told and not the accuracy."""
         return predicts_tokens(self._dataset)
 
@@ -205,8 +205,8 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
                 Variant(
                     name=str(name),
                     label=str(name) if index == 0 else f"{name} ({_changes(first, recipe)})",
-                    primary=index == 0,
-                    shared=_setting(recipe) == shared,
+                    is_best_recipe=index == 0,
+                    is_common_recipe=_setting(recipe) == shared,
                     recipe=recipe,
                     runs=group,
                     curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
@@ -292,10 +292,10 @@ def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
 def _rank(variant: Variant) -> tuple[float, str]:
     if not len(variant.completed):
         return math.inf, variant.label
-    return variant.loss.mean if variant.guesses_tokens else -variant.test.mean, variant.label
+    return variant.loss.mean if variant.is_language_model else -variant.test.mean, variant.label
 
 
-def counted(number: float, noun: str) -> str:
+def pluralize(number: float, noun: str) -> str:
     """``1 run``, ``2 runs``."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
@@ -305,14 +305,15 @@ def _recipe(config: str) -> str:
     """All that a run's config says of its training, as sorted JSON; options newer than the run have their defaults."""
     stored = json.loads(config)
     kept = {key: value for key, value in (completed(stored) or stored).items() if key not in _NOT_RECIPE}
-    recipe = {key: value for key, value in _flat(kept).items() if key not in _SAME}
+    recipe = {key: value for key, value in flatten(kept).items() if key not in _SAME}
     return json.dumps(recipe, sort_keys=True)
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """Nested settings as ``{"optim.lr": 0.1, ...}``."""
     if not isinstance(value, dict):
         return {path: value}
-    return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+    return {k: v for key, item in value.items() for k, v in flatten(item, f"{path}.{key}" if path else key).items()}
 
 
 def _changes(reference: dict[str, Any], recipe: dict[str, Any]) -> str:

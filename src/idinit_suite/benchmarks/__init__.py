@@ -1,7 +1,8 @@
-"""Throughput of the training loop against its ceiling and against what people would use instead; time to initialize."""
+"""Throughput of the training loop against its ceiling and against others; initialization: its time, and its help."""
 
 from .initialization import write_initialization
 from .loading import has_pictures, write_loading
 from .throughput import Contest, bench, show, write_page
+from .training_help import write_training
 
-__all__ = ["Contest", "bench", "has_pictures", "show", "write_initialization", "write_loading", "write_page"]
+__all__ = ["Contest", "bench", "has_pictures", "show", "write_initialization", "write_loading", "write_page", "write_training"]

@@ -1,4 +1,4 @@
-"""What people would train a model with instead, by the kind of the model."""
+"""Usual alternatives to train a model with, by the kind of model."""
 
 from __future__ import annotations
 

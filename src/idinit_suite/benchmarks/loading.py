@@ -13,7 +13,7 @@ import torch
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ..atomic import write_atomically
-from ..data import DATASETS, Place
+from ..data import DATASETS, DataContext
 from ..data.images.imagenet import MEAN, STD
 from ..data.images.streaming import StreamedImages
 from ..data.images.worker_transforms import Evaluation, Training, Transform
@@ -77,8 +77,8 @@ def measure(
 ) -> dict[str, list[float]]:
     """Pictures a second of each loader in each round."""
     options = {"folder": folder, "size": size, "batch_size": batch, "validation": 0, "test": 0}
-    place = Place(root, workers=workers)
-    ours = cast(StreamedImages, DATASETS["imagenet"].build(place, **DATASETS.check("imagenet", options)))
+    context = DataContext(root, workers=workers)
+    ours = cast(StreamedImages, DATASETS["imagenet"].build(context, **DATASETS.check("imagenet", options)))
     steps = itertools.count()
     loaders: dict[str, Callable[[], Any]] = {OURS: lambda: ours.train_batch(next(steps))}
     for name, prefetcher in (("timm's create_loader", True), ("timm's create_loader, no prefetcher", False)):

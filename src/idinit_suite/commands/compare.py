@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Does it.
+    """Runs the subcommand.
 
     Raises:
         UsageError: If a run is not there.

@@ -18,5 +18,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Does it."""
+    """Runs the subcommand."""
     console.print(overview(arguments.folder))

@@ -1,26 +1,21 @@
 """The configuration of runs and experiments: schema, composition and hashes."""
 
+from .archived import completed, hash_of_stored
+from .check import check
 from .command_line import hydra_words
+from .compose import compose, resolve
+from .errors import check_choices, usage_error
+from .groups import CONFIG_DIR, GROUPS, register_choices
 from .schema import (
     BUDGETS,
-    CONFIG_DIR,
-    GROUPS,
     ImplConfig,
     PathsConfig,
     RunConfig,
     Seed,
     TrainConfig,
     WandbConfig,
-    check,
-    check_choices,
     checked,
-    completed,
-    compose,
     hash_of,
-    hash_of_stored,
-    register_choices,
-    resolve,
-    usage_error,
 )
 
 __all__ = [

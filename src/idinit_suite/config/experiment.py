@@ -1,14 +1,14 @@
-"""What an experiment's config says about itself: its command, its claims and how it departs from the paper."""
+"""The head of an experiment's config: its command, its claims and how it departs from the paper."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from .schema import CONFIG_DIR
+from .groups import CONFIG_DIR
 
 TAGS = {
     "text": "the paper's own words",
@@ -88,3 +88,9 @@ class ExperimentInfo(BaseModel):
     variants: tuple[Line, ...] = ()
     evidence: bool = True
     next: tuple[Line, ...] = ()
+
+
+def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
+    """Names of the files in ``configs/experiment`` that are grids of runs, or studies (``idinit_suite.studies``)."""
+    files = (CONFIG_DIR / "experiment").glob("*.yaml")
+    return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))

@@ -1,1 +1,1 @@
-"""How many of the networks of timm, torchvision and transformers can be initialized, measured one by one."""
+"""Coverage: the share of networks of timm, torchvision and transformers that can be initialized, measured one by one."""

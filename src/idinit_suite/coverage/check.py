@@ -18,7 +18,9 @@ from idinit.diagnostics.zeros import first_steps, moved
 from idinit.graph.probe import Inputs, gradients
 from idinit.initialize import initialize_
 from idinit.network.record import LEFT_ALONE
+from idinit.parts import find_parts
 
+from .expert_labels import expected_parts, wrong_labels
 from .families import TRUE_FINDINGS
 
 # A branch's output is at most this share of its input; the second number holds where a normalization follows its last
@@ -29,8 +31,13 @@ _NEGLIGIBLE = 1e-6
 _NOISE = 0.02  # standard deviation
 
 
-def check(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
+def check(model: nn.Module, inputs: Inputs, labels: str | None = None) -> dict[str, Any]:
     """Initializes a network by ``idinit`` and measures what came of it; a copy of it as it was is examined.
+
+    Args:
+        model: The network; it is changed.
+        inputs: Of a forward pass.
+        labels: What an expert says of its weights, as in `expert_labels`; None where none has.
 
     Returns:
         The columns of a row of coverage.csv, from ``parameters`` on; ``problems`` is empty where all is well.
@@ -46,6 +53,8 @@ def check(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
             problems.append(f"{step.__name__[1:]}: {type(error).__name__}: {reason}")
             if step is _parts:  # nothing was initialized
                 break
+    if labels is not None:
+        row |= _labels(model, inputs, labels)
     return row | {"problems": "; ".join(problems)}
 
 
@@ -104,6 +113,14 @@ def _alarms(model: nn.Module, inputs: Inputs, _problems: list[str]) -> dict[str,
     findings = examine(model, inputs).findings
     alarms = sum(finding.kind not in TRUE_FINDINGS for finding in findings)
     return {"alarms": alarms, "findings": "; ".join(f"{finding.kind}: {finding}" for finding in findings)}
+
+
+def _labels(model: nn.Module, inputs: Inputs, labels: str) -> dict[str, Any]:
+    """How many decisive weights an expert has labelled, and of which the part that is found is another one."""
+    expected = expected_parts(model, labels)
+    wrong = wrong_labels(expected, find_parts(model, inputs))
+    told = [f"{name} is {part or 'unknown'}, not {right}" for name, (right, part) in wrong.items()]
+    return {"labels": len(expected), "labels_wrong": len(wrong), "mislabelled": _some(told)}
 
 
 def _receptive(model: nn.Module, inputs: Inputs, names: list[str]) -> list[str]:

@@ -33,6 +33,8 @@ _INTRO: tuple[Block, ...] = (
     "publication.",
     "A copy of each, as its library builds it, is examined by `idinit.examine`. What it finds wrong is taken to be a **false "
     "alarm**, unless the reason is known.",
+    "The parts of weights of two dimensions or more are compared with those that an expert reads in the code, where these have "
+    "been written down by hand (`idinit_suite/coverage/expert_labels.py`).",
 )
 
 
@@ -49,13 +51,14 @@ def coverage_page(rows: Sequence[Row]) -> Page | None:
     sources = [(source, found) for source, found in sources if found]
     summary = table(
         "Families that can be initialized, by library",
-        ["library", "families", "ok", "share", "goal", "ok, and no gradient late", "false alarms"],
+        ["library", "families", "ok", "share", "goal", "ok, and no gradient late", "false alarms", "labels as an expert's"],
         [_summary(source, found) for source, found in sources],
     )
     blocks = [
         summary,
         *_failures(rows),
         *_alarms(rows),
+        *_mislabelled(rows),
         *_unknown(rows),
         *(block for source, found in sources for block in _networks(source, found)),
     ]
@@ -75,13 +78,19 @@ def _summary(source: str, rows: Sequence[Row]) -> list[str]:
     fine, _ = count(rows, source)
     at_once = sum(row["status"] == "ok" and row["late"] == "0" for row in rows)
     share, goal = f"{100 * fine / len(rows):.1f} %", f"{GOALS[source]} %"
-    return [LIBRARIES[source], str(len(rows)), str(fine), share, goal, str(at_once), _false_alarms(rows)]
+    return [LIBRARIES[source], str(len(rows)), str(fine), share, goal, str(at_once), _false_alarms(rows), _as_expert(rows)]
 
 
 def _false_alarms(rows: Sequence[Row]) -> str:
     """How many networks the doctor found something wrong with, of those that it examined."""
     examined = [row for row in rows if row["alarms"]]
     return f"{sum(row['alarms'] != '0' for row in examined)} of {len(examined)}" if examined else "not examined"
+
+
+def _as_expert(rows: Sequence[Row]) -> str:
+    """In how many networks every label is the expert's, of those that an expert has labelled."""
+    labelled = [row for row in rows if row["labels"]]
+    return f"{sum(row['labels_wrong'] == '0' for row in labelled)} of {len(labelled)}" if labelled else "not compared"
 
 
 def _failures(rows: Sequence[Row]) -> list[Block]:
@@ -106,6 +115,13 @@ def _alarms(rows: Sequence[Row]) -> list[Block]:
     return [*blocks, table("Findings of the doctor", head, cells, left=3)]
 
 
+def _mislabelled(rows: Sequence[Row]) -> list[Block]:
+    cells = [[f"{row['source']}:{row['family']}", row["model"], row["mislabelled"]] for row in rows if row["mislabelled"]]
+    if not cells:
+        return []
+    return [Heading(3, "Other labels than an expert's"), table("Other labels", ["family", "network", "weights"], cells, left=3)]
+
+
 def _unknown(rows: Sequence[Row]) -> list[Block]:
     """Parameters without a part, by reason."""
     cells = [[f"{row['source']}:{row['family']}", row["unknown"]] for row in rows if row["unknown"]]
@@ -118,12 +134,12 @@ def _unknown(rows: Sequence[Row]) -> list[Block]:
 
 def _networks(source: str, rows: Sequence[Row]) -> list[Block]:
     head = ["family", "network", "weights", "parameters", "with a part", "branches", "largest", "largest before a norm"]
-    head += ["late gradients", "seconds", "MB"]
+    head += ["late gradients", "labels as an expert's", "seconds", "MB"]
     cells = [
         [
             *(row["family"], row["model"], _millions(row["weights"]), row["parameters"], row["parts"], row["branches"]),
             *(row["largest"] if row["branches"] != "0" else "", row["largest_before_norm"] if row["branches"] != "0" else ""),
-            *(row["late"], row["seconds"], row["memory_mb"]),
+            *(row["late"], _labels(row), row["seconds"], row["memory_mb"]),
         ]
         for row in rows
     ]
@@ -137,6 +153,10 @@ def _networks(source: str, rows: Sequence[Row]) -> list[Block]:
     )
     networks = table(f"Networks of {LIBRARIES[source]}", head, cells, left=2)
     return [Heading(3, LIBRARIES[source]), cost, Folded("Every network", [networks])]
+
+
+def _labels(row: Row) -> str:
+    return f"{int(row['labels']) - int(row['labels_wrong'])} of {row['labels']}" if row["labels"] else ""
 
 
 def _numbers(rows: Iterable[Row], column: str) -> list[float]:

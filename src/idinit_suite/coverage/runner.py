@@ -23,6 +23,7 @@ Row = dict[str, str]
 COLUMNS = (
     *("source", "family", "model", "library", "status", "parameters", "weights", "parts", "unknown", "left_alone", "branches"),
     *("largest", "largest_before_norm", "late", "dead", "seconds", "memory_mb", "problems", "alarms", "findings"),
+    *("labels", "labels_wrong", "mislabelled"),
 )
 _NOTHING = dict.fromkeys(COLUMNS, "")  # of columns that a file from before does not have
 TIMEOUT = 300.0  # seconds

@@ -1,4 +1,4 @@
-"""What the coverage says of the paper's claim that IDInit applies to any type of network (C15)."""
+"""The verdict on the paper's claim that IDInit applies to any type of network (C15), from the coverage."""
 
 from __future__ import annotations
 

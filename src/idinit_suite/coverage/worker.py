@@ -1,4 +1,4 @@
-"""What a process does that checks one network."""
+"""The process that checks one network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torchvision  # noqa: F401
 import transformers
 
 from .check import check
+from .expert_labels import labels_of
 from .families import Case
 
 
@@ -24,4 +25,4 @@ def work(case: Case, sender: Connection) -> None:
     except Exception as error:
         sender.send({"problems": f"build: {type(error).__name__}: {' '.join(str(error).split())[:300]}"})
         return
-    sender.send(check(model, inputs))
+    sender.send(check(model, inputs, labels_of(f"{case.source}:{case.model}")))

@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from .base import DATASETS, Batches, Inputs, Mixed, predicts_tokens
-from .context import Place
+from .context import DataContext
 from .images.load import ImageData, load_images
 from .spec import Images, MaskedTokens, Sentences, Spec
 from .splits import split
@@ -19,7 +19,7 @@ __all__ = [
     "Inputs",
     "MaskedTokens",
     "Mixed",
-    "Place",
+    "DataContext",
     "Sentences",
     "Spec",
     "load_images",

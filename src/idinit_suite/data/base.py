@@ -1,4 +1,4 @@
-"""What the trainer asks of a data set, and the registry of those there are."""
+"""The interface of data sets to the trainer, and their registry."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Mixed(NamedTuple):
 
 
 class Batches(Protocol):
-    """Batches of one data set on one device, as one of ``world`` processes sees them.
+    """Batches of one data set on one device, as one of ``world_size`` processes sees them.
 
     A training batch is a function of ``(seed, step)`` and of nothing else, so a run can be resumed at any step, and
     processes that slice the same global batch need not talk to each other. Only a stream, which cannot be read at any
-    place, has a state besides.
+    context, has a state besides.
     """
 
     @property
@@ -100,7 +100,7 @@ class DatasetInfo:
     classes: int | None = None
 
 
-#: A registered function is called as ``build(place, **options)``, with a `Place`, and returns `Batches`.
+#: A registered function is called as ``build(context, **options)``, with a `DataContext`, and returns `Batches`.
 DATASETS: Registry[Callable[..., Batches], DatasetInfo] = Registry("data set")
 
 

@@ -1,4 +1,4 @@
-"""Where batches are made, and for which process of a run."""
+"""The context of a data set: data root, seed, device, rank and world size of the run that it is for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Place:
+class DataContext:
     """What a data set has to know of the run besides its own options.
 
     Attributes:
@@ -17,7 +17,7 @@ class Place:
         seed: Seed of the run.
         device: Where batches are made.
         rank: Number of this process.
-        world: Number of processes.
+        world_size: Number of processes.
         channels_last: Memory format of images.
         workers: Processes that read and decode what is not kept in memory; 0 for this one.
     """
@@ -26,11 +26,11 @@ class Place:
     seed: int = 0
     device: torch.device = torch.device("cpu")
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     channels_last: bool = False
     workers: int = 0
 
-    def share(self, count: int) -> slice:
+    def local_slice(self, count: int) -> slice:
         """This process's part of ``count`` examples; all parts are of one size, but for the last ones if there is a rest."""
-        size = -(-count // self.world)
+        size = -(-count // self.world_size)
         return slice(self.rank * size, (self.rank + 1) * size)

@@ -1,4 +1,4 @@
-"""Where a set of images may lie, and the first place where it does."""
+"""Locators of data sets: the places where one may be, tried in turn."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class NotHere(Exception):
     """The data set is not in a place; the message names the place and says why not."""
 
 
-#: A place looks for a data set, given the data root; it returns what it found or raises NotHere.
-Place = Callable[[Path], Source[T]]
+#: A locator looks for a data set, given the data root; it returns what it found or raises NotHere.
+Locator = Callable[[Path], Source[T]]
 
 
 def resolve(
-    name: str, places: tuple[Place[T], ...], root: Path, layout: str = "torchvision's or the Hugging Face layout"
+    name: str, places: tuple[Locator[T], ...], root: Path, layout: str = "torchvision's or the Hugging Face layout"
 ) -> Source[T]:
     """The first place that has a data set.
 
@@ -72,12 +72,12 @@ def other_data(title: str, sizes: Mapping[str, int]) -> str:
     return f"{title} (other data: {', '.join(f'{count} {split}' for split, count in sizes.items())})"
 
 
-def scikit_learn(side: int) -> Place[Decoded]:
+def scikit_learn(side: int) -> Locator[Decoded]:
     """The handwritten digits inside scikit-learn, enlarged to ``side`` pixels."""
     return lambda root: Source((), partial(read_digits, side))
 
 
-def cifar_folder(dataset: str, folder: str) -> Place[Decoded]:
+def cifar_folder(dataset: str, folder: str) -> Locator[Decoded]:
     """The data root in torchvision's layout: ``cifar-10-batches-py/data_batch_1`` and its like."""
 
     def find(root: Path) -> Source[Decoded]:
@@ -89,7 +89,7 @@ def cifar_folder(dataset: str, folder: str) -> Place[Decoded]:
     return find
 
 
-def idx_folder(folder: str, owner: str, classes: tuple[str, ...]) -> Place[Decoded]:
+def idx_folder(folder: str, owner: str, classes: tuple[str, ...]) -> Locator[Decoded]:
     """IDX files, with or without ``.gz``, in a folder of the data root, or anywhere if the folder is absolute."""
 
     def find(root: Path) -> Source[Decoded]:
@@ -127,7 +127,7 @@ class Parquet:
         return Source((*files["train"], *files["test"]), lambda: read_parquet(files, self.image, self.label, self.channels))
 
 
-def parquet_folder(name: str, tables: Parquet) -> Place[Decoded]:
+def parquet_folder(name: str, tables: Parquet) -> Locator[Decoded]:
     """The data root in the hub's layout: ``cifar10/plain_text/train-00000-of-00001.parquet``."""
 
     def find(root: Path) -> Source[Decoded]:
@@ -142,7 +142,7 @@ def parquet_folder(name: str, tables: Parquet) -> Place[Decoded]:
     return find
 
 
-def torchvision_download(dataset: str, then: Place[Decoded]) -> Place[Decoded]:
+def torchvision_download(dataset: str, then: Locator[Decoded]) -> Locator[Decoded]:
     """Download by torchvision into the data root, where another place then finds it."""
 
     def find(root: Path) -> Source[Decoded]:
@@ -160,7 +160,7 @@ def torchvision_download(dataset: str, then: Place[Decoded]) -> Place[Decoded]:
     return find
 
 
-def hub(tables: Parquet) -> Place[Decoded]:
+def hub(tables: Parquet) -> Locator[Decoded]:
     """The Hugging Face hub, or what an earlier download has left in its cache."""
 
     def find(root: Path) -> Source[Decoded]:
@@ -220,7 +220,7 @@ def require_permission() -> None:
 
 
 def require_internet(url: str) -> None:
-    """Asks for an address and hangs up: without a way out, the libraries themselves would keep trying for long."""
+    """Fails fast without network access; the hub libraries would retry for minutes."""
     urllib.request.urlopen(url, timeout=5).close()
 
 

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from idinit.errors import UsageError
 
 from ..seeds import generator
-from .context import Place
+from .context import DataContext
 
 _STRETCH = 20  # batches whose examples are sorted together
 
@@ -27,7 +27,7 @@ class EpochOrder:
         self,
         count: int,
         batch_size: int,
-        place: Place,
+        context: DataContext,
         *,
         noun: str = "examples",
         lengths: Tensor | None = None,
@@ -37,7 +37,7 @@ class EpochOrder:
         Args:
             count: Examples to train on.
             batch_size: Examples in a batch of all processes together.
-            place: Where batches are made.
+            context: Where batches are made.
             noun: What an error calls the examples.
             lengths: Length of each example, [count], on the CPU.
 
@@ -49,23 +49,23 @@ class EpochOrder:
                 f"data.batch_size={batch_size} is more than the {count} {noun} to train on: ask for less of "
                 "data.batch_size or data.validation, or more of data.train_limit"
             )
-        if batch_size % place.world:
-            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {place.world} processes: use a multiple")
+        if batch_size % context.world_size:
+            raise UsageError(f"data.batch_size={batch_size} cannot be shared by {context.world_size} processes: use a multiple")
         self.steps_per_epoch = count // batch_size
-        self._count, self._batch_size, self._place, self._lengths = count, batch_size, place, lengths
+        self._count, self._batch_size, self._context, self._lengths = count, batch_size, context, lengths
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def batch(self, step: int) -> Tensor:
         """The examples of a global step (from 0, through all epochs), all processes together: int64 [batch_size]."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            random = generator(self._place.seed, "order", epoch)
-            self._epoch, self._order = epoch, self._draw(random).to(self._place.device)
+            random = generator(self._context.seed, "order", epoch)
+            self._epoch, self._order = epoch, self._draw(random).to(self._context.device)
         return self._order[position * self._batch_size : (position + 1) * self._batch_size]
 
-    def share(self, step: int) -> Tensor:
-        """This process's part of `batch`: int64 [batch_size / world]."""
-        return self.batch(step)[self._place.share(self._batch_size)]
+    def local_batch(self, step: int) -> Tensor:
+        """This process's part of `batch`: int64 [batch_size / world_size]."""
+        return self.batch(step)[self._context.local_slice(self._batch_size)]
 
     def _draw(self, random: Generator) -> Tensor:
         order = torch.randperm(self._count, generator=random)

@@ -1,4 +1,4 @@
-"""What a data set tells a model: the shapes and sizes a network is built for."""
+"""Specs of data sets: the shapes and sizes that a network is built for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs will cost on this machine, measured by a few steps of each model."""
+"""Cost of runs on this machine, measured by a few steps of each model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,23 +17,25 @@ from rich.table import Table
 
 from idinit.errors import UsageError, did_you_mean
 
-from ..archive import studies as study_archive
 from ..archive.forecasts import Forecast
 from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config import RunConfig
-from ..data import Batches, Place
+from ..config.experiment import list_experiments
+from ..data import Batches, DataContext
+from ..studies.archive import archived as archived_studies
 from ..studies.config import load as load_study
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
 from ..training.finished import load_data
 from ..training.learner import Learner
-from ..training.precision import autocast
+from ..training.precision import autocast, say_if_slow
 from ..training.progress import console, duration
-from .grid import Experiment, list_experiments, load, select
+from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
+_MEASURED_SECONDS = 10.0  # that are enough
 
 
 class Costs:
@@ -165,15 +168,15 @@ def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
 def _planned_study(overrides: Sequence[str]) -> list[str]:
     """One run, whose cells differ too much to foretell their time from some of them: what the experiment's file says."""
     info, config = load_study(overrides)
-    done = config.hash in study_archive.archived(config.paths.results / info.name)
+    done = config.hash in archived_studies(config.paths.results / info.name)
     return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
 
 
 def _load(config: RunConfig) -> Batches:
     impl = config.impl
     device, workers = impl.torch_device(), impl.workers_of(1)
-    place = Place(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=workers)
-    return load_data(config, place)
+    context = DataContext(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=workers)
+    return load_data(config, context)
 
 
 def _step_key(config: RunConfig) -> str:
@@ -197,6 +200,7 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
     device = config.impl.torch_device()
+    say_if_slow(config, device)
     eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
     learner = Learner(eager, Workers(0, 1, device), data, CompiledNetworks())
 
@@ -210,10 +214,13 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
 
 
 def _time(action: Callable[[int], Any], device: torch.device) -> float:
+    """Seconds of an action, the median of some; of fewer where they take long."""
     action(0)  # the first one also allocates
-    started = time.perf_counter()
-    for number in range(_MEASURED_STEPS):
-        action(number)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - started) / _MEASURED_STEPS
+    seconds: list[float] = []
+    while len(seconds) < _MEASURED_STEPS and sum(seconds) < _MEASURED_SECONDS:
+        started = time.perf_counter()
+        action(len(seconds))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)

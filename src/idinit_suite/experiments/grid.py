@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -18,8 +18,8 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import CONFIG_DIR, PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
-from ..config.experiment import ExperimentInfo
+from ..config import PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
+from ..config.experiment import ExperimentInfo, list_experiments
 
 
 class Tuning(Options):
@@ -62,10 +62,10 @@ class Tuning(Options):
 
 
 class Grid(Options):
-    """The runs of an experiment: every arm with every seed, at every point of its sweep.
+    """The runs of an experiment: every variant with every seed, at every point of its sweep.
 
     Attributes:
-        arms: Label of a row of the table -> the overrides that make it.
+        arms: The variants: label of a row of the table -> the overrides that make it.
         seeds: Seeds of the main runs.
         tune: The search before them, if any.
         sweep: Keys of which the experiment maps several values, each with each: key -> values.
@@ -101,7 +101,7 @@ class Experiment:
 
     Attributes:
         info: What its page says of it.
-        grid: Its arms, seeds and search, as narrowed by ``init=`` and ``seed=``.
+        grid: Its variants, seeds and search, as narrowed by ``init=`` and ``seed=``.
         overrides: The other overrides; they hold for every run.
         sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
             key -> values.
@@ -185,12 +185,6 @@ def _checked(overrides: tuple[str, ...], changes: tuple[tuple[str, Any], ...]) -
     return check(config)
 
 
-def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
-    """Names of the files in ``configs/experiment`` that are grids of runs, or studies (``idinit_suite.studies``)."""
-    files = (CONFIG_DIR / "experiment").glob("*.yaml")
-    return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))
-
-
 def select(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """The experiments that ``experiment=a,b`` selects, grids and studies, all if it is not said; and the other overrides.
 
@@ -214,7 +208,7 @@ def load(arguments: Sequence[str]) -> Experiment:
     """Reads an experiment and what the command line changes of it.
 
     Args:
-        arguments: Hydra overrides: ``experiment=NAME``, and any of ``init=a,b`` (arms, or any initializer), ``seed=0,1`` or
+        arguments: Hydra overrides: ``experiment=NAME``, and any of ``init=a,b`` (variants, or any initializer), ``seed=0,1`` or
             ``seed=range(3)``, ``budget=cpu``, and others, which hold for every run or are swept when they have several values.
 
     Raises:
@@ -224,7 +218,7 @@ def load(arguments: Sequence[str]) -> Experiment:
         parsed = OverridesParser.create().parse_overrides(list(arguments))
     except HydraException as error:
         raise usage_error(error, arguments) from None
-    name, arms, seeds = None, None, None
+    name, variants, seeds = None, None, None
     plain: list[str] = []
     sweep: dict[str, tuple[str, ...]] = {}
     for override, text in zip(parsed, arguments, strict=True):
@@ -233,7 +227,7 @@ def load(arguments: Sequence[str]) -> Experiment:
         if key == "experiment" and values is None:
             name = str(override.value())
         elif key == "init":
-            arms = values or (str(override.value()),)
+            variants = values or (str(override.value()),)
         elif key == "seed":
             seeds = values or (str(override.value()),)
         elif values is not None:
@@ -249,7 +243,7 @@ def load(arguments: Sequence[str]) -> Experiment:
     if not isinstance(grid, Mapping) or not isinstance(grid.get("arms"), Mapping):
         raise UsageError(f"experiment '{name}' has no grid of runs: its file says its variants under grid.arms")
     planned = dict(grid["arms"])
-    grid = {**grid, "arms": _choose_arms(planned, arms)}
+    grid = {**grid, "arms": _choose_variants(planned, variants)}
     if seeds is not None:
         grid["seeds"] = seeds
     paths = checked(PathsConfig, settings.get("paths"), "paths")
@@ -263,13 +257,13 @@ def load(arguments: Sequence[str]) -> Experiment:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 
 
-def _choose_arms(arms: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
-    """The arms asked for; a name that is no arm may be any initializer."""
+def _choose_variants(planned: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """The variants asked for; a name that is no variant may be any initializer."""
     if names is None:
-        return arms
+        return planned
     chosen = {}
     for name in names:
-        if name not in arms and name not in set(INITIALIZERS):
-            raise UsageError(f"unknown initializer '{name}': {did_you_mean(name, {*arms, *INITIALIZERS})}")
-        chosen[name] = arms.get(name, [f"init={name}"])
+        if name not in planned and name not in set(INITIALIZERS):
+            raise UsageError(f"unknown initializer '{name}': {did_you_mean(name, {*planned, *INITIALIZERS})}")
+        chosen[name] = planned.get(name, [f"init={name}"])
     return chosen

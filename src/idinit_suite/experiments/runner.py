@@ -14,7 +14,7 @@ from idinit.errors import UsageError
 
 from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
-from ..archive.variants import counted
+from ..archive.variants import pluralize
 from ..config import RunConfig
 from ..errors import Preempted, RunLocked
 from ..report.update import update_results
@@ -141,7 +141,7 @@ class _Sweep:
         todo = [c for c in missing if c.hash not in later | self.failed.keys() and c.arm not in self.refused]
         for config in todo:
             if self.stop.is_set():
-                raise Preempted(f"{counted(len(missing), 'run')} of {self.experiment.info.name} to go")
+                raise Preempted(f"{pluralize(len(missing), 'run')} of {self.experiment.info.name} to go")
             try:
                 self._train(config, missing, len(plan.runs) + len(plan.later))
                 return True
@@ -153,7 +153,7 @@ class _Sweep:
 
     def _train(self, config: RunConfig, missing: Sequence[RunConfig], expected: int) -> None:
         """Trains a run, or merges what another process has made of it."""
-        with RunFolder(config.folder) as folder:  # whoever else is at it has priority
+        with RunFolder(config.folder) as folder:  # skipped if another process holds the run
             if self.forced and not _finished_since(folder, self.started):
                 empty_held(folder)
             before = folder.status() or {}

@@ -56,14 +56,14 @@ def columns(variants: Sequence[Variant], tuned: bool) -> list[Column]:
         Column("initializer", "initializer", lambda one: one.label),
         Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda one: len(one.runs)),
         Column(*rate, lambda one: f"{one.lr:g}{MARKS.get(one.edge, '')}", lambda one: one.lr),
-        *(_LOSSES if variants and variants[0].guesses_tokens else _ACCURACIES),
+        *(_LOSSES if variants and variants[0].is_language_model else _ACCURACIES),
         Column("time", "time", lambda one: duration(one.time), lambda one: one.time),
     ]
 
 
 def notes(variants: Sequence[Variant]) -> str:
     """What the columns mean."""
-    words = _OF_LOSSES if variants and variants[0].guesses_tokens else _OF_ACCURACIES
+    words = _OF_LOSSES if variants and variants[0].is_language_model else _OF_ACCURACIES
     return f"{words} {LEGEND}" if any(variant.edge for variant in variants) else words
 
 

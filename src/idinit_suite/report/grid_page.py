@@ -12,7 +12,7 @@ from ..archive.forecasts import Forecast
 from ..archive.forecasts import read as read_forecasts
 from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
-from ..archive.variants import BANDS, Scale, Variant, counted, list_variants, scales
+from ..archive.variants import BANDS, Scale, Variant, list_variants, pluralize, scales
 from ..config.experiment import ExperimentInfo
 from .blocks import Block, Heading, Picture
 from .columns import notes
@@ -62,7 +62,7 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
     for scale in every:
         variants = list_variants(archive, scale)
         tried = tuning(archive, scale, variants)
-        single = [variant for variant in variants if variant.primary] if maps(variants) else variants
+        single = [variant for variant in variants if variant.is_best_recipe] if maps(variants) else variants
         found.append(
             Section(
                 scale=str(scale),
@@ -82,7 +82,7 @@ def _blocks(
     info: ExperimentInfo, scale: Scale, variants: Sequence[Variant], tried: Sequence[Block], suffix: str
 ) -> list[Block]:
     title = f"{info.title}\n{scale}"
-    metric = "loss" if variants[0].guesses_tokens else "accuracy"
+    metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = Picture(
         f"curves{suffix}",
         f"Lines are means over the runs that completed, bands their 95 % t-intervals (more than {BANDS} lines have none); a "
@@ -102,10 +102,10 @@ def _blocks(
 
 def _forecast(forecast: Forecast, runs: pd.DataFrame) -> str:
     count, seconds = forecast.took(runs)
-    variants, epochs = counted(len(forecast.variants), "variant"), f"{forecast.epochs:g} epoch{'s' * (forecast.epochs != 1)}"
+    variants, epochs = pluralize(len(forecast.variants), "variant"), f"{forecast.epochs:g} epoch{'s' * (forecast.epochs != 1)}"
     return (
-        f"Forecast for {counted(forecast.runs, 'run')} of the {forecast.budget} budget ({variants}, {epochs}), one after the "
-        f"other: {duration(forecast.seconds)}. The {counted(count, 'run')} since took {duration(seconds)}."
+        f"Forecast for {pluralize(forecast.runs, 'run')} of the {forecast.budget} budget ({variants}, {epochs}), one after the "
+        f"other: {duration(forecast.seconds)}. The {pluralize(count, 'run')} since took {duration(seconds)}."
     )
 
 
@@ -115,7 +115,7 @@ def _missing(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]
         most = max(len(variant.runs) for variant in section.variants)
         fewer = [f"{variant.label} {len(variant.runs)}" for variant in section.variants if len(variant.runs) < most]
         if fewer:
-            lines.append(f"{section.scale}: fewer than {counted(most, 'run')} of {', '.join(fewer)}.")
+            lines.append(f"{section.scale}: fewer than {pluralize(most, 'run')} of {', '.join(fewer)}.")
         lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome in SILENT and not section.shorter]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
     lines += [f"{variant}: tuning runs only." for variant in sorted(set(archive.runs["arm"]) - main)]

@@ -1,4 +1,4 @@
-"""What verdicts are made from: the runs of one variant as plain numbers by seed."""
+"""Measurements of one variant by seed, from which verdicts are made."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def measured(variant: Variant) -> Measured:
             columns = (by_run[run][name].to_numpy(dtype=np.float64) for name in ("step", "epoch", "accuracy", "loss"))
             curves[int(seed)] = Curve(*columns)
     # a language model has no test split: what diverged is known from the state of its runs
-    column = "validation_accuracy" if variant.guesses_tokens else "test_accuracy"
+    column = "validation_accuracy" if variant.is_language_model else "test_accuracy"
     values = variant.runs[column].where(variant.runs["state"] == "done", math.nan)
     accuracy = {int(seed): float(value) for seed, value in zip(variant.runs["seed"], values, strict=True)}
     return Measured(accuracy, curves, variant.chance, variant.last, variant.edge)

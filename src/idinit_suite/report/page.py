@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..archive.variants import Variant, counted
+from ..archive.variants import Variant, pluralize
 from ..atomic import write_atomically
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from .blocks import Block, Code, Folded, Heading, Items, markdown, pictures
@@ -52,7 +52,7 @@ class Section:
     @property
     def metric(self) -> str:
         """What its curves show first of the validation split: ``accuracy`` or ``loss``."""
-        return "loss" if self.variants and self.variants[0].guesses_tokens else "accuracy"
+        return "loss" if self.variants and self.variants[0].is_language_model else "accuracy"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def shown(page: Page, runs: Set[str]) -> RenderableType:
     for section in page.sections:
         if section.shown(runs):
             parts += [terminal_table(section.table)] if section.table else []
-            parts += [sparklines([one for one in section.variants if one.primary]), Text()] if section.variants else []
+            parts += [sparklines([one for one in section.variants if one.is_best_recipe]), Text()] if section.variants else []
             parts += [
                 Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
                 for claim, verdict in zip(page.info.claims, section.verdicts, strict=True)
@@ -214,7 +214,7 @@ def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _environments(environments: Sequence[Environment]) -> Items:
     return Items(
         [
-            f"`{one.key}` ({counted(one.runs, 'run')}): {', '.join(f'{name} {value}' for name, value in one.facts)}"
+            f"`{one.key}` ({pluralize(one.runs, 'run')}): {', '.join(f'{name} {value}' for name, value in one.facts)}"
             for one in environments
         ]
     )

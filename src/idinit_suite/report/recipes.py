@@ -39,10 +39,10 @@ def more_tables(variants: Sequence[Variant], baseline: str, name: str) -> list[B
     own = _own(variants)
     blocks: list[Block] = []
     if compared := against(own, baseline):
-        losses = variants[0].guesses_tokens
+        losses = variants[0].is_language_model
         heading = f"{'Compute to the final loss of' if losses else 'Against'} {baseline}"
         blocks += [Heading(3, heading), *compared, *([] if losses else [PAIRED_NOTES])]
-    if any(not variant.shared for variant in own):
+    if any(not variant.is_common_recipe for variant in own):
         blocks += _shared(variants, own, name)
     if found := maps(variants):
         lead = "Test accuracy in percent after the last epoch."
@@ -69,17 +69,17 @@ def against(variants: Sequence[Variant], baseline: str) -> list[Block]:
         references = {name: [one for one in variants if one.name.startswith(model)] for name, model in models.items()}
     blocks: list[Block] = []
     for name, own in references.items():
-        blocks += [compute_table(own, name)] if variants[0].guesses_tokens else paired(own, name)
+        blocks += [compute_table(own, name)] if variants[0].is_language_model else paired(own, name)
     return blocks
 
 
 def _own(variants: Sequence[Variant]) -> list[Variant]:
-    return [variant for variant in variants if variant.primary]
+    return [variant for variant in variants if variant.is_best_recipe]
 
 
 def _shared(variants: Sequence[Variant], own: Sequence[Variant], name: str) -> list[Block]:
     """One recipe for all: what is said of methods without any tuning of each."""
-    shared = [variant for variant in variants if variant.shared]
+    shared = [variant for variant in variants if variant.is_common_recipe]
     keys = varied(variants)
     recipe = [f"{key}={shared[0].recipe[key]}" for key in keys if key in shared[0].recipe]
     names = {variant.name for variant in shared}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..archive.variants import Variant, counted
+from ..archive.variants import Variant, pluralize
 from ..config.experiment import TAGS
 from ..statistics.paired import compare
 from ..statistics.significance import ENOUGH
@@ -61,7 +61,7 @@ def reproduction(pages: Sequence[Page]) -> str:
         "The claims are those of the paper IDInit, numbered by us. Its figures carry a tag that says how they are known: "
         f"{legend}.",
         Heading(2, "Method"),
-        f"{counted(len(pages), 'experiment')}, {counted(runs, 'run')}, {duration(sum(page.seconds for page in pages))} of "
+        f"{pluralize(len(pages), 'experiment')}, {pluralize(runs, 'run')}, {duration(sum(page.seconds for page in pages))} of "
         "computing in sum. All methods of an experiment share network, data, recipe and seeds; the learning rate of each is "
         "picked by the same search on a validation split. Runs of one seed see the same batches, so that methods are compared "
         "pair by pair.",
@@ -143,10 +143,12 @@ def nearest_reading(page: Page) -> str:
     Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
     """
     section = page.sections[0]
-    ours = next((one for one in section.variants if one.name == page.info.baseline and one.primary), None)
+    ours = next((one for one in section.variants if one.name == page.info.baseline and one.is_best_recipe), None)
     if ours is None:
         return ""
-    readings = [one for one in section.variants if one.primary and _network(one) == _network(ours) and one.test.n >= ENOUGH]
+    readings = [
+        one for one in section.variants if one.is_best_recipe and _network(one) == _network(ours) and one.test.n >= ENOUGH
+    ]
     if len(readings) < 2 or ours not in readings:
         return f"**Which reading of the paper comes nearest** is open: {READINGS} has too few seeds."
     best = max(readings, key=lambda one: one.test.mean)

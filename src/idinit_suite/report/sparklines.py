@@ -23,7 +23,7 @@ def sparklines(variants: Sequence[Variant]) -> Table:
     Returns:
         A row for each: its label and its line.
     """
-    metric = "loss" if variants[0].guesses_tokens else "accuracy"
+    metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = [_curve(variant, metric) for variant in variants]
     values = np.concatenate([values for _, values in curves])
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if metric == "loss" and values.size else (0.0, 1.0)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..archive.runs import Archive
-from ..archive.variants import Scale, Variant, by_model, counted, labelled
+from ..archive.variants import Scale, Variant, by_model, labelled, pluralize
 from ..statistics.estimates import estimate
 from ..statistics.paired import Comparison, compare, success
 from ..statistics.significance import ENOUGH
@@ -129,8 +129,8 @@ def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[
     """
     runs = labelled(archive)
     tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
-    used = {(variant.name, variant.lr) for variant in variants if variant.primary}
-    metric, scored = ("loss", "loss") if variants and variants[0].guesses_tokens else ("accuracy", "accuracy in percent")
+    used = {(variant.name, variant.lr) for variant in variants if variant.is_best_recipe}
+    metric, scored = ("loss", "loss") if variants and variants[0].is_language_model else ("accuracy", "accuracy in percent")
     blocks: list[Block] = []
     for epochs, trials in tune.groupby("epochs"):
         rates = sorted(set(trials["lr"]))
@@ -138,8 +138,8 @@ def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[
             [str(name), *(_trial(own[own["lr"] == rate], metric, (str(name), rate) in used) for rate in rates)]
             for name, own in trials.groupby("arm")
         ]
-        seeds = counted(trials["seed"].nunique(), "seed")
-        blocks.append(f"Validation {scored} after {counted(float(epochs), 'epoch')}, {seeds}; in bold what was used.")
+        seeds = pluralize(trials["seed"].nunique(), "seed")
+        blocks.append(f"Validation {scored} after {pluralize(float(epochs), 'epoch')}, {seeds}; in bold what was used.")
         blocks.append(table("Learning rates tried", ["initializer", *(f"lr {rate:g}" for rate in rates)], rows))
     return blocks
 

@@ -20,6 +20,7 @@ from rich.text import Text
 from idinit.errors import UsageError
 
 from ..archive import runs as archive
+from ..archive.variants import flatten
 from ..training.run_folder import RunFolder, read_metrics
 
 T = TypeVar("T")
@@ -129,7 +130,7 @@ def _from_folder(folder: Path) -> Run:
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return Run(folder.name, _flat(config), status, read_metrics(folder / "metrics.jsonl"), folder)
+        return Run(folder.name, flatten(config), status, read_metrics(folder / "metrics.jsonl"), folder)
     except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
         raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -140,7 +141,7 @@ def _from_archive(folder: Path, run: str) -> Run:
     rows = stored.curves[stored.curves["hash"] == run]
     rows = rows.astype(object).where(rows.notna(), None)
     status = {"state": row.state, "epoch": row.epoch}
-    return Run(_name(row), _flat(json.loads(str(row.config))), status, rows.to_dict("records"))
+    return Run(_name(row), flatten(json.loads(str(row.config))), status, rows.to_dict("records"))
 
 
 def _name(row: Any) -> str:
@@ -158,12 +159,6 @@ def _only(beginning: str, found: Mapping[T, str]) -> T:
         some = ", ".join(list(found.values())[:5]) + (", ..." if len(found) > 5 else "")
         raise UsageError(f"'{beginning}' is the beginning of {len(found)} runs: {some}")
     return next(iter(found))
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
 
 
 def _percent(value: float | None) -> str:

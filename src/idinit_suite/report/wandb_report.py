@@ -10,8 +10,7 @@ from typing import Any
 from idinit.errors import UsageError
 
 from ..config import PathsConfig, WandbConfig, checked, compose, resolve
-from ..config.experiment import ExperimentInfo
-from ..experiments.grid import list_experiments
+from ..config.experiment import ExperimentInfo, list_experiments
 from ..tracking.wandb_mirror import logged_in, mirror
 from ..training.progress import console
 from ..training.run_folder import RunFolder

@@ -1,4 +1,4 @@
-"""What a study is: a function registered in `STUDIES` that gives the cells to compute."""
+"""Studies: functions registered in `STUDIES` that return the cells to compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study's run is: its checked options, its hash, its folder. Composed by Hydra like every experiment."""
+"""The checked options of a study's run, its hash and its folder. Composed by Hydra like every experiment."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from idinit.options import Options
 from idinit.registry import explain
 
 from ..config import ImplConfig, PathsConfig, compose, resolve, usage_error
-from ..config.experiment import ExperimentInfo
-from ..experiments.grid import list_experiments
+from ..config.experiment import ExperimentInfo, list_experiments
 from .base import STUDIES, Cell, Setting
 
 _OPEN = ("experiment", "study", "budget", "impl", "paths", "wandb")  # what the command line may set of a study

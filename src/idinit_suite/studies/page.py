@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from idinit.errors import UsageError
 
-from ..archive.studies import StudyArchive
+from ..archive.store import Archive
 from ..config.experiment import ExperimentInfo
 from ..report.outcomes import Finding, Verdict
 from ..report.page import Page, Section, list_environments
+from ..report.update import Kind
 from ..statistics.significance import ENOUGH
+from .archive import STORE, tables_of
 from .config import checked
 from .findings import FINDINGS
 
 
-def study_page(info: ExperimentInfo, archive: StudyArchive) -> Page:
+def study_page(info: ExperimentInfo, archive: Archive, results_dir: Path) -> Page:
     """The page of a study."""
     return Page(
         info,
@@ -29,7 +32,7 @@ def study_page(info: ExperimentInfo, archive: StudyArchive) -> Page:
     )
 
 
-def sections(archive: StudyArchive) -> list[Section]:
+def sections(archive: Archive) -> list[Section]:
     """The runs of a study, the largest budget first, each with the options in which it differs from an earlier one."""
     found: list[Section] = []
     shown: dict[str, dict[str, object]] = {}
@@ -38,7 +41,7 @@ def sections(archive: StudyArchive) -> list[Section]:
         first = shown.setdefault(budget, options)
         changes = [f"{key}={value}" for key, value in options.items() if first.get(key) != value]
         scale = ", ".join([f"{budget} budget", *changes])
-        findings = FINDINGS[str(run.study)].build(archive.of(str(run.hash)))
+        findings = FINDINGS[str(run.study)].build(tables_of(archive, str(run.hash)))
         suffix = f"-{run.hash}" if found else ""
         pictures = [replace(picture, name=f"{picture.name}{suffix}") for picture in findings.pictures]
         found.append(
@@ -72,3 +75,6 @@ def _options(text: str) -> dict[str, object]:
         return checked(stored)
     except UsageError:
         return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+
+
+STUDY = Kind(STORE, study_page)

@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
-from ..archive.studies import archived
 from ..config.experiment import ExperimentInfo
 from ..errors import Preempted
 from ..experiments.runner import empty
+from ..report.update import update_results
 from ..training.environment import describe
 from ..training.preemption import stop_signals
 from ..training.progress import RunProgress, console
 from ..training.run_folder import FINISHED, RunFolder
+from .archive import archived
 from .config import StudyConfig
-from .results import update_results
+from .page import STUDY
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
         console.print(f"{config.experiment}: budget {config.budget}: archived, nothing to do")
     elif status is None or status["state"] not in FINISHED:
         compute(config)
-    console.print(update_results(info, [config.folder] if folder.status() else [], results))
+    console.print(update_results(info, [config.folder] if folder.status() else [], results, STUDY))
 
 
 def compute(config: StudyConfig) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def compute(config: StudyConfig) -> dict[str, Any]:
     """
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
-    with RunFolder(config.folder) as folder, stop_signals() as stop_asked:
+    with RunFolder(config.folder) as folder, stop_signals() as stop_requested:
         before = folder.status() or {}
         done, seconds = before.get("step", 0), before.get("time_s", 0.0)
         folder.write_config(config.to_yaml())
@@ -90,7 +91,7 @@ def compute(config: StudyConfig) -> dict[str, Any]:
                 done = number
                 bar.say(done, cell.name)
                 bar.step(done)
-                if stop_asked.is_set() and done < len(cells):
+                if stop_requested.is_set() and done < len(cells):
                     write("preempted")
                     raise Preempted(f"{config.name} is saved at cell {done} of {len(cells)}")
                 write("running")

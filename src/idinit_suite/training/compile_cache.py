@@ -21,7 +21,9 @@ class CompiledNetworks:
         torch._dynamo.config.recompile_limit = 256
         self._known: dict[Signature, tuple[nn.Module, nn.Module]] = {}
 
-    def adopt(self, model: nn.Module, options: Mapping[str, Any], *, cuda_graphs: bool = False) -> tuple[nn.Module, nn.Module]:
+    def get_or_compile(
+        self, model: nn.Module, options: Mapping[str, Any], *, cuda_graphs: bool = False
+    ) -> tuple[nn.Module, nn.Module]:
         """A network with the weights of ``model`` and its compiled form.
 
         Args:

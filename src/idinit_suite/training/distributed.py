@@ -21,48 +21,48 @@ class Workers:
     """The processes that train one run together.
 
     Attributes:
-        rank: Number of this process, 0 to world - 1. Rank 0 alone writes.
-        world: Number of processes.
+        rank: Number of this process, 0 to world_size - 1. Rank 0 alone writes.
+        world_size: Number of processes.
         device: The device of this process.
     """
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
 
     @property
-    def main(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process writes the run folder."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with its gradients averaged over the processes."""
-        return DistributedDataParallel(model) if self.world > 1 else model
+        return DistributedDataParallel(model) if self.world_size > 1 else model
 
-    def no_exchange(self, model: nn.Module) -> AbstractContextManager[None]:
-        """While it lasts, gradients of a wrapped model add up without being averaged over the processes."""
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Accumulates gradients of a wrapped model locally, as `DistributedDataParallel.no_sync`."""
         return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
-    def share_buffers(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Gives every process rank 0's buffers: BatchNorm's statistics are else those of each one's share of a batch."""
-        if self.world > 1:
+        if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Sum of a tensor over the processes."""
-        if self.world > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
         """Whether a flag is set in some process. Waits for the device."""
-        return bool(self.total(torch.tensor(float(flag), device=self.device))) if self.world > 1 else flag
+        return bool(self.all_reduce_sum(torch.tensor(float(flag), device=self.device))) if self.world_size > 1 else flag
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
         box: list[Any] = [value]
-        if self.world > 1:
+        if self.world_size > 1:
             dist.broadcast_object_list(box)
         return box[0]
 
@@ -70,8 +70,8 @@ class Workers:
 @contextmanager
 def workers(device: torch.device) -> Iterator[Workers]:
     """Joins the processes started by torchrun, if any, for the time of a run."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
         yield Workers(0, 1, device)
         return
     if device.type == "cuda":
@@ -81,16 +81,16 @@ def workers(device: torch.device) -> Iterator[Workers]:
     if started_here:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Workers(dist.get_rank(), world, device)
+        yield Workers(dist.get_rank(), world_size, device)
     finally:
         if started_here:
             dist.destroy_process_group()
 
 
-def lost_process(error: Exception, run: str, world: int) -> LostProcess | None:
+def lost_process(error: Exception, run: str, world_size: int) -> LostProcess | None:
     """What an exchange that failed means: another process of the run has ended. None for any other error."""
     of_an_exchange = isinstance(error, dist.DistError) or ("onnection" in str(error) and "peer" in str(error))
-    if world == 1 or not isinstance(error, RuntimeError) or not of_an_exchange:
+    if world_size == 1 or not isinstance(error, RuntimeError) or not of_an_exchange:
         return None
     return LostProcess(
         f"another process of run {run} has ended, its own output says why: run the same command again to go on from the last "

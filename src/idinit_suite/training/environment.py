@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, commit, data. Goes beside every result."""
+"""The environment of a run, stored beside every result: versions, hardware, commit, data."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Evaluator:
             Split -> mean cross-entropy ``loss`` without label smoothing, and ``accuracy``.
         """
         network.eval()
-        self.team.share_buffers(network)
+        self.team.broadcast_buffers(network)
         plain, rows = Classification(), {}
         for split in self.splits:
             sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
@@ -54,7 +54,7 @@ class Evaluator:
                 sums[0] += plain.loss(logits, targets) * len(targets)
                 sums[1] += plain.correct(logits, targets)
                 sums[2] += len(targets)
-            loss, correct, count = self.team.total(sums).tolist()
+            loss, correct, count = self.team.all_reduce_sum(sums).tolist()
             rows[split] = {"loss": loss / count, "accuracy": correct / count}
         network.train()
         return rows

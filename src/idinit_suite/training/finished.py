@@ -8,16 +8,16 @@ from typing import Any
 from idinit.errors import UsageError
 
 from ..config import RunConfig
-from ..data import DATASETS, Batches, Place
+from ..data import DATASETS, Batches, DataContext
 from .progress import console, in_percent
 from .run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 
-def load_data(config: RunConfig, place: Place) -> Batches:
+def load_data(config: RunConfig, context: DataContext) -> Batches:
     """The data of a run."""
-    return DATASETS[config.entry("data")].build(place, **config.options("data"))
+    return DATASETS[config.entry("data")].build(context, **config.options("data"))
 
 
 def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
     """
     then = folder.environment().get("data_checksum")
     try:
-        data = load_data(config, Place(config.paths.data, config.seed))
+        data = load_data(config, DataContext(config.paths.data, config.seed))
     except UsageError as error:
         log.warning("the data of run %s cannot be compared with what is there now: %s", config.name, error)
     else:

@@ -57,17 +57,17 @@ class Learner:
         layout = torch.channels_last if config.impl.channels_last else torch.contiguous_format
         flops = count_flops(model, data.example_inputs())
         self.flops = flops and flops * data.batch_size
-        if team.world > 1 and config.train.sync_batchnorm:
+        if team.world_size > 1 and config.train.sync_batchnorm:
             model = convert_sync_batchnorm(model, team.device)
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
         impl = config.impl
         if impl.checkpoint_activations:
             checkpoint_activations(model, partial(plain_attention, config, team.device))
         options = {**config.model, "checkpoint_activations": impl.checkpoint_activations}
-        self.network, self.forward = (
-            compiled.adopt(model, options, cuda_graphs=impl.cuda_graphs) if config.train.compile else (model, model)
+        self.network, self.compiled_model = (
+            compiled.get_or_compile(model, options, cuda_graphs=impl.cuda_graphs) if config.train.compile else (model, model)
         )
-        self._averaged = team.wrap(self.forward)
+        self._ddp_model = team.wrap(self.compiled_model)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self._scaler = gradient_scaler(config, team.device)
         self.sums = StepSums(team.device)
@@ -84,12 +84,12 @@ class Learner:
         torch.manual_seed(derive(config.seed, "dropout", step, team.rank))
         sums = torch.zeros(3, device=team.device)  # loss, right answers, answers
         *early, last = micro_batches(*self.data.train_batch(step), config.train.accumulate)
-        with team.no_exchange(self._averaged):
+        with team.no_sync(self._ddp_model):
             for inputs, targets in early:
                 self._scaler.scale(self._loss(inputs, targets, sums)).backward()
         loss = self._loss(*last, sums)
-        total = team.total(sums).double()
-        total[0] /= team.world
+        total = team.all_reduce_sum(sums).double()
+        total[0] /= team.world_size
         self.sums.add(total)
         if self._scaler.is_enabled():  # it leaves out a step whose gradients are not finite, and has a flag of its own
             loss = loss * torch.where(self.sums.found_inf > 0, torch.nan, 1.0)
@@ -106,7 +106,7 @@ class Learner:
     def _loss(self, inputs: Inputs, targets: Tensor | Mixed, sums: Tensor) -> Tensor:
         """This micro-batch's share of the step's loss, added up in ``sums`` with its answers."""
         with autocast(self._config, self._team.device):
-            logits = self._averaged(*inputs)
+            logits = self._ddp_model(*inputs)
         loss = self._task.loss(logits, targets) / self._config.train.accumulate
         with torch.no_grad():
             sums += torch.stack([loss, self._task.correct(logits, targets), self._task.answers(targets)])

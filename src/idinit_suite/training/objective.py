@@ -1,4 +1,4 @@
-"""What is learned: the loss of a batch, and how many of its answers are right."""
+"""Objectives: the loss of a batch, and the number of its correct predictions."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -10,6 +12,7 @@ import torch
 
 from ..config import RunConfig
 from .attention import PlainAttention
+from .progress import console
 
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -27,6 +30,30 @@ def configure_backends(config: RunConfig) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(deterministic)
+
+
+def say_if_slow(config: RunConfig, device: torch.device) -> None:
+    """Prints a line, once in a process, where the processor has no units for the precision of a run."""
+    if device.type == "cpu" and config.train.precision == "bf16" and not has_bfloat16_units():
+        _say_slow()
+
+
+def has_bfloat16_units() -> bool:
+    """Whether this processor computes in bfloat16. oneDNN says so of any x86 with AVX-512, which may only convert."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported
+
+
+@functools.cache
+def _say_slow() -> None:
+    console.print(
+        "This processor has no units for bfloat16, in which training is many times slower here than in float32: "
+        "train.precision=float32 (ARGS=train.precision=float32 of make) is faster, and makes other runs: those made in "
+        "bfloat16 do not count for it",
+        soft_wrap=True,
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a person sees while runs train: live bars on a terminal, plain lines elsewhere."""
+"""Progress of trainings: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

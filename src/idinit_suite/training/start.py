@@ -1,4 +1,4 @@
-"""What a run folder tells of the network before training, for whoever looks at the run: a table and a picture."""
+"""The network before training, as a table and a figure in the run folder."""
 
 from __future__ import annotations
 

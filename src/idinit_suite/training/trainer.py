@@ -21,7 +21,7 @@ import torch
 from idinit.errors import UsageError
 
 from ..config import RunConfig
-from ..data import Place
+from ..data import DataContext
 from ..errors import LostProcess, Preempted, RunLocked
 from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
@@ -33,7 +33,7 @@ from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
 from .layers import LAYERS, LayerStatistics
 from .learner import Learner
-from .precision import configure_backends
+from .precision import configure_backends, say_if_slow
 from .preemption import stop_signals
 from .progress import RunProgress, in_percent
 from .run_folder import FINISHED, RunFolder
@@ -63,16 +63,18 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
     configure_backends(config)
     with workers(config.impl.torch_device()) as team, _memory_errors(config):
         folder = RunFolder(config.folder)
-        with folder if team.main else nullcontext():
-            status = team.broadcast(folder.status() if team.main else None)
+        with folder if team.is_main_process else nullcontext():
+            status = team.broadcast(folder.status() if team.is_main_process else None)
             if isinstance(status, dict) and status["state"] in FINISHED:
-                if team.main:
+                if team.is_main_process:
                     say_finished(config, folder, status)
                     mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
-            with stop_signals() as stop_asked, debugging(config):
-                finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_asked).run()
-        if stop_asked.is_set():  # it came during the last step
+            if team.is_main_process:
+                say_if_slow(config, team.device)
+            with stop_signals() as stop_requested, debugging(config):
+                finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_requested).run()
+        if stop_requested.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished")
         return finished
 
@@ -99,7 +101,7 @@ class Training:
         team: The processes that train it.
         folder: Its folder, locked.
         compiled: Networks compiled before in this process.
-        stop_asked: Set when the run should save itself and stop.
+        stop_requested: Set when the run should save itself and stop.
     """
 
     def __init__(
@@ -108,19 +110,21 @@ class Training:
         team: Workers,
         folder: RunFolder,
         compiled: CompiledNetworks,
-        stop_asked: threading.Event,
+        stop_requested: threading.Event,
     ) -> None:
-        config.require_whole_parts(team.world)
-        self.config, self.team, self.folder, self.stop_asked = config, team, folder, stop_asked
+        config.require_whole_parts(team.world_size)
+        self.config, self.team, self.folder, self.stop_requested = config, team, folder, stop_requested
         impl = config.impl
-        workers = impl.workers_of(team.world)
-        place = Place(config.paths.data, config.seed, team.device, team.rank, team.world, impl.channels_last, workers)
-        data = load_data(config, place)
+        workers = impl.workers_of(team.world_size)
+        context = DataContext(
+            config.paths.data, config.seed, team.device, team.rank, team.world_size, impl.channels_last, workers
+        )
+        data = load_data(config, context)
         self.learner = Learner(config, team, data, compiled)
         # A search run never looks at the test split, so nothing can be picked on it.
         unseen = {"train"} if config.phase == "main" else {"train", "test"}
         self.evaluate = Evaluator(config, team, data, [split for split in data.splits if split not in unseen])
-        self.measure = LayerStatistics(config, data, team.device) if config.diagnostics.every and team.main else None
+        self.measure = LayerStatistics(config, data, team.device) if config.diagnostics.every and team.is_main_process else None
         self.per_epoch = data.steps_per_epoch
         self.steps = max(1, round(config.train.epochs * self.per_epoch))
         if self.steps > checkpoint.MOST_STEPS:
@@ -130,7 +134,7 @@ class Training:
         self.step = 0  # finished steps
         self.last_rows: dict[str, dict[str, Any]] = {}
         self.status = StatusWriter(
-            folder if team.main else None,
+            folder if team.is_main_process else None,
             config.hash,
             steps=self.steps,
             steps_per_epoch=self.per_epoch,
@@ -142,13 +146,15 @@ class Training:
         """Trains what is left; see `train`."""
         with self._failure_noted():
             self._restore()
-        if self.team.main:
+        if self.team.is_main_process:
             self.folder.write_config(self.config.to_yaml())
             self.folder.write_environment(self._environment())
             if self.step == 0 and resolve_mode(self.config.wandb.mode) != "disabled":
                 describe_start(self.config, self.learner.data, self.folder.path)
         wandb = self.config.wandb
-        mirror = mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.main else nullcontext()
+        mirror = (
+            mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.is_main_process else nullcontext()
+        )
         with mirror, self._failure_noted():
             return self._loop()
 
@@ -160,7 +166,7 @@ class Training:
         except (OSError, RunLocked):
             raise
         except Exception as error:
-            lost = lost_process(error, self.config.name, self.team.world)
+            lost = lost_process(error, self.config.name, self.team.world_size)
             told = lost or error
             says = str(told) if isinstance(told, UsageError | LostProcess) else f"{type(told).__name__}: {told}"
             self._write_status("failed", error=says)
@@ -170,7 +176,7 @@ class Training:
 
     def _loop(self) -> Status:
         config = self.config
-        with RunProgress(config.name, self.step, self.steps, quiet=not self.team.main) as self.bar:
+        with RunProgress(config.name, self.step, self.steps, quiet=not self.team.is_main_process) as self.bar:
             self.clock = (self.step, time.monotonic())
             self._write_status("running")
             if self.step == 0 and config.phase == "main":
@@ -190,7 +196,7 @@ class Training:
                     self._measure()  # of the last weights that were finite
                     return self._finish("diverged", f"loss is not finite at step {self.step}")
                 self._log()
-                if self.team.any(self.stop_asked.is_set()) and self.step < self.steps:
+                if self.team.any(self.stop_requested.is_set()) and self.step < self.steps:
                     self._save()
                     self._write_status("preempted")
                     raise Preempted(f"{config.name} is saved at step {self.step} of {self.steps}")
@@ -218,7 +224,7 @@ class Training:
         train, impl = self.config.train, self.config.impl
         spans = (impl.check_every, train.log_every, impl.checkpoint_every, self.config.diagnostics.every)
         due = any(self._every(steps) for steps in spans if steps) or self._evaluation_due()
-        return due or (self.team.world == 1 and self.stop_asked.is_set())
+        return due or (self.team.world_size == 1 and self.stop_requested.is_set())
 
     def _log(self) -> None:
         """Writes the rows of metrics that are due."""
@@ -238,7 +244,7 @@ class Training:
             self.clock = (self.step, time.monotonic())  # as little as evaluation
 
     def _evaluate(self) -> None:
-        for split, values in self.evaluate(self.learner.network, self.learner.forward).items():
+        for split, values in self.evaluate(self.learner.network, self.learner.compiled_model).items():
             self._row(split, values)
         self.clock = (self.step, time.monotonic())  # evaluation does not count as training time
         accuracies = in_percent({split: self.last_rows[split] for split in self.evaluate.splits})
@@ -256,7 +262,7 @@ class Training:
             "samples_per_s": trained / (time.monotonic() - then) if split == "train" else None,
         }
         self.last_rows[split] = row
-        if self.team.main:
+        if self.team.is_main_process:
             self.folder.append(row)
 
     def _environment(self) -> dict[str, Any]:
@@ -265,11 +271,11 @@ class Training:
             "data_source": self.learner.data.source,
             "data_checksum": self.learner.data.checksum,
             **self.learner.data.facts,
-            "processes": self.team.world,
+            "processes": self.team.world_size,
         }
 
     def _save(self) -> None:
-        if not self.team.main:
+        if not self.team.is_main_process:
             return
         state = {
             "hash": self.config.hash,
@@ -282,11 +288,11 @@ class Training:
         self._write_status("running")  # keeps the time spent; a checkpoint is the same bytes however often it was resumed
 
     def _restore(self) -> None:
-        state = self.team.broadcast(checkpoint.load_latest(self.folder.checkpoints) if self.team.main else None)
+        state = self.team.broadcast(checkpoint.load_latest(self.folder.checkpoints) if self.team.is_main_process else None)
         if isinstance(state, dict):
             self.step = state["step"]
             self._load(state)
-        if self.team.main:
+        if self.team.is_main_process:
             # Without a checkpoint the run starts anew, its evaluation at step 0 included.
             rows = self.folder.rewind(self.step or -1, (state or {}).get("rows"))
             self.last_rows = {row["split"]: row for row in rows if row["split"] != LAYERS}

@@ -1,16 +1,15 @@
-"""Small networks of the project with their parts written down by hand."""
+"""Small networks with their parts written down by hand."""
 
 from typing import NamedTuple
 
 import pytest
 import torch
+from plain_networks import Residual, convolutions, mlp, residual_mlp, resnet
 from torch import Tensor, nn
 
 from idinit.initializers import INITIALIZERS
 from idinit.parts import Branch, Slice, Structure
 from idinit.parts.heads import Heads
-from idinit_suite.data import Images
-from idinit_suite.models import MODELS
 
 
 class Case(NamedTuple):
@@ -80,12 +79,12 @@ class Siren(nn.Module):
 
 TRANSFORMERS = {"transformer": "before", "transformer-post-norm": "after", "transformer-plain": None}
 KINDS = {
-    "resnet": ("resnet", dict(depth=14, width=4)),
-    "resnet-projection": ("resnet", dict(depth=8, width=4, shortcut="projection")),
-    "resnet-norm": ("resnet", dict(depth=8, width=4, norm="batch", shortcut="projection")),
-    "residual-mlp": ("residual_mlp", dict(blocks=3, width=12)),
-    "mlp": ("mlp", dict(depth=4, width=48)),
-    "allconv": ("allconv", dict(width=16)),
+    "resnet": (resnet, dict(depth=14, width=4)),
+    "resnet-projection": (resnet, dict(depth=8, width=4, shortcut="projection")),
+    "resnet-norm": (resnet, dict(depth=8, width=4, norm="batch", shortcut="projection")),
+    "residual-mlp": (residual_mlp, dict(blocks=3, width=12)),
+    "mlp": (mlp, dict(depth=4, width=48)),
+    "allconv": (convolutions, dict(width=16)),
 }
 
 
@@ -109,7 +108,7 @@ def _part(kind: str, name: str) -> str:
 def _branches(model: nn.Module) -> tuple[Branch, ...]:
     branches = []
     for name, module in model.named_modules():
-        if type(module).__name__ == "BasicBlock":
+        if isinstance(module, Residual) and hasattr(module.branch, "conv1"):
             changes_shape = not isinstance(module.shortcut, nn.Identity)
             has_norm = not isinstance(module.branch.norm2, nn.Identity)
             branches.append(
@@ -120,7 +119,7 @@ def _branches(model: nn.Module) -> tuple[Branch, ...]:
                     f"{name}.branch.norm2" if has_norm else None,
                 )
             )
-        elif type(module).__name__ == "ResidualLayers":
+        elif isinstance(module, Residual):
             branches.append(Branch((f"{name}.branch.linear1.weight", f"{name}.branch.linear2.weight"), f"{name}.branch"))
         elif isinstance(module, Layer):
             norms = (f"{name}.norm1", f"{name}.norm2") if module.is_after else (None, None)
@@ -147,8 +146,8 @@ def _build(kind: str) -> Case:
     elif kind in TRANSFORMERS:
         model = Transformer(TRANSFORMERS[kind])
     else:
-        name, options = KINDS[kind]
-        model = MODELS[name].build(Images((3, 16, 16), 5), **options)
+        make, options = KINDS[kind]
+        model = make((3, 16, 16), 5, **options)
     return Case(model, _structure(kind, model), x)
 
 

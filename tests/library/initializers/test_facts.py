@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from plain_networks import mlp, residual_mlp, resnet
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,13 +12,11 @@ from idinit.errors import UsageError
 from idinit.initialize import initialize_
 from idinit.network.scalars import detach_scalars, named_scalars
 from idinit.parts import Branch, Structure
-from idinit_suite.data import Images
-from idinit_suite.models import MODELS
 
 
 def _wide(method, **options):
     """A residual MLP with weights large enough for statistics, L = 4, m = 2."""
-    model = MODELS["residual_mlp"].build(Images((400,), 300), blocks=4, width=500)
+    model = residual_mlp((400,), 300, blocks=4, width=500)
     parts, branches = {}, []
     for name, _ in model.named_parameters():
         end = "branch_end" if "linear2" in name else "branch"
@@ -98,7 +97,7 @@ def test_idinit_branches_are_almost_silent(layout, build):
 
 
 def test_without_zero_preserving_an_identity_branch_doubles_its_input():
-    model = MODELS["residual_mlp"].build(Images((6,), 6), blocks=3, width=6)
+    model = residual_mlp((6,), 6, blocks=3, width=6)
     names = [n for n, _ in model.named_parameters()]
     parts = {n: "bias" if n.endswith("bias") else "branch_end" if "linear2" in n else "branch" for n in names}
     parts |= {"stem.weight": "stem", "head.weight": "head"}
@@ -115,7 +114,7 @@ def test_without_zero_preserving_an_identity_branch_doubles_its_input():
 
 @pytest.mark.parametrize("depth", [2, 10, 1000])
 def test_idinit_passes_a_non_negative_input_through_a_plain_network(depth):
-    model = MODELS["mlp"].build(Images((8,), 8), depth=depth, width=8)
+    model = mlp((8,), 8, depth=depth, width=8)
     names = [name for name, _ in model.named_parameters()]
     parts = {name: "bias" if name.endswith("bias") else "trunk" for name in names}
     parts |= {"linear1.weight": "stem", "head.weight": "head"}
@@ -169,7 +168,7 @@ def test_one_multiplier_on_each_branch(name, build):
 
 def test_rezero_multiplies_after_the_last_activation_of_the_branch():
     """Published form: x + alpha * ReLU(BN(conv(ReLU(BN(conv x))))), no ReLU after the sum."""
-    model = MODELS["resnet"].build(Images((3, 8, 8), 5), depth=8, width=4, norm="batch", last_activation="branch")
+    model = resnet((3, 8, 8), 5, depth=8, width=4, norm="batch", last_activation="branch")
     initialize_(model, "rezero", example_inputs=(torch.randn(2, 3, 8, 8),))
     block = model.get_submodule("stage1.0").eval()
     with torch.no_grad():
@@ -357,14 +356,14 @@ class Unequal(nn.Module):
         self.mlps = nn.ModuleList(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64)) for _ in range(3))
 
     def forward(self, x):
-        for i, (mixer, mlp) in enumerate(zip(self.mixers, self.mlps, strict=True)):
+        for i, (mixer, layers) in enumerate(zip(self.mixers, self.mlps, strict=True)):
             if i == 1:
                 query, key, value = (layer(x) for layer in mixer.maps)
                 mixed = mixer.proj(query.relu() @ (key.relu().transpose(1, 2) @ value))
             else:
                 mixed = mixer(x)
             x = self.norms[2 * i](x + mixed)
-            x = self.norms[2 * i + 1](x + mlp(x))
+            x = self.norms[2 * i + 1](x + layers(x))
         return x
 
 

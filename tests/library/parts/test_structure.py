@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from networks import FEATURES, IMAGES, Net, Residual, conv, weights
+from plain_networks import resnet
 from torch import Tensor, nn
 
 from idinit.errors import UsageError
@@ -20,8 +21,6 @@ from idinit.network.scalars import Scalar, attach_scalar
 from idinit.parts import Branch, find_structure
 from idinit.parts.classify import classify
 from idinit.parts.find import PARTS
-from idinit_suite.data import Images
-from idinit_suite.models import MODELS
 
 
 class Undecided(nn.Module):
@@ -78,7 +77,7 @@ def test_the_model_is_left_as_it_was(build: Callable[[], nn.Module]) -> None:
 
 
 def test_scalars_that_a_method_has_added() -> None:
-    model = MODELS["resnet"].build(Images((3, 32, 32), 10), depth=8)
+    model = resnet((3, 32, 32), 10, depth=8, width=16)
     plain = find_structure(model, (IMAGES,))
     block = model.get_submodule("stage1.0")
     last = block.get_submodule("branch.conv2")

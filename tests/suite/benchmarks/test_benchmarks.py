@@ -13,7 +13,7 @@ from idinit_suite.benchmarks import Contest, bench, initialization, write_page
 from idinit_suite.benchmarks import baselines as rivals
 from idinit_suite.benchmarks.hf_trainer import TrainerInTurns
 from idinit_suite.config import RunConfig, check, compose
-from idinit_suite.data import DATASETS, Place
+from idinit_suite.data import DATASETS, DataContext
 
 RESNET = ["model=resnet", "model.depth=8", "data=digits"]
 VIT = ["model=vit", "model.width=16", "model.heads=2", "model.depth=1", "model.patch=8", "data=digits", "optim=adamw"]
@@ -42,7 +42,7 @@ def config(root: Path, *overrides: str) -> RunConfig:
 
 
 def data_of(config: RunConfig) -> Any:
-    return DATASETS[config.data["name"]].build(Place(config.paths.data), **config.options("data"))
+    return DATASETS[config.data["name"]].build(DataContext(config.paths.data), **config.options("data"))
 
 
 CONTEST = Contest("a model", "examples", {"commit": "abc"}, {"this loop": [10.0, 2000.0, 30.0], "other": [5.0, 500.0, 10.0]})

@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 
 from idinit.errors import UsageError
 from idinit_suite.config import CONFIG_DIR, GROUPS, RunConfig, check, compose, hash_of_stored, hydra_words
-from idinit_suite.config.schema import is_compatible
+from idinit_suite.config.check import is_compatible
+from idinit_suite.config.experiment import list_experiments
 from idinit_suite.data import DATASETS, Sentences
 from idinit_suite.data.base import DatasetInfo
-from idinit_suite.experiments.grid import list_experiments
 from idinit_suite.models import MODELS
 from idinit_suite.optim.optimizers import OPTIMIZERS
 

@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from idinit_suite.build_all import selection
 from idinit_suite.cli import run_command
 from idinit_suite.config import GROUPS, check, compose
+from idinit_suite.config.experiment import list_experiments
 from idinit_suite.errors import EXIT_OK, EXIT_USAGE
-from idinit_suite.experiments.grid import list_experiments, load, select
+from idinit_suite.experiments.grid import load, select
 from idinit_suite.experiments.launcher import read_config
 from idinit_suite.report.wandb_report import build_report, mirror_all
 from idinit_suite.studies.config import load as load_study

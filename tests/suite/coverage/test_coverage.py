@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from idinit.errors import UsageError
 from idinit_suite.coverage import check as checking
 from idinit_suite.coverage.check import check
+from idinit_suite.coverage.expert_labels import LIBRARIES, labels_of
 from idinit_suite.coverage.families import REASONS, TIMM, TORCHVISION, TRANSFORMERS, Case, list_cases
 from idinit_suite.coverage.page import update_page
 from idinit_suite.coverage.runner import checked, read_rows, run
@@ -57,6 +58,21 @@ def test_a_false_alarm_is_counted_and_shown(tmp_path: Path) -> None:
     update_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "| 1 of 1 |" in page and "| not examined |" in page and f"| timm:a | a | {row['findings']} |" in page
+
+
+def test_labels_are_compared_with_an_experts(tmp_path: Path) -> None:
+    row = check(nn.Sequential(nn.Linear(8, 8), Residual(), nn.Linear(8, 2)), (X,), "0.weight head; 2.weight head; * -")
+    assert (row["labels"], row["labels_wrong"], row["mislabelled"]) == (2, 1, "0.weight is stem, not head")
+    head = "problems,labels,labels_wrong,mislabelled\n"
+    line = f"timm,a,a,timm,ok,6,1,6,,0,0,0,0,0,0,1,1,,2,1,{row['mislabelled'].replace(',', ';')}\n"
+    (tmp_path / "coverage.csv").write_text(ROWS.replace("problems\n", head, 1) + line)
+    update_page(tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert "| 0 of 1 |" in page and "| 1 of 2 |" in page and "| timm:a | a | 0.weight is stem; not head |" in page
+
+
+def test_labels_are_looked_up_by_the_network() -> None:
+    assert labels_of("hf:bert") == LIBRARIES["hf:bert"] and labels_of("timm:test_vit") and labels_of("timm:csatv2") is None
 
 
 def test_a_branch_that_is_not_silent() -> None:
@@ -181,7 +197,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert "| timm:b | b_small | build: ValueError: a \\| b | not known |" in page
     assert REASONS.keys() < {case.name for case in list_cases()}
     assert "| timm:a | 1 x not told |" in page
-    assert "| a | a_small | 2.0 M | 10 | 9 | 4 | 1.0e-06 | 2.0e-04 | 3 | 1.5 | 20 |" in page
+    assert "| a | a_small | 2.0 M | 10 | 9 | 4 | 1.0e-06 | 2.0e-04 | 3 |  | 1.5 | 20 |" in page
     assert "### torchvision" not in page
     assert "**C15: not run at this scale.** The paper: no number (text). Ours: cpu budget" in page
     assert "## Deviations from the paper" in page

@@ -9,14 +9,14 @@ from corpus_files import sentences, write_corpus
 from tokenizers import Tokenizer, models
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, MaskedTokens, Place
+from idinit_suite.data import DATASETS, DataContext, MaskedTokens
 from idinit_suite.data.mlm.corpus import MaskedBatches, read_documents, split_documents
 
 
 def make(root: Path, seed: int = 0, **options: Any) -> MaskedBatches:
-    world = {key: options.pop(key) for key in ("rank", "world") if key in options}
+    world = {key: options.pop(key) for key in ("rank", "world_size") if key in options}
     options = {"batch_size": 8, "length": 32, "vocabulary": 300, **options}
-    built = DATASETS["corpus"].build(Place(root, seed, **world), **DATASETS.check("corpus", options))
+    built = DATASETS["corpus"].build(DataContext(root, seed, **world), **DATASETS.check("corpus", options))
     assert isinstance(built, MaskedBatches)
     return built
 
@@ -59,7 +59,7 @@ def test_a_text_is_masked_anew_in_each_epoch_and_alike_in_every_evaluation(root:
 
 def test_processes_share_batches_and_splits(root: Path) -> None:
     whole = make(root)
-    shares = [make(root, rank=rank, world=2) for rank in range(2)]
+    shares = [make(root, rank=rank, world_size=2) for rank in range(2)]
     (tokens, positions), targets = whole.train_batch(3)
     parts = [share.train_batch(3) for share in shares]
     assert torch.equal(torch.cat([inputs[0] for inputs, _ in parts]), tokens)

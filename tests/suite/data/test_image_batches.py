@@ -10,7 +10,7 @@ from image_layouts import tiny, write_idx, write_parquet
 from torch import Tensor
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, Images, Mixed, Place, load_images, split
+from idinit_suite.data import DATASETS, DataContext, Images, Mixed, load_images, split
 from idinit_suite.data.images.augment import Augmentation, normalize, pad
 from idinit_suite.data.images.datasets import IMAGE_SETS
 from idinit_suite.seeds import generator
@@ -30,9 +30,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(root: Path, name: str = "cifar10", seed: int = 0, rank: int = 0, world: int = 1, **options: Any) -> Any:
+def build(root: Path, name: str = "cifar10", seed: int = 0, rank: int = 0, world_size: int = 1, **options: Any) -> Any:
     options = {"batch_size": 8, "validation": 10} | options
-    return DATASETS[name].build(Place(root, seed, rank=rank, world=world), **DATASETS.check(name, options))
+    return DATASETS[name].build(DataContext(root, seed, rank=rank, world_size=world_size), **DATASETS.check(name, options))
 
 
 def same(one: tuple, two: tuple) -> bool:
@@ -147,10 +147,10 @@ def test_mixing_weights_follow_the_beta_distribution(root, mixup) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.5, "cutout": 8}], ids=["plain", "mixup"])
-@pytest.mark.parametrize("world", [2, 4])
-def test_processes_share_the_batch_that_one_would_see(root, world, options) -> None:
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_share_the_batch_that_one_would_see(root, world_size, options) -> None:
     whole = build(root, **options)
-    shares = [build(root, rank=rank, world=world, **options) for rank in range(world)]
+    shares = [build(root, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
     for step in (0, 4):
         (images,), targets = whole.train_batch(step)
         parts = [share.train_batch(step) for share in shares]
@@ -181,7 +181,7 @@ def test_evaluation_sees_every_image_once_unaugmented_and_in_order(root) -> None
 def test_processes_share_an_evaluation(root, name) -> None:
     images, labels = evaluated(build(root, batch_size=9), name)
     for rank in range(3):
-        share = evaluated(build(root, batch_size=9, rank=rank, world=3), name)
+        share = evaluated(build(root, batch_size=9, rank=rank, world_size=3), name)
         assert same(share, (images[rank::3], labels[rank::3]))
 
 
@@ -209,7 +209,7 @@ def test_a_limit_shortens_training_and_nothing_else(root) -> None:
 
 def test_channels_last_changes_the_memory_format_only(root) -> None:
     options = DATASETS.check("cifar10", {"batch_size": 8, "validation": 10, "cutout": 8})
-    one, two = (DATASETS["cifar10"].build(Place(root, channels_last=flag), **options) for flag in (False, True))
+    one, two = (DATASETS["cifar10"].build(DataContext(root, channels_last=flag), **options) for flag in (False, True))
     for ((a,), _), ((b,), _) in [
         (one.train_batch(1), two.train_batch(1)),
         *zip(one.evaluation_batches("train"), two.evaluation_batches("train"), strict=True),
@@ -226,7 +226,7 @@ def test_a_batch_larger_than_the_training_set_is_refused(root) -> None:
 
 def test_a_batch_that_cannot_be_shared_is_refused(root) -> None:
     with pytest.raises(UsageError, match=r"data\.batch_size=8 cannot be shared by 3 processes"):
-        build(root, world=3)
+        build(root, world_size=3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from picture_folders import write_pictures
 from PIL import Image
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, Batches, Images, Place, Sentences
+from idinit_suite.data import DATASETS, Batches, DataContext, Images, Sentences
 
 TEXTS = [("a good film", "good"), ("a bad film", "bad"), ("Not good: bad!", "bad"), ("good, good", "good")] * 10
 
@@ -25,9 +25,9 @@ def _hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub")
 
 
-def build(name: str, tmp_path: Path, rank: int = 0, world: int = 1, **options: Any) -> Batches:
-    place = Place(tmp_path / "root", 0, rank=rank, world=world)
-    return DATASETS[name].build(place, **DATASETS.check(name, {"batch_size": 4, **options}))
+def build(name: str, tmp_path: Path, rank: int = 0, world_size: int = 1, **options: Any) -> Batches:
+    context = DataContext(tmp_path / "root", 0, rank=rank, world_size=world_size)
+    return DATASETS[name].build(context, **DATASETS.check(name, {"batch_size": 4, **options}))
 
 
 def frame() -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, Place
+from idinit_suite.data import DATASETS, DataContext
 from idinit_suite.data.splits import split, stratified_order
 
 LABELS = torch.arange(10).repeat(50)  # 500 examples, 50 of each class
@@ -62,5 +62,5 @@ def test_holding_out_everything_is_refused() -> None:
 @pytest.mark.parametrize("name", ["digits", "opinions"])
 def test_a_process_without_examples_has_no_empty_batch(name: str, tmp_path: Path) -> None:
     options = DATASETS.check(name, {"batch_size": 4, "validation": 1})
-    both = [DATASETS[name].build(Place(tmp_path, 0, rank=rank, world=2), **options) for rank in range(2)]
+    both = [DATASETS[name].build(DataContext(tmp_path, 0, rank=rank, world_size=2), **options) for rank in range(2)]
     assert [[len(labels) for _, labels in data.evaluation_batches("validation")] for data in both] == [[1], []]

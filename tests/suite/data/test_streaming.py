@@ -13,7 +13,7 @@ from corpus_files import sentences
 
 from idinit.errors import UsageError
 from idinit_suite.config import check, compose
-from idinit_suite.data import DATASETS, Place
+from idinit_suite.data import DATASETS, DataContext
 from idinit_suite.data.mlm import packing
 from idinit_suite.data.mlm import streaming as stream
 from idinit_suite.data.mlm.hub import Collection, in_turn, mixed
@@ -41,7 +41,7 @@ def collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Collec
 def make(root: Path, seed: int = 0, **options: Any) -> StreamedBatches:
     small = {"batch_size": 8, "length": 32, "vocabulary": 300, "validation": 10, "block": BLOCK, "epoch_steps": 7}
     checked = DATASETS.check("wikipedia_books", {**small, "tokenizer": None, **options})
-    built = DATASETS["wikipedia_books"].build(Place(root, seed), **checked)
+    built = DATASETS["wikipedia_books"].build(DataContext(root, seed), **checked)
     assert isinstance(built, StreamedBatches)
     return built
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, Mixed, Place
+from idinit_suite.data import DATASETS, DataContext, Mixed
 from idinit_suite.data.images.mixing import Mixing, _box
 from idinit_suite.data.images.streaming import StreamedImages
 from idinit_suite.data.images.worker_transforms import Evaluation, Training
@@ -32,10 +32,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(root: Path, seed: int = 0, rank: int = 0, world: int = 1, workers: int = 0, **options: Any) -> StreamedImages:
-    place = Place(root, seed, rank=rank, world=world, workers=workers)
+def build(root: Path, seed: int = 0, rank: int = 0, world_size: int = 1, workers: int = 0, **options: Any) -> StreamedImages:
+    context = DataContext(root, seed, rank=rank, world_size=world_size, workers=workers)
     small = {"size": 16, "batch_size": 8, "validation": 6}
-    built = DATASETS["imagenet"].build(place, **DATASETS.check("imagenet", {**small, **options}))
+    built = DATASETS["imagenet"].build(context, **DATASETS.check("imagenet", {**small, **options}))
     assert isinstance(built, StreamedImages)
     return built
 
@@ -79,7 +79,7 @@ def test_a_batch_is_the_same_for_any_number_of_workers_and_after_a_resume(root: 
 
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything"])
 def test_processes_share_a_batch(root: Path, options: dict[str, Any]) -> None:
-    whole, parts = build(root, **options), [build(root, rank=rank, world=2, **options) for rank in range(2)]
+    whole, parts = build(root, **options), [build(root, rank=rank, world_size=2, **options) for rank in range(2)]
     for step in (0, 5):
         shares = [flat(part.train_batch(step)) for part in parts]
         for value, *of_parts in zip(flat(whole.train_batch(step)), *shares, strict=True):

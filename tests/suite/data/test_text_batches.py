@@ -8,14 +8,14 @@ import torch
 from text_files import LABELS, TEXTS, write_texts
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, Place, Sentences
+from idinit_suite.data import DATASETS, DataContext, Sentences
 from idinit_suite.data.text.batches import PADDING, UNKNOWN, TextBatches, vocabulary_of
 
 
 def make(root: Path, name: str = "sst2", seed: int = 0, **options: Any) -> TextBatches:
-    world = {key: options.pop(key) for key in ("rank", "world") if key in options}
+    world = {key: options.pop(key) for key in ("rank", "world_size") if key in options}
     options = {"batch_size": 4, "length": 8, "min_count": 1, **options}
-    built = DATASETS[name].build(Place(root, seed, **world), **DATASETS.check(name, options))
+    built = DATASETS[name].build(DataContext(root, seed, **world), **DATASETS.check(name, options))
     assert isinstance(built, TextBatches)
     return built
 
@@ -69,7 +69,7 @@ def test_an_epoch_holds_every_text_once_and_a_batch_is_a_function_of_seed_and_st
 
 def test_processes_share_batches_and_splits(root: Path) -> None:
     whole = make(root)
-    shares = [make(root, rank=rank, world=2) for rank in range(2)]
+    shares = [make(root, rank=rank, world_size=2) for rank in range(2)]
     words = [row[row > 0].tolist() for row in whole.train_batch(1)[0][0]]
     assert [row[row > 0].tolist() for part in shares for row in part.train_batch(1)[0][0]] == words
     counts = [sum(len(y) for _, y in part.evaluation_batches("test")) for part in shares]

@@ -7,7 +7,8 @@ import yaml
 
 from idinit.errors import UsageError
 from idinit_suite.config import CONFIG_DIR, check, compose
-from idinit_suite.experiments.grid import Cell, list_experiments, load
+from idinit_suite.config.experiment import list_experiments
+from idinit_suite.experiments.grid import Cell, load
 
 BUDGETS = ["smoke", "cpu", "paper"]
 
@@ -19,9 +20,9 @@ def test_every_experiment_expands_to_checked_runs(name: str, budget: str) -> Non
     runs = experiment.main_runs({})
     points = math.prod(map(len, experiment.grid.sweep.values()))
     assert len(runs) == len(experiment.grid.arms) * len(experiment.grid.seeds) * points
-    assert len({run.hash for run in runs}) == len(runs), "two arms are the same run"
+    assert len({run.hash for run in runs}) == len(runs), "two variants are the same run"
     assert {run.experiment for run in runs} == {name}
-    assert [run.seed for run in runs] == sorted(run.seed for run in runs), "seed by seed across arms"
+    assert [run.seed for run in runs] == sorted(run.seed for run in runs), "seed by seed across variants"
 
 
 @pytest.mark.parametrize("name", list_experiments())
@@ -36,28 +37,28 @@ def test_every_experiment_file_says_what_it_is_and_its_head_is_complete(name: st
 @pytest.mark.parametrize("name", list_experiments())
 def test_one_run_of_an_experiment_is_what_the_sweep_would_run(name: str) -> None:
     experiment = load([f"experiment={name}", "budget=cpu"])
-    arm, overrides = next(iter(experiment.grid.arms.items()))
+    variant, overrides = next(iter(experiment.grid.arms.items()))
     seed = experiment.grid.seeds[0]
     point = [f"{key}={values[0]}" for key, values in experiment.grid.sweep.items()]
     alone = check(compose([f"experiment={name}", "budget=cpu", f"seed={seed}", *overrides, *point]))
     assert alone.hash == experiment.main_runs({})[0].hash
-    assert experiment.main_runs({})[0].arm == arm
+    assert experiment.main_runs({})[0].arm == variant
 
 
-def test_arms_seeds_and_swept_keys_come_from_the_command_line() -> None:
+def test_variants_seeds_and_swept_keys_come_from_the_command_line() -> None:
     experiment = load(["experiment=cifar10-resnet20", "init=idinit,fixup", "seed=range(2)", "optim.lr=0.01,0.1", "budget=cpu"])
     runs = experiment.main_runs({})
     assert [(r.seed, r.arm, r.optim["lr"]) for r in runs] == [
-        (seed, arm, lr) for seed in (0, 1) for arm in ("idinit", "fixup") for lr in (0.01, 0.1)
+        (seed, variant, lr) for seed in (0, 1) for variant in ("idinit", "fixup") for lr in (0.01, 0.1)
     ]
     assert not experiment.tuned, "a learning rate that was asked for is not searched"
 
 
-def test_a_grid_with_a_sweep_runs_every_arm_at_every_point() -> None:
+def test_a_grid_with_a_sweep_runs_every_variant_at_every_point() -> None:
     experiment = load(["experiment=cifar10-sensitivity", "init=idinit,kaiming", "seed=0", "budget=cpu"])
     points = [(r.arm, r.optim["lr"], r.optim["weight_decay"]) for r in experiment.main_runs({})]
     rates, decays = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)
-    assert points == [(arm, lr, decay) for arm in ("idinit", "kaiming") for lr in rates for decay in decays]
+    assert points == [(variant, lr, decay) for variant in ("idinit", "kaiming") for lr in rates for decay in decays]
 
 
 def test_the_command_line_narrows_a_sweep() -> None:

@@ -63,7 +63,7 @@ def test_results_of_a_sweep_killed_at_random_moments_are_those_of_one_left_alone
     arguments = [
         "experiment=demo", "budget=smoke", "init=idinit,fixup,kaiming", "seed=0,1", "model=resnet", "model.depth=8",
         "launcher=serial", "data.batch_size=16", "data.train_limit=64", "train.epochs=8", "impl.threads=1",
-        "impl.checkpoint_every=5",
+        "impl.checkpoint_every=5", "train.precision=float32",
     ]  # fmt: skip
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()

@@ -25,7 +25,15 @@ from idinit_suite.experiments.processes import cores, shares
 from idinit_suite.experiments.runner import missing_runs
 
 ROOT = Path(__file__).parents[3]
-TINY = ["model=resnet", "model.depth=8", "data.batch_size=16", "data.train_limit=32", "impl.threads=1", "wandb.mode=disabled"]
+TINY = [
+    "train.precision=float32",
+    "model=resnet",
+    "model.depth=8",
+    "data.batch_size=16",
+    "data.train_limit=32",
+    "impl.threads=1",
+    "wandb.mode=disabled",
+]
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 
@@ -34,7 +42,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
     return ["experiment=demo", "budget=smoke", "init=idinit,fixup", "seed=0,1", *TINY, *places, *more]
 
 
-def archived_arms(folder: Path) -> list[str]:
+def archived_variants(folder: Path) -> list[str]:
     return sorted(pd.read_csv(folder / "results" / "demo" / "runs.csv")["arm"])
 
 
@@ -76,7 +84,7 @@ def test_local_processes_are_pinned_share_the_runs_and_write_the_results(
 ) -> None:
     assert launch(arguments(tmp_path, "launcher=local", "launcher.jobs=2")) == []
     said = capfd.readouterr().out
-    assert archived_arms(tmp_path) == ["fixup", "fixup", "idinit", "idinit"]
+    assert archived_variants(tmp_path) == ["fixup", "fixup", "idinit", "idinit"]
     assert "1| " in said and "2| " in said
     begun = [line for line in said.splitlines() if "  0/2  " in line]
     assert len(begun) == 4, "each run is begun once"
@@ -110,7 +118,7 @@ def test_a_variant_that_cannot_be_built_is_told_by_one_of_several_processes(
     with pytest.raises(UsageError, match="demo cannot be run wholly as asked"):
         launch(arguments(tmp_path, "launcher=local", "launcher.jobs=2", "init=t_fixup,idinit"))
     assert "t_fixup was not trained: " in capfd.readouterr().out
-    assert archived_arms(tmp_path) == ["idinit", "idinit"]
+    assert archived_variants(tmp_path) == ["idinit", "idinit"]
 
 
 @pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")
@@ -119,7 +127,7 @@ def test_the_number_of_jobs_is_measured_once(tmp_path: Path, capfd: pytest.Captu
     with pytest.raises(UsageError, match="t_fixup was not trained|cannot be run wholly"):
         launch(words)
     said = capfd.readouterr().out
-    assert "launcher.jobs=auto: measuring" in said and archived_arms(tmp_path) == ["idinit", "idinit"]
+    assert "launcher.jobs=auto: measuring" in said and archived_variants(tmp_path) == ["idinit", "idinit"]
     (speeds,) = json.loads((tmp_path / "runs" / ".concurrency.json").read_text()).values()
     assert len(speeds) == 2 and min(speeds) > 0
     assert f"launcher.jobs={2 if speeds[1] > speeds[0] else 1}: " in said
@@ -235,7 +243,7 @@ def test_an_array_of_slurm_shares_the_runs_and_goes_on_after_preemption(slurm: P
     subprocess.run(urgent, check=True, capture_output=True, timeout=120)
     said = sweep.communicate(timeout=300)[0]
     assert sweep.returncode == 0, said
-    assert archived_arms(tmp_path) == ["fixup", "fixup", "idinit", "idinit"]
+    assert archived_variants(tmp_path) == ["fixup", "fixup", "idinit", "idinit"]
     logs = "".join(path.read_text() for path in (runs / ".slurm").glob("*_log.out"))
     assert "is saved at step" in logs, "nothing was preempted"
     for metrics in runs.glob("*/metrics.jsonl"):

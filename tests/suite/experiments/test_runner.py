@@ -32,6 +32,7 @@ TINY = [
     "data.validation=200",
     "impl.threads=1",
     "train.compile=false",
+    "train.precision=float32",
 ]
 
 
@@ -58,11 +59,11 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
     picked = picks(ablation)
     main = rows[rows["phase"] == "main"].set_index("arm")["lr"].to_dict()
     assert main == picked and set(picked) == {"both", "neither"}
-    for arm in picked:
-        tried = rows[(rows["arm"] == arm) & (rows["phase"] == "tune")]
+    for variant in picked:
+        tried = rows[(rows["arm"] == variant) & (rows["phase"] == "tune")]
         assert set(tried.loc[tried["epochs"] == 0.25, "lr"]) == {0.01, 0.03, 0.1, 0.3}
         whole = tried[tried["epochs"] == 1].set_index("lr")["validation_accuracy"]
-        assert len(whole) in (3, 4) and whole[picked[arm]] == whole.max()
+        assert len(whole) in (3, 4) and whole[picked[variant]] == whole.max()
     assert {"README.md", "runs.csv", "curves.csv", "curves.svg", "curves.png"} <= {p.name for p in results.iterdir()}
     first = capsys.readouterr().out
     assert "2 runs and at least 14 short ones" in first and "16 to do, about" in first
@@ -128,7 +129,7 @@ def test_a_failure_is_reported_and_stops_nothing(tmp_path: Path, monkeypatch: py
     original, calls = loader.ImageBatches.train_batch, []
 
     def fails_for_seed_0(self: loader.ImageBatches, step: int) -> object:
-        if self._place.seed == 0:
+        if self._context.seed == 0:
             calls.append(step)
             raise RuntimeError("cosmic ray")
         return original(self, step)

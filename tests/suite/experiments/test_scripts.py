@@ -14,7 +14,15 @@ from idinit_suite.training.run_folder import read_metrics
 from idinit_suite.training.trainer import train
 
 ROOT = Path(__file__).parents[3]
-TINY = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.train_limit=32", "impl.threads=1"]
+TINY = [
+    "train.precision=float32",
+    "model=resnet",
+    "model.depth=8",
+    "data=digits",
+    "data.batch_size=16",
+    "data.train_limit=32",
+    "impl.threads=1",
+]
 
 
 def places(folder: Path) -> list[str]:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from idinit_suite.experiments.grid import Cell, Experiment, Tuning, list_experiments, load
+from idinit_suite.config.experiment import list_experiments
+from idinit_suite.experiments.grid import Cell, Experiment, Tuning, load
 from idinit_suite.experiments.tuning import Score, Trial, Values, plan_runs, proceed
 
 GRID = (0.1, 0.3, 1.0, 3.0)

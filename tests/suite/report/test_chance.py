@@ -10,7 +10,8 @@ from scipy import stats
 
 from idinit_suite.report.measured import Curve, Measured
 from idinit_suite.report.outcomes import SILENT
-from idinit_suite.report.verdicts import CLAIMS, TIE, decide
+from idinit_suite.report.verdicts import CLAIMS, decide
+from idinit_suite.report.verdicts.accuracy import TIE
 from idinit_suite.statistics.significance import ALPHA
 
 DRAWS = 200

@@ -34,7 +34,7 @@ def variants_of(runs: list[Path], results: Path) -> list[Variant]:
     return list_variants(archive, scales(archive)[0])
 
 
-def test_a_grid_is_a_map_of_each_arm(grid_of_runs: list[Path], tmp_path: Path) -> None:
+def test_a_grid_is_a_map_of_each_variant(grid_of_runs: list[Path], tmp_path: Path) -> None:
     found = maps(variants_of(grid_of_runs, tmp_path / "r"))
     assert list(found) == ["idinit", "kaiming"]
     one = found["idinit"]
@@ -45,7 +45,7 @@ def test_a_grid_is_a_map_of_each_arm(grid_of_runs: list[Path], tmp_path: Path) -
     assert (one.trains, found["kaiming"].trains) == (6, 2)
 
 
-def test_an_incomplete_grid_is_no_map_of_that_arm(grid_of_runs: list[Path], tmp_path: Path) -> None:
+def test_an_incomplete_grid_is_no_map_of_that_variant(grid_of_runs: list[Path], tmp_path: Path) -> None:
     assert list(maps(variants_of(grid_of_runs[1:], tmp_path / "r"))) == ["kaiming"]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
-from idinit_suite.config.experiment import ExperimentInfo, list_claims
-from idinit_suite.experiments.grid import list_experiments, load
+from idinit_suite.config.experiment import ExperimentInfo, list_claims, list_experiments
+from idinit_suite.experiments.grid import load
 from idinit_suite.report.grid_page import grid_page
 from idinit_suite.report.outcomes import Headline, Outcome, Verdict
 from idinit_suite.report.page import Page, Section

@@ -75,13 +75,15 @@ def test_a_demonstration_ends_with_its_figure_and_what_to_try(info: ExperimentIn
 def test_a_line_of_bars_rises_with_the_accuracy(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
     update_results(info, runs, tmp_path / "r")
     archive = load(tmp_path / "r")
-    shown = [one for one in list_variants(archive, scales(archive)[0]) if one.primary]
+    shown = [one for one in list_variants(archive, scales(archive)[0]) if one.is_best_recipe]
     rows = dict(line.split(maxsplit=1) for line in lines_of(sparklines(shown))[1:])
-    for arm in shown:
-        rows_of_arm = arm.curves[(arm.curves["split"] == "validation") & arm.curves["hash"].isin(arm.completed["hash"])]
-        last = rows_of_arm.groupby("epoch")["accuracy"].mean().iloc[-1] if len(rows_of_arm) else None
-        drawn = rows[arm.label].strip()
-        assert drawn == "diverged" if last is None else drawn[-1] == "▁▂▃▄▅▆▇█"[round(8 * last) - 1], arm.label
+    for variant in shown:
+        evaluations = variant.curves[
+            (variant.curves["split"] == "validation") & variant.curves["hash"].isin(variant.completed["hash"])
+        ]
+        last = evaluations.groupby("epoch")["accuracy"].mean().iloc[-1] if len(evaluations) else None
+        drawn = rows[variant.label].strip()
+        assert drawn == "diverged" if last is None else drawn[-1] == "▁▂▃▄▅▆▇█"[round(8 * last) - 1], variant.label
 
 
 def test_an_experiment_may_have_no_claims(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
@@ -161,14 +163,14 @@ def test_a_claim_without_a_verdict_function_is_refused(info: ExperimentInfo, run
 def test_the_figure_shows_every_variant_in_both_formats(
     info: ExperimentInfo, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    names = [f"arm{i:02d}" for i in range(24)]  # more than colours, and than colours with dashes
+    names = [f"method{i:02d}" for i in range(24)]  # more than colours, and than colours with dashes
     runs = [make_run(name, [0.1, 0.2 + i / 40, 0.3 + i / 40]) for i, name in enumerate(names)]
     runs.append(make_run("exploding", [0.1, 0.2], state="diverged", epochs=2))
     update_results(info, runs, tmp_path / "r")
     svg = (tmp_path / "r" / "curves.svg").read_text(encoding="utf-8")
     ElementTree.fromstring(svg)
     drawn = [line[line.index("<!-- ") + 5 : line.index(" -->")] for line in svg.splitlines() if "<!-- " in line]
-    legend = [text.split("  ")[0].split(" ")[0] for text in drawn if text.startswith(("arm", "exploding"))]
+    legend = [text.split("  ")[0].split(" ")[0] for text in drawn if text.startswith(("method", "exploding"))]
     assert legend == [*reversed(names), "exploding"]  # in the order of the table
     assert {"epoch", "train loss", "validation accuracy", "a run diverged"} <= set(drawn)
     assert "CIFAR-10 (JPEG copy), cpu budget, 2 epochs" in svg
@@ -178,7 +180,7 @@ def test_the_figure_shows_every_variant_in_both_formats(
 
 @pytest.mark.parametrize("count", [1, 13, 30])
 def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path], tmp_path: Path) -> None:
-    merge([make_run(f"arm{i:02d}", [0.1, 0.5], state="diverged", epochs=2) for i in range(count)], tmp_path / "r")
+    merge([make_run(f"method{i:02d}", [0.1, 0.5], state="diverged", epochs=2) for i in range(count)], tmp_path / "r")
     archive = load(tmp_path / "r")
     with mpl.rc_context(_STYLE):
         figure = draw_curves("title\nscale", list_variants(archive, scales(archive)[0]))
@@ -193,7 +195,7 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
 def test_bands_are_drawn_where_they_can_be_told_apart(
     count: int, bands: int, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    merge([make_run(f"arm{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in (0, 1)], tmp_path / "r")
+    merge([make_run(f"method{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in (0, 1)], tmp_path / "r")
     archive = load(tmp_path / "r")
     figure = draw_curves("title\nscale", list_variants(archive, scales(archive)[0]))
     assert [len(axes.collections) for axes in figure.axes] == [bands, bands]

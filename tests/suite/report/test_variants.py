@@ -29,7 +29,7 @@ def test_runs_of_one_variant_are_averaged_over_seeds(
     finals = [0.5, 0.56, 0.53]
     (variant,) = variants_of([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate(finals)])
     low, high = stats.t.interval(0.95, 2, loc=0.53, scale=stats.sem(finals))
-    assert variant.label == "idinit" and variant.primary and variant.diverged == 0 and variant.lr == 0.1
+    assert variant.label == "idinit" and variant.is_best_recipe and variant.diverged == 0 and variant.lr == 0.1
     assert variant.test.mean == pytest.approx(0.53) and variant.test.n == 3
     assert 2 * variant.test.half_width == pytest.approx(high - low)
 
@@ -101,8 +101,8 @@ def test_recipes_of_one_variant_are_not_averaged(
     runs = [make_run("idinit", [0.1, 0.4], seed=seed) for seed in range(2)]
     runs.append(make_run("idinit", [0.1, 0.6], lr=0.01, optim={"momentum": 0.5}))
     better, usual = variants_of(runs)
-    assert usual.label == "idinit" and usual.primary and len(usual.runs) == 2
-    assert better.label == "idinit (optim.lr=0.01, optim.momentum=0.5)" and not better.primary
+    assert usual.label == "idinit" and usual.is_best_recipe and len(usual.runs) == 2
+    assert better.label == "idinit (optim.lr=0.01, optim.momentum=0.5)" and not better.is_best_recipe
     assert better.name == "idinit" and len(better.runs) == 1
 
 
@@ -113,7 +113,7 @@ def test_among_equally_many_runs_the_recipe_is_chosen_on_the_validation_split(
         make_run("idinit", [0.1, 0.5], [0.1, 0.4], lr=0.1),
         make_run("idinit", [0.1, 0.4], [0.1, 0.5], lr=0.2),  # better on the test set, which must not decide
     ]
-    chosen = {variant.lr: variant.primary for variant in variants_of(runs)}
+    chosen = {variant.lr: variant.is_best_recipe for variant in variants_of(runs)}
     assert chosen == {0.1: True, 0.2: False}
 
 
@@ -157,11 +157,11 @@ def test_the_shared_recipe_is_the_one_of_most_variants_and_then_the_best_for_all
     runs += [make_run(variant, [0.1, 0.5], lr=0.1) for variant in ("idinit", "fixup")]
     runs += [make_run("idinit", [0.1, 0.8], lr=0.03), make_run("fixup", [0.1, 0.4], state="diverged", lr=0.03, epochs=1)]
     found = variants_of(runs)
-    assert {(variant.name, variant.lr) for variant in found if variant.shared} == {
+    assert {(variant.name, variant.lr) for variant in found if variant.is_common_recipe} == {
         ("idinit", 0.1),
         ("fixup", 0.1),
     }  # 0.5 beats (0.8 + 0) / 2
-    assert {(variant.name, variant.lr) for variant in found if variant.primary} == {("idinit", 0.3), ("fixup", 0.1)}
+    assert {(variant.name, variant.lr) for variant in found if variant.is_best_recipe} == {("idinit", 0.3), ("fixup", 0.1)}
 
 
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:

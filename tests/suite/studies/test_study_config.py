@@ -7,7 +7,7 @@ import pytest
 
 from idinit.errors import UsageError
 from idinit_suite.config import CONFIG_DIR
-from idinit_suite.experiments.grid import list_experiments
+from idinit_suite.config.experiment import list_experiments
 from idinit_suite.studies.base import STUDIES
 from idinit_suite.studies.config import asks_for_a_study, hash_of, load
 from idinit_suite.studies.findings import FINDINGS

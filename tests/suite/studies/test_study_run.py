@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from idinit_suite.archive.studies import archived
-from idinit_suite.archive.studies import load as load_archive
-from idinit_suite.config.experiment import ExperimentInfo
+from idinit_suite.config.experiment import ExperimentInfo, list_experiments
 from idinit_suite.errors import Preempted
 from idinit_suite.experiments.cost import _planned_study
-from idinit_suite.experiments.grid import list_experiments
 from idinit_suite.report.blocks import pictures
+from idinit_suite.report.update import update_results
 from idinit_suite.report.wandb_report import mirror_all
+from idinit_suite.studies.archive import archived
+from idinit_suite.studies.archive import load as load_archive
 from idinit_suite.studies.config import StudyConfig, load
-from idinit_suite.studies.page import sections
-from idinit_suite.studies.results import update_results
+from idinit_suite.studies.page import STUDY, sections
 from idinit_suite.studies.runner import compute, run
 from idinit_suite.training.run_folder import RunFolder
 
@@ -53,7 +52,7 @@ def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name
     assert all(verdict.outcome == "not run at this scale" for verdict in section.verdicts)
     assert not first.keys() & {path.name for path in config.folder.iterdir()}
     shutil.rmtree(config.paths.runs)
-    update_results(info, [], results)
+    update_results(info, [], results, STUDY)
     assert contents(results) == first
     run(info, config)
     assert not config.folder.exists(), "what is archived is not run again"
@@ -120,9 +119,9 @@ def test_an_environment_whose_key_looks_like_a_number_is_found(asked: Asked, mon
     info, config = asked("theory-convergence", "study.steps=2")
     compute(config)
     results = config.paths.results / info.name
-    monkeypatch.setattr("idinit_suite.archive.studies.environment_key", lambda environment: "12e45678")
-    update_results(info, [config.folder], results)
-    update_results(info, [], results)
+    monkeypatch.setattr("idinit_suite.studies.archive.environment_key", lambda environment: "12e45678")
+    update_results(info, [config.folder], results, STUDY)
+    update_results(info, [], results, STUDY)
     assert "`12e45678` (1 run)" in (results / "README.md").read_text()
 
 

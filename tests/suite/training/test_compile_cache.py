@@ -29,12 +29,12 @@ def make(name: str, spec: Any = None, **options: Any) -> tuple[nn.Module, dict[s
 def test_networks_that_differ_in_heads_alone_are_not_shared(name: str) -> None:
     compiled = CompiledNetworks()
     first, others = make(name, heads=2), [make(name, heads=heads) for heads in (2, 4)]
-    assert compiled.adopt(*first)[0] is first[0]
-    assert [compiled.adopt(*other)[0] is first[0] for other in others] == [True, False]
+    assert compiled.get_or_compile(*first)[0] is first[0]
+    assert [compiled.get_or_compile(*other)[0] is first[0] for other in others] == [True, False]
 
 
 def test_networks_that_differ_in_what_they_do_not_save_are_not_shared() -> None:
     long = Sentences(50, 24, 0, 2, torch.zeros(50, 8))
     one, two = make("text_transformer", heads=2), make("text_transformer", long, heads=2)
     compiled = CompiledNetworks()
-    assert compiled.adopt(*one)[0] is not compiled.adopt(*two)[0]
+    assert compiled.get_or_compile(*one)[0] is not compiled.get_or_compile(*two)[0]

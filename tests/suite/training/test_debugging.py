@@ -18,6 +18,7 @@ TINY = [
     "data=digits",
     "data.batch_size=16",
     "impl.threads=1",
+    "train.precision=float32",
     "wandb.mode=disabled",
 ]
 

@@ -31,6 +31,7 @@ SMALL = [
     "train.log_every=1",
     "impl.checkpoint_every=4",
     "impl.threads=1",
+    "train.precision=float32",
     "wandb.mode=disabled",
 ]
 

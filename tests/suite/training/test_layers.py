@@ -14,7 +14,7 @@ from idinit.errors import UsageError
 from idinit_suite.archive.run_record import read_run
 from idinit_suite.commands import main
 from idinit_suite.config import RunConfig, check, compose
-from idinit_suite.data import Place
+from idinit_suite.data import DataContext
 from idinit_suite.report.layers import draw_layers, layer_table, measurements
 from idinit_suite.tracking.wandb_follower import complete_steps
 from idinit_suite.training.build import build
@@ -43,7 +43,7 @@ def config(folder: Path, *overrides: str) -> RunConfig:
 
 
 def measured(run: RunConfig) -> dict[str, dict[str, float]]:
-    data = load_data(run, Place(run.paths.data, run.seed, CPU, 0, 1, False, 0))
+    data = load_data(run, DataContext(run.paths.data, run.seed))
     return LayerStatistics(run, data, CPU)(build(run, data)[0])
 
 
@@ -57,7 +57,7 @@ def test_a_zero_branch_end_is_silent_and_leaves_the_weights_before_it_without_gr
 
 def test_norms_are_those_of_the_weights_and_of_the_gradient_of_the_loss(tmp_path: Path) -> None:
     run = config(tmp_path, "model.norm=none", "init=kaiming")
-    data = load_data(run, Place(run.paths.data, run.seed, CPU, 0, 1, False, 0))
+    data = load_data(run, DataContext(run.paths.data, run.seed))
     network, _ = build(run, data)
     images, labels = next(iter(data.evaluation_batches("validation" if "validation" in data.splits else "train")))
     found = LayerStatistics(run, data, CPU)(network)
@@ -108,7 +108,9 @@ def test_a_diverged_run_tells_of_its_last_finite_weights(diverged: RunConfig) ->
 def test_the_archive_and_the_status_know_nothing_of_layers(diverged: RunConfig) -> None:
     record = read_run(diverged.folder)
     assert record is not None
-    assert set(record.curve["split"]) <= {"train", "validation", "test"} and "diagnostics" not in record.row["config"]
+    assert (
+        set(record.tables["curves"]["split"]) <= {"train", "validation", "test"} and "diagnostics" not in record.row["config"]
+    )
     assert '"layers"' not in (diverged.folder / "status.json").read_text()
 
 

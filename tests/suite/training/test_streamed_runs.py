@@ -19,7 +19,14 @@ TRAIN = Path(__file__).parents[3] / "scripts" / "train.py"
 WORDS = [
     *("data=imagenet", "data.folder=.", "data.size=16", "data.validation=6", "data.test=6", "data.batch_size=8"),
     *("data.randaugment=5", "data.erasing=0.3", "data.mixup=0.4", "data.cutmix=1", "model=python", "model.target=of_mine:Net"),
-    *("train.epochs=2", "train.log_every=3", "impl.checkpoint_every=4", "impl.threads=1", "wandb.mode=disabled"),
+    *(
+        "train.precision=float32",
+        "train.epochs=2",
+        "train.log_every=3",
+        "impl.checkpoint_every=4",
+        "impl.threads=1",
+        "wandb.mode=disabled",
+    ),
 ]
 NET = """
 from torch import nn

@@ -13,7 +13,7 @@ from outcomes import assert_same, outcome
 
 from idinit.errors import UsageError
 from idinit_suite.config import RunConfig, check, compose
-from idinit_suite.data import DATASETS, Place
+from idinit_suite.data import DATASETS, DataContext
 from idinit_suite.data.base import micro_batches
 from idinit_suite.training import checkpoint
 from idinit_suite.training.build import build
@@ -34,6 +34,7 @@ SMALL = [
     "impl.checkpoint_every=4",
     "impl.threads=1",
     "wandb.mode=disabled",
+    "train.precision=float32",
 ]
 
 
@@ -169,7 +170,7 @@ def test_sigterm_in_the_last_step_is_obeyed(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) -> None:
     loaders = [
-        DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
+        DATASETS["digits"].build(DataContext(tmp_path, run.seed, channels_last=True), **run.options("data"))
         for run in (config(tmp_path, "init=idinit"), config(tmp_path, "init=kaiming"))
     ]
     for step in (0, 5, 11):
@@ -196,7 +197,7 @@ def test_clipping_bounds_the_update(tmp_path: Path) -> None:
     train(run)
     state = checkpoint.load_latest(run.folder / "checkpoints")
     assert state is not None and state["step"] == 1
-    data = DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
+    data = DATASETS["digits"].build(DataContext(tmp_path, run.seed, channels_last=True), **run.options("data"))
     before = build(run, data)[0].state_dict()
     moved = sum((state["model"][name] - before[name]).square().sum() for name in before)
     assert moved.sqrt().item() == pytest.approx(rate * norm, rel=1e-3)
@@ -259,7 +260,7 @@ def test_two_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> Non
     run = config(tmp_path, *overrides).model_copy(update={"processes": 2})
     train_in_two_processes(run, *overrides)
     state, rows = outcome(run)
-    data = DATASETS["digits"].build(Place(tmp_path, run.seed, channels_last=True), **run.options("data"))
+    data = DATASETS["digits"].build(DataContext(tmp_path, run.seed, channels_last=True), **run.options("data"))
     model = build(run, data)[0].eval()
     model.load_state_dict(state["model"])
     for split in ("validation", "test"):

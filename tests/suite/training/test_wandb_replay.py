@@ -52,7 +52,19 @@ def test_an_online_mirror_sends_each_step_once_from_any_place(folder: Path, serv
 def test_the_offline_file_of_a_real_run_holds_every_row_of_its_log(tmp_path: Path) -> None:
     places = [f"paths.{place}={tmp_path}/{place}" for place in ("data", "runs", "results")]
     tiny = ["model=resnet", "model.depth=8", "data=digits", "data.batch_size=16", "data.train_limit=64", "impl.threads=1"]
-    config = check(compose(["experiment=demo", "budget=smoke", "train.log_every=1", "wandb.mode=disabled", *tiny, *places]))
+    config = check(
+        compose(
+            [
+                "experiment=demo",
+                "budget=smoke",
+                "train.log_every=1",
+                "wandb.mode=disabled",
+                "train.precision=float32",
+                *tiny,
+                *places,
+            ]
+        )
+    )
     train(config)
     assert mirror_all(["wandb.mode=offline", *places]) == []
     expected: dict[int, dict[str, float]] = {}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...seeds import derive, generator
 from ..base import DATASETS, DatasetInfo, Inputs, Mixed
-from ..context import Place
+from ..context import DataContext
 from ..order import EpochOrder
 from ..spec import Images
 from ..splits import split
@@ -32,7 +32,7 @@ class ImageBatches:
         self,
         splits: Mapping[str, tuple[Tensor, Tensor]],
         about: ImageFacts,
-        place: Place,
+        context: DataContext,
         *,
         batch_size: int,
         augmentation: Augmentation,
@@ -43,7 +43,7 @@ class ImageBatches:
         Args:
             splits: Images, uint8 [N, C, H, W], and labels, int64 [N], of ``train`` and other splits; empty ones are left out.
             about: What else is known of the images.
-            place: Where images are kept and batches made.
+            context: Where images are kept and batches made.
             batch_size: Images in a training batch of all processes together.
             augmentation: Crop, flip and cutout of training images.
             mixup: Parameter of the Beta(mixup, mixup) distribution of mixing weights (Zhang et al., 2018); 0 for none.
@@ -52,13 +52,13 @@ class ImageBatches:
             UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
         """
         images, labels = splits["train"]
-        self._order = EpochOrder(len(labels), batch_size, place, noun="images")
+        self._order = EpochOrder(len(labels), batch_size, context, noun="images")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.spec = Images(tuple(images.shape[1:]), about.num_classes)
         self.checksum, self.source, self.facts = about.checksum, about.source, dict(about.facts)
         self.tokens_per_step = None
-        self._augmentation, self._mixup, self._place = augmentation, mixup, place
-        device = place.device
+        self._augmentation, self._mixup, self._context = augmentation, mixup, context
+        device = context.device
         self._mean, self._std = torch.tensor(about.mean, device=device), torch.tensor(about.std, device=device)
         padding, (height, width) = augmentation.padding, self.spec.shape[1:]
         self._padded = pad(images, padding).to(device)
@@ -84,15 +84,15 @@ class ImageBatches:
             step: Global step from 0, through all epochs.
 
         Returns:
-            Images, float32 [batch_size / world, C, H, W], the only input, and labels, int64 [batch_size / world], or
+            Images, float32 [batch_size / world_size, C, H, W], the only input, and labels, int64 [batch_size / world_size], or
             :class:`Mixed`.
         """
         rows = self._order.batch(step)
-        device, seed = self._place.device, self._place.seed
+        device, seed = self._context.device, self._context.seed
         random = generator(seed, "augment", step, device=device)
         height, width = self.spec.shape[1:]
         draws = self._augmentation.draw(self.batch_size, (height, width), random)
-        mine = self._place.share(self.batch_size)
+        mine = self._context.local_slice(self.batch_size)
         images, labels = self._augmented(rows[mine], draws[mine]), self._labels[rows[mine]]
         if not self._mixup:
             return (images,), labels
@@ -102,7 +102,7 @@ class ImageBatches:
         return (images,), Mixed(labels, self._labels[rows[other]], torch.full((), weight, device=device))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        """This process's share of a split, without augmentation: every ``world``-th image, in order.
+        """This process's share of a split, without augmentation: every ``world_size``-th image, in order.
 
         Args:
             split: One of :attr:`splits`.
@@ -111,8 +111,8 @@ class ImageBatches:
             Images, float32 [B, C, H, W], the only input, and labels, int64 [B]; B is that of a training batch, the last
             may be smaller.
         """
-        images, labels = (whole[self._place.rank :: self._place.world] for whole in self._splits[split])
-        share = self.batch_size // self._place.world
+        images, labels = (whole[self._context.rank :: self._context.world_size] for whole in self._splits[split])
+        share = self.batch_size // self._context.world_size
         for batch, target in zip(images.split(share), labels.split(share), strict=True):
             if len(batch):  # of fewer images than processes some have none
                 yield (self._normalize(batch),), target
@@ -129,14 +129,14 @@ class ImageBatches:
         return self._augmentation.cut(images, draws)
 
     def _normalize(self, images: Tensor) -> Tensor:
-        return normalize(images, self._mean, self._std, channels_last=self._place.channels_last)
+        return normalize(images, self._mean, self._std, channels_last=self._context.channels_last)
 
 
 def _register(name: str, image_set: ImageSet) -> None:
     """Registers a set of images: all have the same options, with defaults of their own."""
 
     def build(
-        place: Place,
+        context: DataContext,
         *,
         batch_size: Annotated[int, Field(gt=0)] = 128,
         validation: Annotated[int, Field(ge=0)] = image_set.validation,
@@ -147,7 +147,7 @@ def _register(name: str, image_set: ImageSet) -> None:
         cutout: Annotated[int, Field(ge=0, le=32)] = 0,
         mixup: Annotated[float, Field(ge=0)] = 0.0,
     ) -> ImageBatches:
-        data = load_images(name, place.root)
+        data = load_images(name, context.root)
         train, held_out = split(data.train_labels, validation, split_seed)
         rows = {"train": train[:train_limit], "validation": held_out}
         splits = {name: (data.train_images[chosen], data.train_labels[chosen]) for name, chosen in rows.items()}
@@ -155,7 +155,7 @@ def _register(name: str, image_set: ImageSet) -> None:
         return ImageBatches(
             {**splits, "test": (data.test_images, data.test_labels)},
             about,
-            place,
+            context,
             batch_size=batch_size,
             augmentation=Augmentation(crop, flip, cutout),
             mixup=mixup,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..locate import Parquet, Place, cifar_folder, hub, idx_folder, parquet_folder, scikit_learn, torchvision_download
+from ..locate import Locator, Parquet, cifar_folder, hub, idx_folder, parquet_folder, scikit_learn, torchvision_download
 from ..readers import Decoded
 
 
@@ -26,19 +26,19 @@ class ImageSet:
     title: str
     channels: int
     num_classes: int
-    places: tuple[Place[Decoded], ...]
+    places: tuple[Locator[Decoded], ...]
     sizes: tuple[int, int]
     validation: int = 5000
     flip: bool = True
     side: int = 32
 
 
-def _cifar(name: str, dataset: str, folder: str, tables: Parquet) -> tuple[Place[Decoded], ...]:
+def _cifar(name: str, dataset: str, folder: str, tables: Parquet) -> tuple[Locator[Decoded], ...]:
     here = cifar_folder(dataset, folder)
     return here, parquet_folder(name, tables), torchvision_download(dataset, here), hub(tables)
 
 
-def _fashion_mnist() -> tuple[Place[Decoded], ...]:
+def _fashion_mnist() -> tuple[Locator[Decoded], ...]:
     classes = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     here = idx_folder("FashionMNIST/raw", "torchvision's layout", classes)
     # Where Debian's package dataset-fashion-mnist puts it.

@@ -12,7 +12,7 @@ from torch import Tensor
 from idinit.errors import UsageError
 
 from ..base import DATASETS, DatasetInfo
-from ..context import Place
+from ..context import DataContext
 from ..locate import other_data, reason_of
 from ..spec import Images
 from ..splits import HeldOut, hold_out
@@ -28,7 +28,7 @@ _NAMES = {"train": ("train",), "test": ("val", "validation")}  # its own test sp
 
 @DATASETS.register("imagenet", DatasetInfo(Images))
 def imagenet(
-    place: Place,
+    context: DataContext,
     *,
     folder: str = "imagenet",
     size: Annotated[int, Field(ge=16)] = 224,
@@ -50,7 +50,7 @@ def imagenet(
 
     Its validation split, whose labels are public, is the test split here; validation is held out of the training split.
     """
-    readers = _readers(folder, place.root)
+    readers = _readers(folder, context.root)
     labels, sizes = {}, {}
     for split, reader in readers.items():
         labels[split], sizes[split] = _listing(reader)
@@ -68,7 +68,7 @@ def imagenet(
     return StreamedImages(
         splits,
         ImageFacts(classes, MEAN, STD, listing_checksum(readers, sizes, labels), title, {"classes": classes}),
-        place,
+        context,
         batch_size=batch_size,
         training=Training(size, min_scale, flip, randaugment, erasing, fill, interpolation),
         evaluation=Evaluation(size, crop_pct, interpolation),

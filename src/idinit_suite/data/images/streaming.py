@@ -21,7 +21,7 @@ from idinit.errors import UsageError
 
 from ...seeds import derive, generator
 from ..base import Inputs, Mixed
-from ..context import Place
+from ..context import DataContext
 from ..order import EpochOrder
 from ..spec import Images
 from .augment import normalize
@@ -128,7 +128,7 @@ class StreamedImages:
         self,
         splits: Mapping[str, Split],
         about: ImageFacts,
-        place: Place,
+        context: DataContext,
         *,
         batch_size: int,
         training: Transform,
@@ -141,7 +141,7 @@ class StreamedImages:
         Args:
             splits: ``train`` and others.
             about: What else is known of the pictures.
-            place: Where batches are made.
+            context: Where batches are made.
             batch_size: Pictures in a training batch of all processes together.
             training: What happens to a training picture.
             evaluation: What happens to a picture of evaluation.
@@ -151,15 +151,15 @@ class StreamedImages:
         Raises:
             UsageError: If an epoch would have no batch, or a batch cannot be shared out evenly or mixed.
         """
-        on_cpu = replace(place, device=torch.device("cpu"))
+        on_cpu = replace(context, device=torch.device("cpu"))
         self._order = EpochOrder(len(splits["train"]), batch_size, on_cpu, noun="images")
-        mixing.require_pairs(batch_size // place.world)
+        mixing.require_pairs(batch_size // context.world_size)
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.spec = Images((3, size, size), about.num_classes)
         self.checksum, self.source, self.facts = about.checksum, about.source, dict(about.facts)
-        self._sets, self._place, self._mixing = splits, place, mixing
+        self._sets, self._context, self._mixing = splits, context, mixing
         self._training, self._evaluation = training, evaluation
-        self._mean, self._std = (torch.tensor(values, device=place.device) for values in (about.mean, about.std))
+        self._mean, self._std = (torch.tensor(values, device=context.device) for values in (about.mean, about.std))
         self._next: int | None = None  # the step of the batch that comes next
         self._batches: Iterator[Any] = iter(())
 
@@ -180,21 +180,21 @@ class StreamedImages:
             step: Global step from 0, through all epochs.
 
         Returns:
-            Pictures, float32 [batch_size / world, 3, size, size], the only input, and labels, int64 [batch_size / world], or
-            `Mixed`.
+            Pictures, float32 [batch_size / world_size, 3, size, size], the only input, and labels, int64
+            [batch_size / world_size], or `Mixed`.
 
         Raises:
             UsageError: Naming a picture that cannot be read.
         """
         if step != self._next:
-            pictures = _Pictures(self._sets["train"], self._training, self._place.seed)
+            pictures = _Pictures(self._sets["train"], self._training, self._context.seed)
             self._batches = self._read(pictures, self._keys(step))
         self._next = step + 1
         (images,), labels = self._inputs(next(self._batches))
-        return self._mixing(images, labels, generator(self._place.seed, "mix", step))
+        return self._mixing(images, labels, generator(self._context.seed, "mix", step))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        """This process's share of a split, without augmentation: every ``world``-th picture, in order.
+        """This process's share of a split, without augmentation: every ``world_size``-th picture, in order.
 
         Args:
             split: One of `splits`.
@@ -203,8 +203,8 @@ class StreamedImages:
             As `train_batch`; the last batch may be smaller.
         """
         self.stop_workers()
-        rows = range(self._place.rank, len(self._sets[split]), self._place.world)
-        share = self.batch_size // self._place.world
+        rows = range(self._context.rank, len(self._sets[split]), self._context.world_size)
+        share = self.batch_size // self._context.world_size
         keys = [[(0, row) for row in rows[start : start + share]] for start in range(0, len(rows), share)]
         for batch in self._read(_Pictures(self._sets[split], self._evaluation, 0), keys):
             yield self._inputs(batch)
@@ -222,11 +222,11 @@ class StreamedImages:
 
     def _keys(self, step: int) -> Iterator[list[Key]]:
         while True:
-            yield [(step // self.steps_per_epoch, row) for row in self._order.share(step).tolist()]
+            yield [(step // self.steps_per_epoch, row) for row in self._order.local_batch(step).tolist()]
             step += 1
 
     def _read(self, pictures: _Pictures, keys: Any) -> Iterator[Any]:
-        workers = self._place.workers
+        workers = self._context.workers
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "This DataLoader will create")  # as many workers as were asked for
             loader = DataLoader(
@@ -234,7 +234,7 @@ class StreamedImages:
                 batch_sampler=keys,
                 num_workers=workers,
                 collate_fn=_collate,
-                pin_memory=self._place.device.type == "cuda",
+                pin_memory=self._context.device.type == "cuda",
                 worker_init_fn=_begin if workers else None,
                 generator=torch.Generator(),  # else it would draw from the global state
             )
@@ -246,8 +246,8 @@ class StreamedImages:
     def _inputs(self, batch: Any) -> tuple[Inputs, Tensor]:
         if isinstance(batch, _Unreadable):
             raise UsageError(f"{batch.name} cannot be read as a picture ({batch.reason}): delete it or copy it again")
-        images, labels = (part.to(self._place.device, non_blocking=True) for part in batch)
-        return (normalize(images, self._mean, self._std, channels_last=self._place.channels_last),), labels
+        images, labels = (part.to(self._context.device, non_blocking=True) for part in batch)
+        return (normalize(images, self._mean, self._std, channels_last=self._context.channels_last),), labels
 
 
 def listing_checksum(readers: Mapping[str, Reader], sizes: Mapping[str, Sequence[int]], labels: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,7 @@ from idinit.errors import UsageError
 from ...seeds import generator
 from .. import cache
 from ..base import DATASETS, DatasetInfo, Inputs
-from ..context import Place
+from ..context import DataContext
 from ..order import EpochOrder
 from ..spec import MaskedTokens
 from .masking import Masking
@@ -39,7 +39,7 @@ class MaskedBatches:
         masking: Masking,
         source: str,
         checksum: str,
-        place: Place,
+        context: DataContext,
         *,
         batch_size: int,
         padding: int,
@@ -51,7 +51,7 @@ class MaskedBatches:
             masking: What is to be guessed.
             source: What was read, for people.
             checksum: Of the texts.
-            place: Where batches are made.
+            context: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
             padding: Number of the token that fills up shorter texts; there are none here, but models ask for it.
 
@@ -63,10 +63,10 @@ class MaskedBatches:
                 f"what is held out for validation is too little for one text of data.length={texts['train'].shape[1]} tokens: "
                 "add documents, to validation.txt if there is one, or ask for shorter texts"
             )
-        self._order = EpochOrder(len(texts["train"]), batch_size, place, noun="texts")
+        self._order = EpochOrder(len(texts["train"]), batch_size, context, noun="texts")
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
-        self._texts = {split: tokens.to(place.device) for split, tokens in texts.items()}
-        self._masking, self._place = masking, place
+        self._texts = {split: tokens.to(context.device) for split, tokens in texts.items()}
+        self._masking, self._context = masking, context
         length = texts["train"].shape[1]
         self.spec = MaskedTokens(masking.vocabulary, length, padding)
         self.tokens_per_step = batch_size * length
@@ -89,9 +89,9 @@ class MaskedBatches:
 
         Returns:
             Tokens, int64 [B, T], with positions to guess, int64 [B, M], and the tokens there, int64 [B * M]; B is
-            ``batch_size / world``.
+            ``batch_size / world_size``.
         """
-        return self._share(self._masked(self._texts["train"][self._order.batch(step)], self._place.seed, "mask", step))
+        return self._share(self._masked(self._texts["train"][self._order.batch(step)], self._context.seed, "mask", step))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's share of a split, as `train_batch`; the last batch may be smaller."""
@@ -108,12 +108,12 @@ class MaskedBatches:
         """Nothing to do."""
 
     def _masked(self, tokens: Tensor, seed: int, *purpose: int | str) -> tuple[Inputs, Tensor]:
-        return self._masking(tokens.long(), generator(seed, *purpose, device=self._place.device))
+        return self._masking(tokens.long(), generator(seed, *purpose, device=self._context.device))
 
     def _share(self, batch: tuple[Inputs, Tensor]) -> tuple[Inputs, Tensor]:
         """Of a batch that all processes have drawn alike, this one's texts, the targets in one row."""
         (tokens, positions), targets = batch
-        mine = self._place.share(self.batch_size)
+        mine = self._context.local_slice(self.batch_size)
         return (tokens[mine], positions[mine]), targets[mine].flatten()
 
 
@@ -144,7 +144,7 @@ def read_documents(path: Path) -> list[str]:
 
 @DATASETS.register("corpus", DatasetInfo(MaskedTokens))
 def corpus(
-    place: Place,
+    context: DataContext,
     *,
     batch_size: Annotated[int, Field(gt=0)] = 32,
     folder: str = "corpus",
@@ -158,16 +158,16 @@ def corpus(
 
     ``validation.txt`` is the validation split and the others train; without it, each hundredth document is held out.
     """
-    where = place.root / folder
+    where = context.root / folder
     files = sorted(where.glob("*.txt"))
     if not files:
         raise UsageError(
             f"data 'corpus': there are no text files {where / '*.txt'}: set the data root (DATA=... with make, "
             "paths.data=... otherwise) or data.folder to where they are, one document a line, in UTF-8"
         )
-    kept, of_files = cache.folder(place.root), cache.key(files)
+    kept, of_files = cache.folder(context.root), cache.key(files)
     own = kept / f"tokenizer{VERSION}-{of_files}-{vocabulary}.json"
-    words = tokenizer_for(tokenizer, place.root, vocabulary, lambda: split_documents(files)["train"], own)
+    words = tokenizer_for(tokenizer, context.root, vocabulary, lambda: split_documents(files)["train"], own)
     of_words = hashlib.sha256(words.to_str().encode()).hexdigest()[:12]
 
     def build() -> cache.Content:
@@ -181,7 +181,7 @@ def corpus(
         masking_for(words, length, masked),
         facts["source"],
         facts["checksum"],
-        place,
+        context,
         batch_size=batch_size,
         padding=number_of(words, "[PAD]"),
     )

@@ -17,7 +17,7 @@ from idinit.errors import UsageError
 
 from .. import cache
 from ..base import DATASETS, DatasetInfo, Inputs
-from ..context import Place
+from ..context import DataContext
 from ..locate import NotHere, attempt
 from ..spec import MaskedTokens
 from .corpus import MaskedBatches, Share, masking_for
@@ -96,7 +96,7 @@ class StreamedBatches(MaskedBatches):
         held_out: Tensor,
         masking: Masking,
         source: str,
-        place: Place,
+        context: DataContext,
         *,
         steps: int,
         batch_size: int,
@@ -109,19 +109,19 @@ class StreamedBatches(MaskedBatches):
             held_out: Those of the validation split, int32 [N, length].
             masking: What is to be guessed.
             source: What is read, for people.
-            place: Where batches are made.
+            context: Where batches are made.
             steps: Training batches that count as an epoch.
             batch_size: Texts in a training batch of all processes together.
             padding: As of `MaskedBatches`.
         """
         self._blocks = blocks
         held = {"train": blocks.block(0), "validation": held_out}
-        super().__init__(held, masking, source, cache.checksum(held), place, batch_size=batch_size, padding=padding)
+        super().__init__(held, masking, source, cache.checksum(held), context, batch_size=batch_size, padding=padding)
         self._per_block, self.steps_per_epoch = self.steps_per_epoch, steps
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """As `MaskedBatches.train_batch`; fast only for steps in their order."""
-        self._texts["train"] = self._blocks.block(step // self._per_block).to(self._place.device)
+        self._texts["train"] = self._blocks.block(step // self._per_block).to(self._context.device)
         return super().train_batch(step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class StreamedBatches(MaskedBatches):
 
 @DATASETS.register("wikipedia_books", DatasetInfo(MaskedTokens))
 def wikipedia_books(
-    place: Place,
+    context: DataContext,
     *,
     batch_size: Annotated[int, Field(gt=0)] = 256,
     length: Annotated[int, Field(ge=8)] = 128,
@@ -161,26 +161,26 @@ def wikipedia_books(
         ) from None
     source = " and ".join(collection.repository for collection in WIKIPEDIA_BOOKS)
     of_source = hashlib.sha256(source.encode()).hexdigest()[:12]
-    own = cache.folder(place.root) / f"tokenizer{VERSION}-{of_source}-{vocabulary}.json"
+    own = cache.folder(context.root) / f"tokenizer{VERSION}-{of_source}-{vocabulary}.json"
 
     def trained_on() -> Iterator[str]:
         return (text for _, text in islice(in_turn(WIKIPEDIA_BOOKS), _TRAINED_ON))
 
-    words = tokenizer_for(tokenizer, place.root, vocabulary, trained_on, own)
+    words = tokenizer_for(tokenizer, context.root, vocabulary, trained_on, own)
     read = [0 for _ in WIKIPEDIA_BOOKS]  # documents of each collection
 
-    def counted() -> Iterator[str]:
+    def pluralize() -> Iterator[str]:
         for number, text in first:
             read[number] += 1
             yield text
 
-    held_out = Packer(words, length).read(counted(), validation)
+    held_out = Packer(words, length).read(pluralize(), validation)
     return StreamedBatches(
         Texts(mixed(WIKIPEDIA_BOOKS, without=read), words, length, block),
         held_out,
         masking_for(words, length, masked),
         source,
-        place,
+        context,
         steps=epoch_steps,
         batch_size=batch_size,
         padding=number_of(words, "[PAD]"),

@@ -12,7 +12,7 @@ from idinit.errors import UsageError
 
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
-from ..context import Place
+from ..context import DataContext
 from ..labels import number_labels
 from ..locate import load_from_hub, reason_of
 from ..pictures import decode_all
@@ -27,7 +27,7 @@ _READER = 1  # raised when the same rows would be decoded to other pixels
 
 @DATASETS.register("hub", DatasetInfo(Images | Sentences))
 def hub(
-    place: Place,
+    context: DataContext,
     *,
     path: str,
     config: str | None = None,
@@ -68,7 +68,7 @@ def hub(
     if text or not (image or pictures):
         text_of = text_column(train, text, label_of)
         options: dict[str, Any] = {"length": length, "min_count": min_count, "vectors": vectors, "width": width}
-        return own_texts(found, text_of, label_of, source, place, names=names, **common, **options)
+        return own_texts(found, text_of, label_of, source, context, names=names, **common, **options)
     image_of = (
         train.column(image, "data.image") if image else train.only_column("data.image", pictures.__contains__, ("image",))
     )
@@ -85,8 +85,8 @@ def hub(
 
     prints = {split: loaded[split]._fingerprint for split in found}
     key = cache.key([], prints=prints, reader=_READER, image=image_of, label=label_of, size=size, channels=channels)
-    splits, about = from_cache(cache.cached(cache.folder(place.root) / f"hub-{key}.safetensors", build))
-    return own_images(splits, about, place, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
+    splits, about = from_cache(cache.cached(cache.folder(context.root) / f"hub-{key}.safetensors", build))
+    return own_images(splits, about, context, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
 
 
 def _load(path: str, config: str | None) -> dict[str, Any]:

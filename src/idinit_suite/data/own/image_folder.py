@@ -16,7 +16,7 @@ from idinit.errors import UsageError, did_you_mean
 
 from .. import cache
 from ..base import DATASETS, DatasetInfo
-from ..context import Place
+from ..context import DataContext
 from ..images.augment import Augmentation
 from ..images.batches import ImageBatches
 from ..images.load import ImageFacts, channel_statistics
@@ -110,7 +110,7 @@ def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
 def own_images(
     found: Mapping[str, tuple[Tensor, Tensor]],
     about: ImageFacts,
-    place: Place,
+    context: DataContext,
     *,
     batch_size: int,
     validation: HeldOut,
@@ -131,7 +131,7 @@ def own_images(
     return ImageBatches(
         {**{split: (images[chosen], labels[chosen]) for split, chosen in rows.items()}, **brought},
         about,
-        place,
+        context,
         batch_size=batch_size,
         augmentation=Augmentation(crop, flip, cutout),
         mixup=mixup,
@@ -156,7 +156,7 @@ def from_cache(content: cache.Content) -> tuple[dict[str, tuple[Tensor, Tensor]]
 
 @DATASETS.register("image_folder", DatasetInfo(Images))
 def image_folder(
-    place: Place,
+    context: DataContext,
     *,
     folder: str,
     size: Annotated[int, Field(ge=4)] | None = None,
@@ -186,11 +186,11 @@ def image_folder(
             start += len(pictures.paths)
         return arrays, facts_of(arrays, classes, where.name)
 
-    splits, about = from_cache(cache.cached(cache.folder(place.root) / f"images-{key}.safetensors", build))
+    splits, about = from_cache(cache.cached(cache.folder(context.root) / f"images-{key}.safetensors", build))
     return own_images(
         splits,
         about,
-        place,
+        context,
         batch_size=batch_size,
         validation=validation,
         test=test,

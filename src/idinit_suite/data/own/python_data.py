@@ -19,7 +19,7 @@ from ...seeds import derive
 from ...targets import resolve_target
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
-from ..context import Place
+from ..context import DataContext
 from ..images.load import ImageFacts
 from ..labels import number_labels
 from ..pictures import to_mode
@@ -32,7 +32,7 @@ from .tensors import TensorBatches
 
 @DATASETS.register("python", DatasetInfo(Images | Sentences))
 def python(
-    place: Place,
+    context: DataContext,
     *,
     target: str,
     options: dict[str, Any] = {},  # noqa: B006 (pydantic copies it)
@@ -75,7 +75,7 @@ def python(
     if inputs["train"].dtype == torch.uint8:
         known = facts_of(arrays, classes, target)
         about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
-        return own_images(found, about, place, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
+        return own_images(found, about, context, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
     if crop or flip or cutout or mixup:
         raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
     about = ImageFacts(len(classes), (), (), checksum, target, facts)
@@ -83,7 +83,7 @@ def python(
     rows["train"] = rows["train"][:train_limit]
     whole = {split: (inputs["train"][chosen], labels["train"][chosen]) for split, chosen in rows.items()}
     brought = {split: found[split] for split in ("validation", "test") if common[split] is None and split in found}
-    return TensorBatches({**whole, **brought}, about, place, batch_size=batch_size)
+    return TensorBatches({**whole, **brought}, about, context, batch_size=batch_size)
 
 
 def _read(dataset: Any, source: str, seed: int) -> tuple[Tensor, Rows]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...seeds import generator
 from ..base import Inputs
-from ..context import Place
+from ..context import DataContext
 from ..images.load import ImageFacts
 from ..order import EpochOrder
 from ..spec import Images, Sentences
@@ -23,31 +23,31 @@ class TensorBatches:
     tokens_per_step = None
 
     def __init__(
-        self, splits: Mapping[str, tuple[Tensor, Tensor]], about: ImageFacts, place: Place, *, batch_size: int
+        self, splits: Mapping[str, tuple[Tensor, Tensor]], about: ImageFacts, context: DataContext, *, batch_size: int
     ) -> None:
         """Moves the tensors to the device.
 
         Args:
             splits: Inputs, float32 [N, ...] or int64 [N, T], and labels, int64 [N], of ``train`` and other splits.
             about: What else is known of them.
-            place: Where batches are made.
+            context: Where batches are made.
             batch_size: Examples in a training batch of all processes together.
 
         Raises:
             UsageError: If an epoch would have no batch, or the batch cannot be shared out evenly.
         """
         inputs, labels = splits["train"]
-        self._order = EpochOrder(len(labels), batch_size, place)
+        self._order = EpochOrder(len(labels), batch_size, context)
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.checksum, self.source, self.facts = about.checksum, about.source, about.facts
-        self._place = place
-        self._splits = {name: tuple(part.to(place.device) for part in parts) for name, parts in splits.items()}
+        self._context = context
+        self._splits = {name: tuple(part.to(context.device) for part in parts) for name, parts in splits.items()}
         self.spec: Images | Sentences
         if inputs.is_floating_point():
             self.spec = Images(tuple(inputs.shape[1:]), about.num_classes)
         else:
             words = 1 + max(int(part.max()) for part, _ in splits.values())
-            vectors = torch.empty(words, WIDTH).uniform_(-0.25, 0.25, generator=generator(place.seed, "vectors"))
+            vectors = torch.empty(words, WIDTH).uniform_(-0.25, 0.25, generator=generator(context.seed, "vectors"))
             vectors[PADDING] = 0
             self.spec = Sentences(words, inputs.shape[1], PADDING, about.num_classes, vectors)
 
@@ -63,13 +63,13 @@ class TensorBatches:
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """This process's share of the training batch of a global step (from 0, through all epochs)."""
         inputs, labels = self._splits["train"]
-        rows = self._order.share(step)
+        rows = self._order.local_batch(step)
         return (inputs[rows],), labels[rows]
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        """This process's share of a split: every ``world``-th example, in order; the last batch may be smaller."""
-        inputs, labels = (whole[self._place.rank :: self._place.world] for whole in self._splits[split])
-        share = self.batch_size // self._place.world
+        """This process's share of a split: every ``world_size``-th example, in order; the last batch may be smaller."""
+        inputs, labels = (whole[self._context.rank :: self._context.world_size] for whole in self._splits[split])
+        share = self.batch_size // self._context.world_size
         for batch, target in zip(inputs.split(share), labels.split(share), strict=True):
             if len(batch):
                 yield (batch,), target

@@ -13,7 +13,7 @@ from pydantic import Field
 from idinit.errors import UsageError
 
 from ..base import DATASETS, DatasetInfo
-from ..context import Place
+from ..context import DataContext
 from ..labels import is_missing, number_labels
 from ..rows import Rows, read_rows
 from ..spec import Sentences
@@ -33,7 +33,7 @@ def own_texts(
     text: str,
     label: str,
     source: str,
-    place: Place,
+    context: DataContext,
     *,
     names: tuple[str, ...] = (),
     batch_size: int,
@@ -68,7 +68,7 @@ def own_texts(
         splits,
         len(classes),
         source,
-        place,
+        context,
         batch_size=batch_size,
         length=length,
         min_count=min_count,
@@ -108,7 +108,7 @@ def label_column(rows: Rows, asked: str | None, text: str | None) -> str:
 
 @DATASETS.register("texts", DatasetInfo(Sentences))
 def texts(
-    place: Place,
+    context: DataContext,
     *,
     train: str,
     validation: HeldOut | str = None,
@@ -135,7 +135,7 @@ def texts(
         text_of,
         label_of,
         ", ".join(Path(rows.source).name for rows in found.values()),
-        place,
+        context,
         batch_size=batch_size,
         validation=None if isinstance(validation, str) else validation,
         test=None if isinstance(test, str) else test,

@@ -17,7 +17,7 @@ from idinit.errors import UsageError
 from ...seeds import generator
 from .. import cache
 from ..base import DATASETS, DatasetInfo, Inputs
-from ..context import Place
+from ..context import DataContext
 from ..locate import resolve
 from ..order import EpochOrder
 from ..spec import Sentences
@@ -31,7 +31,7 @@ _SPECIAL = ("<padding>", "<unknown>")
 
 
 def words_of(text: str) -> list[str]:
-    """A text's words and marks in small letters; the sets come with white space between all of them."""
+    """Lower-cased, whitespace-split tokens; the sets have white space around punctuation marks."""
     return text.lower().split()
 
 
@@ -57,7 +57,7 @@ class TextBatches:
         vocabulary: Sequence[str],
         source: str,
         pretrained: Tensor,
-        place: Place,
+        context: DataContext,
         *,
         batch_size: int,
     ) -> None:
@@ -69,7 +69,7 @@ class TextBatches:
             vocabulary: Words in the order of their numbers.
             source: What was read, for people.
             pretrained: Those of the vectors that were read, [N, width]; they enter the checksum.
-            place: Where batches are made.
+            context: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
 
         Raises:
@@ -77,11 +77,11 @@ class TextBatches:
         """
         self.batch_size, self.spec, self.source = batch_size, spec, source
         self.tokens_per_step = None  # texts differ in length
-        self._place = place
+        self._context = context
         numbers = {word: number for number, word in enumerate(vocabulary)}
         self._splits = {name: _encoded(name, texts, numbers, spec.length) for name, texts in splits.items()}
         lengths = self._splits["train"][1]
-        on_cpu = replace(place, device=torch.device("cpu"))  # where the texts are kept
+        on_cpu = replace(context, device=torch.device("cpu"))  # where the texts are kept
         self._order = EpochOrder(len(lengths), batch_size, on_cpu, noun="texts", lengths=lengths)
         self.steps_per_epoch = self._order.steps_per_epoch
         flat = {f"{name}_{i}": part for name, parts in self._splits.items() for i, part in enumerate(parts)}
@@ -106,12 +106,12 @@ class TextBatches:
             step: Global step from 0, through all epochs.
 
         Returns:
-            Numbers of words, int64 [batch_size / world, T], the only input, and classes, int64 [batch_size / world].
+            Numbers of words, int64 [batch_size / world_size, T], the only input, and classes, int64 [batch_size / world_size].
         """
-        return self._batch("train", self._order.share(step))
+        return self._batch("train", self._order.local_batch(step))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        """This process's share of a split: every ``world``-th text, shorter ones first, so that little is padded.
+        """This process's share of a split: every ``world_size``-th text, shorter ones first, so that little is padded.
 
         Args:
             split: One of `splits`.
@@ -119,8 +119,8 @@ class TextBatches:
         Yields:
             As `train_batch`; batches are four times as large, the last may be smaller.
         """
-        by_length = torch.argsort(self._splits[split][1], stable=True)[self._place.rank :: self._place.world]
-        for rows in by_length.split(4 * self.batch_size // self._place.world):
+        by_length = torch.argsort(self._splits[split][1], stable=True)[self._context.rank :: self._context.world_size]
+        for rows in by_length.split(4 * self.batch_size // self._context.world_size):
             if len(rows):  # of fewer texts than processes some have none
                 yield self._batch(split, rows)
 
@@ -133,7 +133,7 @@ class TextBatches:
 
     def _batch(self, split: str, rows: Tensor) -> tuple[Inputs, Tensor]:
         words, lengths, labels = self._splits[split]
-        longest, device = int(lengths[rows].max()), self._place.device
+        longest, device = int(lengths[rows].max()), self._context.device
         return (words[rows, :longest].to(device),), labels[rows].to(device)
 
 
@@ -186,7 +186,7 @@ def text_batches(
     splits: Mapping[str, Labelled],
     num_classes: int,
     source: str,
-    place: Place,
+    context: DataContext,
     *,
     batch_size: int,
     length: int,
@@ -196,16 +196,16 @@ def text_batches(
 ) -> TextBatches:
     """Batches of texts, with the vocabulary of the training texts; the options are those of a registered set of texts."""
     vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
-    begin, pretrained = vectors_of(vocabulary, vectors, width, place.root, generator(place.seed, "vectors"))
+    begin, pretrained = vectors_of(vocabulary, vectors, width, context.root, generator(context.seed, "vectors"))
     spec = Sentences(len(vocabulary), length, PADDING, num_classes, begin)
-    return TextBatches(splits, spec, vocabulary, source, pretrained, place, batch_size=batch_size)
+    return TextBatches(splits, spec, vocabulary, source, pretrained, context, batch_size=batch_size)
 
 
 def _register(name: str, text_set: TextSet) -> None:
     """Registers a set of texts: all have the same options, with defaults of their own."""
 
     def build(
-        place: Place,
+        context: DataContext,
         *,
         batch_size: Annotated[int, Field(gt=0)] = 50,
         validation: Annotated[int, Field(ge=0)] | None = text_set.validation,
@@ -216,7 +216,7 @@ def _register(name: str, text_set: TextSet) -> None:
         vectors: str = "random",
         width: Annotated[int, Field(gt=0)] | None = None,
     ) -> TextBatches:
-        source = resolve(name, text_set.places(name), place.root, f"text/{name}/, one JSON object with text and label a line")
+        source = resolve(name, text_set.places(name), context.root, f"text/{name}/, one JSON object with text and label a line")
         splits = source.read()
         sizes = {split: len(texts) for split, texts in splits.items()}
         labels = torch.tensor([label for _, label in splits["train"]])
@@ -231,7 +231,7 @@ def _register(name: str, text_set: TextSet) -> None:
             splits,
             text_set.num_classes,
             titled(text_set, sizes),
-            place,
+            context,
             batch_size=batch_size,
             length=length,
             min_count=min_count,

@@ -9,7 +9,7 @@ from typing import Any
 
 from idinit.errors import UsageError
 
-from ..locate import NotHere, Place, Source, attempt, load_from_hub, other_data
+from ..locate import Locator, NotHere, Source, attempt, load_from_hub, other_data
 from ..readers import Damaged
 from ..rows import json_lines
 from .synthetic import opinions
@@ -44,7 +44,7 @@ class TextSet:
         """The splits it comes in."""
         return ("train", "test") if self.validation else ("train", "validation", "test")
 
-    def places(self, name: str) -> tuple[Place[dict[str, Labelled]], ...]:
+    def places(self, name: str) -> tuple[Locator[dict[str, Labelled]], ...]:
         """Where it may lie, in the order in which the places are tried."""
         if made := self.made:
             return (lambda root: Source((), made),)
@@ -64,7 +64,7 @@ def titled(text_set: TextSet, sizes: Mapping[str, int]) -> str:
     return text_set.title if tuple(sizes.values()) == text_set.sizes or text_set.made else other_data(text_set.title, sizes)
 
 
-def _folder(name: str, text_set: TextSet) -> Place[dict[str, Labelled]]:
+def _folder(name: str, text_set: TextSet) -> Locator[dict[str, Labelled]]:
     """The data root: ``text/sst2/train.jsonl`` and its like, one object with ``text`` and ``label`` a line."""
 
     def find(root: Path) -> Source[dict[str, Labelled]]:
@@ -82,7 +82,7 @@ def _folder(name: str, text_set: TextSet) -> Place[dict[str, Labelled]]:
     return find
 
 
-def _hub(text_set: TextSet) -> Place[dict[str, Labelled]]:
+def _hub(text_set: TextSet) -> Locator[dict[str, Labelled]]:
     """The Hugging Face hub, or what an earlier download has left in its cache."""
 
     def find(root: Path) -> Source[dict[str, Labelled]]:

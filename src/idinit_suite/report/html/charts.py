@@ -41,16 +41,17 @@ def looks(count: int) -> list[dict[str, Any]]:
 def curves_chart() -> dict[str, Any]:
     """A line a variant with the band of its interval; a cross where a run diverged.
 
-    Rows have ``x``, ``y``, ``low``, ``high``, ``arm``, ``run`` (one line each), ``kind`` (``mean``, ``diverged`` or ``end``)
-    and ``mark`` (whether the point is drawn). The page sets the titles, the scale of y, and the domains of the variants' looks.
+    Rows have ``x``, ``y``, ``low``, ``high``, ``variant``, ``run`` (one line each), ``kind`` (``mean``, ``diverged`` or
+    ``end``) and ``mark`` (whether the point is drawn). The page sets the titles, the scale of y, and the domains of the
+    variants' looks.
     """
-    arm = {"field": "arm", "type": "nominal", "legend": None}
+    variant = {"field": "variant", "type": "nominal", "legend": None}
     legend = {"title": None, "orient": "bottom", "columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 2}
     x = {"field": "x", "type": "quantitative", "title": ""}
     y = {"field": "y", "type": "quantitative", "title": "", "scale": {"zero": False}}
-    colour = {**arm, "legend": legend}
+    colour = {**variant, "legend": legend}
     tips = [
-        {"field": "arm", "title": "initializer"},
+        {"field": "variant", "title": "initializer"},
         {"field": "x", "type": "quantitative", "format": ".4~g", "title": "at"},
         {"field": "y", "type": "quantitative", "format": ".4~g", "title": "value"},
         {"field": "low", "type": "quantitative", "format": ".4~g", "title": "interval from"},
@@ -65,7 +66,7 @@ def curves_chart() -> dict[str, Any]:
             {
                 "transform": [{"filter": "datum.kind == 'mean' && isValid(datum.low)"}],
                 "mark": {"type": "area", "opacity": 0.15, "clip": True},
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour, "detail": arm},
+                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour, "detail": variant},
             },
             {
                 "transform": [{"filter": "datum.kind != 'end'"}],
@@ -74,7 +75,7 @@ def curves_chart() -> dict[str, Any]:
                     "x": x,
                     "y": y,
                     "color": colour,
-                    "strokeDash": {**arm, "legend": legend},
+                    "strokeDash": {**variant, "legend": legend},
                     "detail": {"field": "run", "type": "nominal"},
                     "opacity": {"condition": {"test": "datum.kind == 'mean'", "value": 1}, "value": 0.5},
                 },
@@ -82,7 +83,7 @@ def curves_chart() -> dict[str, Any]:
             {
                 "transform": [{"filter": "datum.mark"}],
                 "mark": {"type": "point", "filled": True, "size": 60, "clip": True},
-                "encoding": {"x": x, "y": y, "color": colour, "shape": {**arm, "legend": legend}, "tooltip": tips},
+                "encoding": {"x": x, "y": y, "color": colour, "shape": {**variant, "legend": legend}, "tooltip": tips},
             },
             {
                 "transform": [{"filter": "datum.kind == 'end'"}],
@@ -112,7 +113,7 @@ def map_chart(x_title: str, y_title: str) -> dict[str, Any]:
     return {
         "data": {"name": "rows", "values": []},
         "transform": [{"joinaggregate": [{"op": "max", "field": "accuracy", "as": "highest"}]}],
-        "facet": {"field": "arm", "type": "nominal", "title": None, "header": {"labelFontSize": 13}},
+        "facet": {"field": "variant", "type": "nominal", "title": None, "header": {"labelFontSize": 13}},
         "columns": 3,
         "spec": {
             "width": 240,

@@ -31,12 +31,12 @@ function rowsOf(variants, shown) {
     means.forEach((y, i) => {
       if (!fits(y)) return;
       const whole = fits(lows[i]) && fits(highs[i]);
-      rows.push({ x: unit * series.epoch[i], y, low: whole ? lows[i] : null, high: whole ? highs[i] : null, arm: variant.label,
+      rows.push({ x: unit * series.epoch[i], y, low: whole ? lows[i] : null, high: whole ? highs[i] : null, variant: variant.label,
         run: variant.label, kind: "mean", mark: i % every === 0 || i === means.length - 1 });
     });
     variant.diverged.filter((run) => run.split === shown.split).forEach((run, number) => {
       const points = run.epoch.map((epoch, i) => [unit * epoch, run[shown.metric][i]]).filter(([, y]) => fits(y));
-      const base = { arm: variant.label, run: variant.label + " " + number, mark: false };
+      const base = { variant: variant.label, run: variant.label + " " + number, mark: false };
       points.forEach(([x, y]) => rows.push({ ...base, x, y, kind: "diverged" }));
       if (points.length) rows.push({ ...base, x: points.at(-1)[0], y: points.at(-1)[1], kind: "end" });
     });
@@ -52,7 +52,7 @@ async function embed(target, spec) {
 function draw(target, section, variants, shown, title) {
   const spec = structuredClone(data.chart);
   const rows = rowsOf(variants, shown);
-  const drawn = variants.filter((one) => rows.some((row) => row.arm === one.label));
+  const drawn = variants.filter((one) => rows.some((row) => row.variant === one.label));
   if (drawn.length > data.bands) spec.layer = spec.layer.filter(({ mark }) => mark.type !== "area");  // they would hide the lines
   const distinct = new Set(drawn.map((one) => one.name)).size === drawn.length;  // else several recipes of one
   const looks = drawn.map((one, i) => distinct ? data.looks[one.name] : data.spare[i % data.spare.length]);

@@ -33,7 +33,7 @@ def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
             "label": variant.label.removeprefix(f"{prefix}-") if prefix else variant.label,
             "name": variant.name.removeprefix(f"{prefix}-") if prefix else variant.name,
             "model": prefix,
-            "own": variant.primary,
+            "own": variant.is_best_recipe,
             "steps": _number(variant.runs["steps"].iloc[0] / variant.last),
             "seconds": _number((variant.runs["time_s"] / variant.runs["epoch"].where(variant.runs["epoch"] > 0)).mean()),
             "flops": _number(float(variant.flops.mean) / variant.last),
@@ -59,7 +59,7 @@ def map_of(maps: Iterable[Map]) -> list[dict[str, Any]]:
     """The cells of some maps: variant, how many of its cells train, values of both keys, validation accuracy or None."""
     return [
         {
-            "arm": f"{one.name}: {one.trains} of {len(one.cells)} train",
+            "variant": f"{one.name}: {one.trains} of {len(one.cells)} train",
             "x": f"{x:g}",
             "y": f"{y:g}",
             "accuracy": None if variant.diverged else _number(variant.validation.mean),

@@ -1,4 +1,4 @@
-"""How fast a branch learns whose last weight is zero, by its first weight."""
+"""Learning speed of a branch whose last weight is zero, by its first weight."""
 
 from __future__ import annotations
 

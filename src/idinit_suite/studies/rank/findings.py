@@ -1,4 +1,4 @@
-"""What training adds to a middle layer: its rank against the width of the input."""
+"""Rank of what training adds to a middle layer, against the width of the input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...archive.variants import counted
+from ...archive.variants import pluralize
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
@@ -84,7 +84,7 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
             for threshold in sorted(set(own["threshold"]), reverse=True)
         )
         said.append(
-            f"{_name(data)}, {inputs} inputs, width {width}, {counted(seeds, 'seed')}: {counts}; IDInit's are more than the "
+            f"{_name(data)}, {inputs} inputs, width {width}, {pluralize(seeds, 'seed')}: {counts}; IDInit's are more than the "
             f"inputs {_from(own, inputs)}"
         )
     outcome: Outcome = "partly" if any(fine) else "not reproduced"
@@ -125,7 +125,7 @@ def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> list[Block]:
             means = own[own["start"] == start].groupby("threshold")["rank"].mean()
             mine = trained[trained["start"] == start].mean(numeric_only=True)
             values = [f"{means[threshold]:.0f}" for threshold in thresholds]
-            seeds = counted(own["seed"].nunique(), "seed")
+            seeds = pluralize(own["seed"].nunique(), "seed")
             rows.append(
                 [
                     f"{_name(data)}, {inputs} inputs, width {width}, {seeds}",

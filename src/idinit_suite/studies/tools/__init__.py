@@ -1,1 +1,1 @@
-"""What several studies share: networks, data and training loops."""
+"""Networks, data and training loops that several studies share."""

@@ -15,7 +15,7 @@ from idinit.initialize import initialize_
 from idinit.network.report import Report
 from idinit.parts import Structure, find_structure
 
-from ...data import DATASETS, Images, Place
+from ...data import DATASETS, DataContext, Images
 from ...models import MODELS
 from ...optim.optimizers import OPTIMIZERS, set_rate
 from ...optim.schedules import SCHEDULES
@@ -78,7 +78,7 @@ class ShortTraining:
         self.recipe = recipe
         entry, device = DATASETS[recipe.data], recipe.setting.device
         loading = DATASETS.check(recipe.data, {"batch_size": recipe.batch, "validation": 0})
-        self._data = entry.build(Place(recipe.setting.data, seed, device), **loading)
+        self._data = entry.build(DataContext(recipe.setting.data, seed, device), **loading)
         given = self._data.spec
         assert isinstance(given, Images)
         channels, *sides = given.shape

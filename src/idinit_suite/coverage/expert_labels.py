@@ -1,10 +1,16 @@
 """Networks of other libraries, with the part of every decisive weight as one reads it in the architecture's code.
 
-Of each network, by its name in `idinit.zoo` and the shape of an input: shell patterns of weights and their parts. The first
-pattern that matches a name holds, and every parameter of two dimensions or more has one; "-" says that none is expected.
+The tests hold the parts that are found to these labels, and the coverage shows them. Of each network, by its name in
+`idinit.zoo` and the shape of an input: shell patterns of weights and their parts. The first pattern that matches a name
+holds, and every parameter of two dimensions or more has one; "-" says that none is expected.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from torch import nn
 
 _ATTENTION = (
     "*.q_proj.weight query; *.k_proj.weight key; *.v_proj.weight value; *.o_proj.weight branch_end; "
@@ -168,3 +174,21 @@ LIBRARIES: dict[str, str] = {
     "hf:olmo2": "*.embed_tokens.weight embedding; " + _ATTENTION + "; " + _GATED + "; lm_head.weight head",
     "hf:marian": "*.shared.weight embedding; *.embed_positions.weight -; " + _ATTENTION + "; " + _MLP,
 }
+
+
+def labels_of(network: str) -> str | None:
+    """The labels of a network by its name in `idinit.zoo`, without a shape; None where there are none."""
+    return next((labels for name, labels in LIBRARIES.items() if name.split()[0] == network), None)
+
+
+def expected_parts(model: nn.Module, labels: str) -> dict[str, str]:
+    """The expected part of every decisive weight, by the parameter's name."""
+    rules = [rule.split() for rule in labels.split(";")]
+    names = [name for name, parameter in model.named_parameters() if parameter.ndim > 1]
+    expected = {name: next(part for pattern, part in rules if fnmatchcase(name, pattern)) for name in names}
+    return {name: part for name, part in expected.items() if part != "-"}
+
+
+def wrong_labels(expected: Mapping[str, str], found: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
+    """The weights whose part is not the expected one: (expected, found)."""
+    return {name: (part, found.get(name)) for name, part in expected.items() if found.get(name) != part}

@@ -1,0 +1,275 @@
+"""What an initialization does for networks of others that have lost their normalization layers: a few steps on digits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+import transformers
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from idinit.errors import UsageError
+from idinit.initialize import initialize_
+
+from ..atomic import write_atomically
+from ..report.page import environment_facts
+from ..report.table import markdown_table, table
+from ..training.environment import describe
+from ..training.progress import console
+
+METHODS = ("default", "kaiming", "fixup", "rezero", "skipinit", "idinit")
+RATES = (3e-4, 1e-3, 3e-3)
+SEEDS = (0, 1, 2)
+STEPS, BATCH, LAST = 200, 32, 20  # LAST: steps over which the loss is averaged
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, torchvision.ops.FrozenBatchNorm2d)
+COLUMNS = ("network", "method", "rate", "seed", *(f"loss_{step}" for step in (50, 100, STEPS)))
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network without normalization, and how it reads digits.
+
+    Attributes:
+        build: Makes the network, which gives logits float32 [B, 10].
+        read: From pictures float32 [B, 8, 8] in 0..1 to the network's input.
+        methods: What it is initialized with.
+        change: What is done to it after that.
+    """
+
+    build: Callable[[], nn.Module]
+    read: Callable[[Tensor], Tensor]
+    methods: Sequence[str] = METHODS
+    change: Callable[[Any], None] = lambda _model: None
+
+
+def without_norms(model: nn.Module) -> nn.Module:
+    """Replaces every normalization layer by an identity, or by the activation that timm puts into it."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, _NORMS):
+            parent = model.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], getattr(module, "act", nn.Identity()))
+    return model
+
+
+class Encoder(nn.Module):
+    """60 layers of torch's encoder over the rows of a picture, and the mean of what they give."""
+
+    def __init__(self, depth: int = 60, width: int = 32) -> None:
+        super().__init__()
+        self.stem = nn.Linear(8, width)
+        layer = nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = without_norms(nn.TransformerEncoder(layer, depth, enable_nested_tensor=False))
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits float32 [B, 10] of pictures [B, 8, 8]."""
+        return self.head(self.encoder(self.stem(x)).mean(1))
+
+
+class Bert(nn.Module):
+    """transformers' BERT over the 16 grey values of the pixels of every second row and column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = transformers.BertConfig(
+            vocab_size=17, hidden_size=32, num_hidden_layers=12, num_attention_heads=2, intermediate_size=64,
+            max_position_embeddings=16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )  # fmt: skip
+        config.num_labels = 10
+        self.bert = without_norms(transformers.BertForSequenceClassification(config))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits float32 [B, 10] of tokens int64 [B, 16]."""
+        return self.bert(input_ids=tokens).logits
+
+
+def _vit(**options: Any) -> nn.Module:
+    return without_norms(
+        timm.create_model(
+            "vit_tiny_patch16_224", img_size=8, patch_size=2, in_chans=1, num_classes=10, depth=24, embed_dim=48, **options
+        )
+    )
+
+
+def _timm(name: str, **options: Any) -> nn.Module:
+    return without_norms(timm.create_model(name, in_chans=1, num_classes=10, **options))
+
+
+def _mobilenet() -> nn.Module:
+    model = torchvision.models.mobilenet_v2(num_classes=10, width_mult=0.25, dropout=0.0)
+    model.features[0][0] = nn.Conv2d(1, model.features[0][0].out_channels, 3, 2, 1, bias=False)
+    return without_norms(model)
+
+
+def _larger_token(model: Any) -> None:
+    with torch.no_grad():
+        model.cls_token.normal_(generator=torch.Generator().manual_seed(0))
+
+
+def _picture(x: Tensor, size: int = 8) -> Tensor:
+    return F.interpolate(x[:, None], (size, size), mode="bilinear")
+
+
+VIT = "timm's vit_tiny, 24 blocks, width 48"
+_SILENT = ("fixup", "rezero", "zero")
+CASES = {
+    VIT: Case(_vit, _picture, (*METHODS, "zero")),
+    f"{VIT}, average pooling": Case(partial(_vit, global_pool="avg", class_token=False), _picture, _SILENT),
+    f"{VIT}, class token N(0, 1)": Case(_vit, _picture, _SILENT, _larger_token),
+    "torch's TransformerEncoder, 60 layers, width 32": Case(Encoder, lambda x: x),
+    "timm's ResNet-50, a quarter of the width": Case(
+        partial(_timm, "resnet50", channels=(16, 32, 64, 128)), partial(_picture, size=32)
+    ),
+    "timm's ConvNeXt, 12 blocks": Case(
+        partial(_timm, "convnext_atto", depths=(3, 3, 3, 3), dims=(16, 16, 32, 32), patch_size=2), partial(_picture, size=32)
+    ),
+    "torchvision's MobileNetV2, a quarter of the width": Case(_mobilenet, partial(_picture, size=32)),
+    "transformers' BERT, 12 layers, width 32": Case(Bert, lambda x: (x[:, ::2, ::2] * 16).long().flatten(1)),
+}
+
+
+def measure(path: Path, cases: Mapping[str, Case] = CASES, seeds: Sequence[int] = SEEDS, steps: int = STEPS) -> list[Row]:
+    """Trains what a file of results does not have yet, and writes each result as soon as it is there.
+
+    The rate is searched for with the first seed, and the best one trains the others.
+
+    Args:
+        path: The training.csv to complete; its folder is made if missing.
+        cases: The networks.
+        seeds: Of the initialization and of the order of the pictures.
+        steps: Steps of a run.
+
+    Returns:
+        All rows.
+    """
+    rows = _read(path)
+    for network, case in cases.items():
+        for method in case.methods:
+            for rate in RATES:
+                _complete(path, rows, case, (network, method, f"{rate:g}", str(seeds[0])), steps)
+            best = best_rate(rows, network, method)
+            for seed in seeds[1:]:
+                _complete(path, rows, case, (network, method, best, str(seed)), steps)
+    return rows
+
+
+def best_rate(rows: Iterable[Row], network: str, method: str) -> str:
+    """The rate with the lowest last loss of the seed that searches, which is the first one of the rows."""
+    found = [row for row in rows if (row["network"], row["method"]) == (network, method)]
+    searched = [row for row in found if row["seed"] == found[0]["seed"]]
+    return min(searched, key=lambda row: _number(row[COLUMNS[-1]]))["rate"]
+
+
+def train(case: Case, method: str, rate: float, seed: int, steps: int = STEPS) -> list[float]:
+    """Trains a network by Adam on scikit-learn's digits in float32; the losses of the steps, the last one possibly NaN."""
+    digits = load_digits()
+    pictures, labels = torch.tensor(digits.images, dtype=torch.float32) / 16, torch.tensor(digits.target)
+    inputs = case.read(pictures)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # what the model's library draws
+        model = case.build()
+    initialize_(model, method, (inputs[:2],), seed=seed)
+    case.change(model)
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    order = torch.Generator().manual_seed(seed)
+    losses: list[float] = []
+    while len(losses) < steps and all(map(math.isfinite, losses[-1:])):
+        chosen = torch.randint(len(labels), (BATCH,), generator=order)
+        loss = F.cross_entropy(model(inputs[chosen]), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def training_page(rows: Sequence[Row]) -> str:
+    """The page of the results: medians over the seeds at the best rate, and their range."""
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    cells = [
+        (network, method, *_summary(rows, network, method))
+        for network in networks
+        for method in dict.fromkeys(row["method"] for row in rows if row["network"] == network)
+    ]
+    marks = [column.partition("_")[2] for column in COLUMNS[4:]]
+    losses = table("Loss", ["network", "method", "rate", *(f"step {mark}" for mark in marks), "range", "seeds"], cells, left=2)
+    rates = ", ".join(f"{rate:g}" for rate in RATES)
+    text = (
+        "Made by `scripts/bench.py training` from `training.csv` in this folder, which it completes. Networks of others whose "
+        "normalization layers are identities, filled by `idinit.initialize_`, learn scikit-learn's digits with Adam in "
+        f"float32, batches of {BATCH}, {STEPS} steps. Of each method the rate is the best of {rates} for the last loss of seed "
+        f"{SEEDS[0]}; the other seeds train with it. A loss is the mean of {LAST} steps up to the step named, the median over "
+        "the seeds, and the range is that of the last. Chance is "
+        f"{math.log(10):.2f}; a run that meets a loss that is not finite ends there and counts as infinite."
+    )
+    facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
+    return f"# Training without normalization\n\n{text}\n\n{markdown_table(losses)}\n\n{facts}.\n"
+
+
+def write_training(folder: Path) -> None:
+    """Measures what is missing, and writes ``training.csv`` and ``training.md`` in a folder, which is made if missing."""
+    rows = measure(folder / "training.csv")
+    write_atomically(folder / "training.md", training_page(rows).encode())
+
+
+def _complete(path: Path, rows: list[Row], case: Case, key: tuple[str, str, str, str], steps: int) -> None:
+    """Trains a run and appends its row, where there is none."""
+    if any(tuple(row[column] for column in COLUMNS[:4]) == key for row in rows):
+        return
+    _, method, rate, seed = key
+    try:
+        losses = train(case, method, float(rate), int(seed), steps)
+    except UsageError as error:  # the method refuses the network
+        console.print(f"{' '.join(key)}: {error}", soft_wrap=True)
+        losses = []
+    means = [_mean(losses, int(column.partition("_")[2]) * steps // STEPS) for column in COLUMNS[4:]]
+    rows.append(dict(zip(COLUMNS, (*key, *means), strict=True)))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.getvalue().encode())
+    console.print("  ".join((*key, *means)), soft_wrap=True)
+
+
+def _mean(losses: Sequence[float], end: int) -> str:
+    """Mean of the losses up to a step: "nan" where the run did not get there, "refused" where there was none."""
+    if not losses:
+        return "refused"
+    return f"{statistics.fmean(losses[max(0, end - LAST) : end]):.3f}" if len(losses) >= end else "nan"
+
+
+def _summary(rows: Sequence[Row], network: str, method: str) -> list[str]:
+    best = best_rate(rows, network, method)
+    runs = [row for row in rows if (row["network"], row["method"], row["rate"]) == (network, method, best)]
+    if runs[0][COLUMNS[-1]] == "refused":
+        return ["", *["refused"] * len(COLUMNS[4:]), "", ""]
+    ends = [_number(row[COLUMNS[-1]]) for row in runs]
+    medians = [statistics.median(_number(row[column]) for row in runs) for column in COLUMNS[4:]]
+    return [best, *(f"{value:.2f}" for value in medians), f"{min(ends):.2f}-{max(ends):.2f}", str(len(runs))]
+
+
+def _number(text: str) -> float:
+    """A loss to compare: infinity where a run met no finite one."""
+    return math.inf if text in ("nan", "refused") else float(text)
+
+
+def _read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,90 @@
+"""The numbers of a verdict in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from ...archive.variants import MARGIN
+from ...statistics.estimates import estimate
+from ...statistics.significance import ENOUGH, Gain
+from ..formatting import plain
+from ..measured import Measured
+from ..outcomes import Headline
+
+
+def difference(one: Gain, label: str) -> Headline:
+    """A difference of accuracies, in points."""
+    return Headline(f"{100 * one.mean:+.1f} points", label, interval=interval_of(one))
+
+
+def interval_of(one: Gain) -> tuple[float, float, float] | None:
+    """The interval in percent; None where there is none."""
+    interval = (100 * one.low, 100 * one.mean, 100 * one.high)
+    return interval if all(map(math.isfinite, interval)) else None
+
+
+def too_few(seeds: int) -> Headline:
+    """The number of seeds where they are too few."""
+    return Headline(f"{seeds} of {ENOUGH}", "seeds that a verdict needs")
+
+
+def trained(one: Measured) -> str:
+    """How many runs of a variant trained."""
+    return f"{len(one.seeds) - len(one.failed)} of {len(one.seeds)}"
+
+
+def training(one: Measured) -> str:
+    """Whether a variant trains, with its score."""
+    failed, runs = len(one.failed), len(one.seeds)
+    verb = "trains" if not failed else "fails" if failed == runs else f"fails in {failed} of {runs} runs"
+    return f"{verb} ({score(one)})"
+
+
+def failure_rule(one: Measured) -> str:
+    """When a run fails."""
+    return f"a run fails if it diverges or ends at or below {100 * (one.chance + MARGIN):.0f} % test accuracy"
+
+
+def score(one: Measured) -> str:
+    """Final test accuracy with its interval, and how many runs diverged."""
+    runs, diverged = len(one.seeds), len(one.diverged)
+    if diverged == runs:
+        return "diverged" if runs == 1 else f"all {runs} diverged"
+    half = "" if math.isnan(one.test.half_width) else f" ± {100 * one.test.half_width:.1f}"
+    text = f"{100 * one.test.mean:.1f}{half} %"
+    return f"{text}, {diverged} of {runs} diverged" if diverged else text
+
+
+def points(one: Gain) -> str:
+    """A difference of accuracies with its interval and p-value."""
+    interval = "" if math.isnan(one.low) else f" ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+    return f"{100 * one.mean:+.1f} points{interval}{p_value(one)}"
+
+
+def p_value(one: Gain) -> str:
+    """A p-value."""
+    return f", p = {one.p:.2g}"
+
+
+def middle_epoch(epochs: Mapping[int, float]) -> float:
+    """The median epoch; infinity if fewer than half of the runs got there."""
+    return median(epochs.values())
+
+
+def median_epochs(epochs: Mapping[int, float], last: float) -> str:
+    """The median epoch; where not all runs got there, how many did."""
+    reached, middle = sum(map(math.isfinite, epochs.values())), middle_epoch(epochs)
+    text = f"{middle:.3g}" if math.isfinite(middle) else f"> {last:g}"
+    return text if reached in (0, len(epochs)) else f"{text} ({reached} of {len(epochs)})"
+
+
+def mean_loss(values: Mapping[int, float]) -> str:
+    """A loss as a mean with its interval."""
+    return plain(estimate(values.values()), 3)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

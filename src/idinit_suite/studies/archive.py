@@ -1,0 +1,76 @@
+"""The archives of studies: ``runs.csv`` has one row a run, and each of a study's tables a file of its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from idinit.errors import UsageError
+
+from ..archive.run_record import Folder, RunRecord, compact, environment_key, read_folder
+from ..archive.store import Archive, Store
+from ..archive.variants import BUDGETS
+from .config import hash_of
+
+RUN_COLUMNS = {
+    **dict.fromkeys(["hash", "study", "budget"], "string"),
+    "cells": "Int64",
+    "time_s": "float64",
+    **dict.fromkeys(["environment", "options"], "string"),
+}
+
+
+def tables_of(archive: Archive, run: str) -> dict[str, pd.DataFrame]:
+    """The tables of one run of a study."""
+    own = {name: table[table["hash"] == run].drop(columns=["hash"]) for name, table in archive.tables.items()}
+    return {name: table.dropna(axis=1, how="all").reset_index(drop=True) for name, table in own.items() if len(table)}
+
+
+def _hash_today(options: str) -> str | None:
+    try:
+        return hash_of(json.loads(options))
+    except UsageError:  # the study no longer has some option
+        return None
+
+
+def _read(folder: Path) -> RunRecord | None:
+    return read_folder(folder, _record)
+
+
+def _record(said: Folder) -> RunRecord:
+    run = said.status["hash"]
+    row = {
+        "hash": run,
+        "study": said.config["study"]["name"],
+        "budget": said.config["budget"],
+        "cells": said.status["steps"],
+        "time_s": said.status["time_s"],
+        "environment": environment_key(said.environment),
+        "options": compact(said.config["study"]),
+    }
+    names = dict.fromkeys(measured["table"] for measured in said.rows)
+    tables = {
+        name: pd.DataFrame([{"hash": run, **measured["values"]} for measured in said.rows if measured["table"] == name])
+        for name in names
+    }
+    return RunRecord(said.config["experiment"], row, tables, said.environment)
+
+
+def _largest_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """The largest budget first, then the run with the most cells."""
+    ranked = runs.assign(rank=runs["budget"].map(BUDGETS.index))
+    return ranked.sort_values(["rank", "cells", "hash"], ascending=[True, False, True]).drop(columns="rank")
+
+
+STORE = Store(
+    columns=RUN_COLUMNS,
+    config="options",
+    hash_today=_hash_today,
+    read=_read,
+    sort_runs=_largest_first,
+    sort_table=lambda table: table.sort_values("hash", kind="stable"),
+    digits=5,
+)
+load, archived, merge = STORE.load, STORE.archived, STORE.merge
