@@ -31,7 +31,7 @@ CURVE_COLUMNS = {
 TRAIN_ROWS = 200  # at most so many rows of the train curve are kept of a run; evaluations are all kept
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
-_LOCAL = ("paths", "wandb", "launcher")  # where and how it was run, not what: left out of the archived config
+_LOCAL = ("paths", "wandb", "diagnostics", "launcher")  # where and how it was run, not what: left out of the archived config
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,10 @@ def read_run(folder: Path) -> RunRecord | None:
 
 
 def _training(said: Folder) -> RunRecord:
-    if not said.rows and said.status["state"] == "done":  # one that diverges at once has none
+    rows = [row for row in said.rows if row["split"] in SPLITS]
+    if not rows and said.status["state"] == "done":  # one that diverges at once has none
         raise ValueError("metrics.jsonl is empty")
-    metrics = pd.DataFrame(said.rows, columns=METRICS)
+    metrics = pd.DataFrame(rows, columns=METRICS)
     run = hash_of_stored(said.config) or said.status["hash"]
     row = _row(run, said.status, said.config, metrics, said.environment)
     return RunRecord(said.config["experiment"], row, {"curves": _curve(run, metrics)}, said.environment)

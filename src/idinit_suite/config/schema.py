@@ -21,7 +21,7 @@ from .groups import entry_name, name_key
 
 Budget = Literal["smoke", "cpu", "paper"]
 BUDGETS: tuple[str, ...] = get_args(Budget)
-_NOT_HASHED = {"impl", "wandb", "paths", "budget", "arm"}  # what changes speed, place or label, but not the outcome
+_NOT_HASHED = {"impl", "diagnostics", "wandb", "paths", "budget", "arm"}  # what leaves the outcome alone
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -76,6 +76,12 @@ class ImplConfig(_Strict):
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+class DiagnosticsConfig(_Strict):
+    """What is measured of a network beside its training, and leaves that alone."""
+
+    every: PositiveInt | None = None  # steps after which the layers are measured; None: never
+
+
 class WandbConfig(_Strict):
     """Where the mirror of the run goes."""
 
@@ -114,6 +120,7 @@ class RunConfig(_Strict):
     train: TrainConfig
     processes: PositiveInt = 1  # that train the run together, where their number changes the outcome; else 1
     impl: ImplConfig
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     wandb: WandbConfig
     paths: PathsConfig
 

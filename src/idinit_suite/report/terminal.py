@@ -37,12 +37,14 @@ class Run:
         settings: What its config says, ``{"optim.lr": 0.1, ...}``.
         status: Content of its ``status.json``, or as much of it as the archive holds.
         rows: Its metrics.
+        folder: Its folder; None where only the archive has it.
     """
 
     name: str
     settings: dict[str, Any]
     status: dict[str, Any]
     rows: Sequence[dict[str, Any]]
+    folder: Path | None = None
 
     def last(self, split: str, metric: str) -> float | None:
         """The newest value of a metric, or None."""
@@ -84,7 +86,8 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
     differing = [
         key
         for key in dict.fromkeys(key for run in runs for key in run.settings)
-        if len({str(run.settings.get(key)) for run in runs}) > 1 and key.split(".")[0] not in ("paths", "impl", "wandb")
+        if len({str(run.settings.get(key)) for run in runs}) > 1
+        and key.split(".")[0] not in ("paths", "impl", "diagnostics", "wandb")
     ]
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", *(run.name for run in runs)):
@@ -127,7 +130,7 @@ def _from_folder(folder: Path) -> Run:
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return Run(folder.name, flatten(config), status, read_metrics(folder / "metrics.jsonl"))
+        return Run(folder.name, flatten(config), status, read_metrics(folder / "metrics.jsonl"), folder)
     except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
         raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
 

@@ -124,7 +124,9 @@ def complete_steps(folder: Path, ended: threading.Event) -> Iterator[tuple[int, 
         metrics["epoch"] = epoch
         if (rate := row.pop("lr", None)) is not None:
             metrics["lr"] = rate  # one curve, whichever split is measured
-        metrics |= {f"{split}/{name}": value for name, value in row.items() if value is not None}
+        for name, value in row.items():  # of the layers, a statistic is a section with a curve for each
+            values = {f"{name}/{layer}": of for layer, of in value.items()} if split == "layers" else {f"{split}/{name}": value}
+            metrics |= {name: value for name, value in values.items() if value is not None}
     if metrics and state_of(folder) in ("done", "diverged"):
         yield current, metrics
 

@@ -31,6 +31,7 @@ from .distributed import Workers, lost_process, workers
 from .environment import describe
 from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
+from .layers import LAYERS, LayerStatistics
 from .learner import Learner
 from .precision import configure_backends, say_if_slow
 from .preemption import stop_signals
@@ -123,6 +124,7 @@ class Training:
         # A search run never looks at the test split, so nothing can be picked on it.
         unseen = {"train"} if config.phase == "main" else {"train", "test"}
         self.evaluate = Evaluator(config, team, data, [split for split in data.splits if split not in unseen])
+        self.measure = LayerStatistics(config, data, team.device) if config.diagnostics.every and team.is_main_process else None
         self.per_epoch = data.steps_per_epoch
         self.steps = max(1, round(config.train.epochs * self.per_epoch))
         if self.steps > checkpoint.MOST_STEPS:
@@ -179,6 +181,8 @@ class Training:
             self._write_status("running")
             if self.step == 0 and config.phase == "main":
                 self._evaluate()
+            if self.step == 0:
+                self._measure()
             known = self.step  # steps of which it is known what came of them
             while self.step < self.steps:
                 self.update()
@@ -189,6 +193,7 @@ class Training:
                 known += reading.finite
                 if reading.diverged:
                     self.step = known
+                    self._measure()  # of the last weights that were finite
                     return self._finish("diverged", f"loss is not finite at step {self.step}")
                 self._log()
                 if self.team.any(self.stop_requested.is_set()) and self.step < self.steps:
@@ -217,7 +222,8 @@ class Training:
     def _reading_due(self) -> bool:
         """Whether the host needs to know what came of the steps: at the same steps in all processes."""
         train, impl = self.config.train, self.config.impl
-        due = any(map(self._every, (impl.check_every, train.log_every, impl.checkpoint_every))) or self._evaluation_due()
+        spans = (impl.check_every, train.log_every, impl.checkpoint_every, self.config.diagnostics.every)
+        due = any(self._every(steps) for steps in spans if steps) or self._evaluation_due()
         return due or (self.team.world_size == 1 and self.stop_requested.is_set())
 
     def _log(self) -> None:
@@ -227,6 +233,15 @@ class Training:
             self.clock = (self.step, time.monotonic())
         if self._evaluation_due():
             self._evaluate()
+        if self.config.diagnostics.every and self._every(self.config.diagnostics.every):
+            self._measure()
+
+    def _measure(self) -> None:
+        """Writes the statistics of the layers, where they are asked for."""
+        if self.measure is not None:
+            place = {"step": self.step, "epoch": self.step / self.per_epoch, "split": LAYERS}
+            self.folder.append({**place, **self.measure(self.learner.network)})
+            self.clock = (self.step, time.monotonic())  # as little as evaluation
 
     def _evaluate(self) -> None:
         for split, values in self.evaluate(self.learner.network, self.learner.compiled_model).items():
@@ -280,7 +295,7 @@ class Training:
         if self.team.is_main_process:
             # Without a checkpoint the run starts anew, its evaluation at step 0 included.
             rows = self.folder.rewind(self.step or -1, (state or {}).get("rows"))
-            self.last_rows = {row["split"]: row for row in rows}
+            self.last_rows = {row["split"]: row for row in rows if row["split"] != LAYERS}
         self.last_rows = self.team.broadcast(self.last_rows)
 
     def _load(self, state: dict[str, Any]) -> None:

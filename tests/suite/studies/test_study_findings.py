@@ -132,7 +132,8 @@ def dead(zeros: float, fixup: float, idiz: float) -> Finding:
     [
         (0.6, 0.7, 0.02, "reproduced"),
         (0.6, 0.0, 0.02, "partly"),  # the claim is about Fixup, too
-        (0.6, 0.7, 0.2, "partly"),
+        (0.6, 0.7, 0.2, "not reproduced"),
+        (0.6, 0.6, 0.6, "not reproduced"),  # IDIZ is like the others
         (0.4, 0.0, 0.02, "not reproduced"),
         (0.4, 0.0, 0.2, "not reproduced"),
     ],

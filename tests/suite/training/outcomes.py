@@ -8,14 +8,16 @@ import torch
 
 from idinit_suite.config import RunConfig
 from idinit_suite.training import checkpoint
+from idinit_suite.training.layers import LAYERS
 from idinit_suite.training.run_folder import read_metrics
 
 
 def outcome(run: RunConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The final weights and optimizer state, and the metrics without what depends on the clock."""
+    """The final weights and optimizer state, and the metrics of the splits without what depends on the clock."""
     state = checkpoint.load_latest(run.folder / "checkpoints")
     assert state is not None
-    rows = [{k: v for k, v in row.items() if k != "samples_per_s"} for row in read_metrics(run.folder / "metrics.jsonl")]
+    metrics = [row for row in read_metrics(run.folder / "metrics.jsonl") if row["split"] != LAYERS]
+    rows = [{k: v for k, v in row.items() if k != "samples_per_s"} for row in metrics]
     return {"model": state["model"], "optimizer": state["optimizer"], "step": state["step"]}, rows
 
 

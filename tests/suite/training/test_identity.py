@@ -41,6 +41,7 @@ NOT_HASHED = {
     "impl.deterministic": "true",
     "impl.detect_anomaly": "true",
     "impl.profile": "true",
+    "diagnostics.every": "1",
     "wandb.mode": "offline",
     "wandb.project": "other",
     "paths.results": "elsewhere",

@@ -1,0 +1,44 @@
+"""Shows what happened in each layer of a run that was trained with diagnostics.every=STEPS: a table, and a figure.
+
+python -m idinit_suite layers runs/demo/kaiming-s0-1a2b3c4d
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from idinit.errors import UsageError
+from idinit.tables import text_table
+
+from ..report.figures import save_figure
+from ..report.layers import TITLES, draw_layers, layer_table, measurements
+from ..report.terminal import find_run
+from ..training.progress import console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("name", metavar="RUN", help="a run folder, or how the name or the hash of a run begins")
+    parser.add_argument("--in", type=Path, default=Path("runs"), dest="folder", metavar="FOLDER", help="folder of all runs")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="folder of all archives")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Does it.
+
+    Raises:
+        UsageError: If the run is not there, or its layers were not measured.
+    """
+    found = find_run(arguments.name, arguments.folder, arguments.results)
+    rows = measurements(found.rows)
+    if found.folder is None or not rows:
+        raise UsageError(
+            f"the layers of run '{found.name}' were not measured: train it with diagnostics.every=STEPS, "
+            "in a new folder (paths.runs=) if it is finished"
+        )
+    save_figure(partial(draw_layers, f"{found.name}, {found.status['state']}", rows), found.folder / "layers")
+    columns = ["weight", *(f"{title}, step {rows[0]['step']} → {rows[-1]['step']}" for title in TITLES.values())]
+    console.print(text_table(columns, layer_table(rows)), markup=False, soft_wrap=True)
+    console.print(f"\nover all steps: {found.folder / 'layers.png'}", markup=False, soft_wrap=True)
