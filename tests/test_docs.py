@@ -10,17 +10,20 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 import torch
 
 from idinit.cli import main as idinit_command
 from idinit.initializers import INITIALIZERS
+from idinit_suite import commands as suite_commands
 from idinit_suite.config import compose
 from idinit_suite.experiments.grid import list_experiments, load
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+COMMANDS = {module.name for module in iter_modules(suite_commands.__path__)}
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(
     r"^```(?P<language>\w+)\n(?P<code>.*?)^```$(\n\n```(text)?\n(?P<output>.*?)^```$)?", re.MULTILINE | re.DOTALL
@@ -87,7 +90,7 @@ def test_commands_are_valid(words: list[str], tmp_path: Path, monkeypatch: pytes
         case ["python", "scripts/train.py", *overrides] | ["torchrun", _, "scripts/train.py", *overrides]:
             compose(overrides)
         case ["python", "-m", "idinit_suite", command, *_]:
-            assert command in ("status", "compare")
+            assert command in COMMANDS
         case ["pip", "install", what]:
             assert what == "." or what.removeprefix(".[").removesuffix("]") in ("glove", "suite", "plot", "zoo")
         case _:

@@ -120,11 +120,13 @@ def initialize_(
 
     kept = _kept(model, [keep] if isinstance(keep, str) else keep)
     require_real(model, kept)
-    if not isinstance(parts, Structure):
-        example_inputs = inputs_of(model, example_inputs)
     with unchanged_on_failure(model):
         detach_scalars(model)
-        structure = _structure(model, example_inputs, parts)
+        if isinstance(parts, Structure):
+            structure = parts
+        else:
+            example_inputs = inputs_of(model, example_inputs)
+            structure = find_structure(model, example_inputs, overrides=parts)
         kept = _chosen(model, structure, [replace] if isinstance(replace, str) else replace) | kept
         entry = INITIALIZERS[method]
         net = Network(model, structure, generator, method, kept, example_inputs)
@@ -173,10 +175,3 @@ def list_initializers(filter: str | None = None) -> tuple[InitializerInfo, ...]:
         )
         infos.append(InitializerInfo(name, entry.summary, entry.info.paper, options, entry.info.needs))
     return tuple(infos)
-
-
-def _structure(model: nn.Module, example_inputs: Inputs | None, parts: Structure | Mapping[str, Part] | None) -> Structure:
-    if isinstance(parts, Structure):
-        return parts
-    assert example_inputs is not None
-    return find_structure(model, example_inputs, overrides=parts)

@@ -45,9 +45,9 @@ def lsuv(net: Network) -> None:
     for weight in net.weights():
         net.fill(weight, "orthonormal", lambda w: nn.init.orthogonal_(w, generator=net.generator))
     fill_rest(net)
-    # In another memory format a convolution is rounded otherwise on some processors: it is evaluated on contiguous copies.
-    copies = {id(p): p.detach().clone(memory_format=torch.contiguous_format) for p in net.model.parameters()}
-    contiguous = {name: copies[id(p)] for name, p in net.model.named_parameters(remove_duplicate=False)}
+    # In another memory format a convolution is rounded otherwise on some processors: such weights get contiguous copies.
+    copies = {id(p): p.detach().contiguous() for p in net.model.parameters() if not p.is_contiguous()}
+    contiguous = {name: copies[id(p)] for name, p in net.model.named_parameters(remove_duplicate=False) if id(p) in copies}
     todo = {weight.name for weight in net.weights()} - net.kept.keys()
 
     def scale(node: Node, value: Any) -> Any:
@@ -58,8 +58,9 @@ def lsuv(net: Network) -> None:
         deviation = value.double().std().item()
         if not deviation > 0:  # of a single value, or of zeros
             return value
-        for weight in (net.model.get_parameter(uses[0].parameter), contiguous[uses[0].parameter]):
-            weight.div_(deviation)
+        net.model.get_parameter(uses[0].parameter).div_(deviation)
+        if uses[0].parameter in contiguous:
+            contiguous[uses[0].parameter].div_(deviation)
         net.note(uses[0].parameter, f"divided by the {deviation:.3g} that it made of the example inputs")
         return value / deviation
 

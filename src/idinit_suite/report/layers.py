@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..training.layers import LAYERS
+from ..tracking.wandb_follower import LAYERS
 
 TITLES = {
     "weight_norm": "weight norm",

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 POLL_S = 1.0
 REPORT, PICTURE = "initialization.json", "signals.png"  # of the run folder
+LAYERS = "layers"  # what a row of ``metrics.jsonl`` that tells of layers says in place of a split
 THRESHOLDS = (60, 70, 80)  # percent
 
 
@@ -125,7 +126,7 @@ def complete_steps(folder: Path, ended: threading.Event) -> Iterator[tuple[int, 
         if (rate := row.pop("lr", None)) is not None:
             metrics["lr"] = rate  # one curve, whichever split is measured
         for name, value in row.items():  # of the layers, a statistic is a section with a curve for each
-            values = {f"{name}/{layer}": of for layer, of in value.items()} if split == "layers" else {f"{split}/{name}": value}
+            values = {f"{name}/{layer}": of for layer, of in value.items()} if split == LAYERS else {f"{split}/{name}": value}
             metrics |= {name: value for name, value in values.items() if value is not None}
     if metrics and state_of(folder) in ("done", "diverged"):
         yield current, metrics

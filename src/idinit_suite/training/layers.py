@@ -19,7 +19,6 @@ from ..data import Batches
 from .build import build
 from .objective import Classification
 
-LAYERS = "layers"  # what a row of ``metrics.jsonl`` says in place of a split
 EXAMPLES = 64
 _ROLES = ("weight", "recurrent", "embedding")
 

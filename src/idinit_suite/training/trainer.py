@@ -23,6 +23,7 @@ from idinit.errors import UsageError
 from ..config import RunConfig
 from ..data import DataContext
 from ..errors import LostProcess, Preempted, RunLocked
+from ..tracking.wandb_follower import LAYERS
 from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
 from .compile_cache import CompiledNetworks
@@ -31,7 +32,7 @@ from .distributed import Workers, lost_process, workers
 from .environment import describe
 from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
-from .layers import LAYERS, LayerStatistics
+from .layers import LayerStatistics
 from .learner import Learner
 from .precision import configure_backends, say_if_slow
 from .preemption import stop_signals

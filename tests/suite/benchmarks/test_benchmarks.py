@@ -101,8 +101,10 @@ def test_what_stops_the_trainer_is_told(root: Path) -> None:
             rival.step()
 
 
-def test_the_time_to_initialize() -> None:
+def test_the_time_to_initialize(capsys: pytest.CaptureFixture[str]) -> None:
     page = initialization.measure(["timm:test_resnet"], ["idinit", "orthogonal"])
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| timm:test_resnet")]
     assert [row[1] for row in rows] == ["torch.export alone", "idinit", "orthogonal"]
     assert all(float(row[2]) < 60 for row in rows)
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [words[1] for words in printed if words[:1] == ["timm:test_resnet"]] == ["torch.export", "idinit", "orthogonal"]

@@ -16,7 +16,7 @@ from idinit_suite.report.outcomes import Outcome
 from idinit_suite.statistics.significance import ALPHA
 from idinit_suite.studies.findings import FINDINGS
 
-DRAWS = 40
+DRAWS, SEEDS = 100, 3
 EMPTY = pd.DataFrame()
 
 
@@ -85,14 +85,13 @@ def depth(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
     return {"losses": pd.DataFrame(rows)}
 
 
-@pytest.mark.parametrize("seeds", [3])
 @pytest.mark.parametrize("study", [depth, convergence, rank, dead, branch], ids=["C1", "C10", "C11", "C12", "C14"])
-def test_no_rule_of_a_study_finds_more_than_chance_does(study: object, seeds: int) -> None:
+def test_no_rule_of_a_study_finds_more_than_chance_does(study: object) -> None:
     assert callable(study)
-    rng = np.random.default_rng(seeds)
+    rng = np.random.default_rng(0)
     found: list[Outcome] = []
     for _ in range(DRAWS):
-        (finding,) = FINDINGS[study.__name__].build(study(rng, seeds)).claims.values()
+        (finding,) = FINDINGS[study.__name__].build(study(rng, SEEDS)).claims.values()
         found.append(finding.outcome)
     assert set(found).isdisjoint(("not enough runs", "not run at this scale"))
     count = sum(outcome in ("reproduced", "partly") for outcome in found)
