@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from idinit_suite.config import RunConfig
+from idinit_suite.tracking.wandb_follower import LAYERS
 from idinit_suite.training import checkpoint
-from idinit_suite.training.layers import LAYERS
 from idinit_suite.training.run_folder import read_metrics
 
 
