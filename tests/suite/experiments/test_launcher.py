@@ -20,7 +20,7 @@ import pytest
 from idinit.errors import UsageError
 from idinit_suite.experiments.concurrency import choose_jobs
 from idinit_suite.experiments.grid import load
-from idinit_suite.experiments.launcher import launch, read_config
+from idinit_suite.experiments.launcher import launch
 from idinit_suite.experiments.processes import cores, shares
 from idinit_suite.experiments.runner import missing_runs
 
@@ -60,7 +60,7 @@ def test_processes_get_equal_shares_of_cores_and_gpus(jobs: int, cores: list[int
 
 @pytest.mark.parametrize(("name", "jobs"), [("serial", 1), ("local", "auto"), ("slurm", 4)])
 def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
-    config = read_config(load(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher)
+    config = load(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher
     assert (config.name, config.jobs) == (name, jobs)
 
 
@@ -145,6 +145,40 @@ def test_runs_of_one_thread_are_as_many_as_cores(tmp_path: Path) -> None:
 def test_without_slurm_the_remedy_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="launcher=slurm: .*choose launcher=local"):
         launch(arguments(tmp_path, "launcher=slurm"))
+
+
+SBATCH = """#!{python}
+import os, pathlib, re, subprocess, sys
+script = sys.argv[-1]
+tasks = re.search(r"--array=0-(\\d+)", pathlib.Path(script).read_text())
+for task in range(int(tasks[1]) + 1):
+    job = {{"SLURM_JOB_ID": str(18 + task), "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": str(task)}}
+    subprocess.run(["bash", script], check=True, env={{**os.environ, **job}})
+print("Submitted batch job 17")
+"""
+SRUN = """#!{python}
+import subprocess, sys
+words = sys.argv[1:]
+while words[0].startswith("--"):
+    words = words[1:] if "=" in words[0] or words[0] == "--unbuffered" else words[2:]
+sys.exit(subprocess.run(words).returncode)
+"""
+
+
+def test_jobs_of_slurm_mirror_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job script that submitit writes, run as Slurm would, by commands that take the place of Slurm's."""
+    for name, program in (("sbatch", SBATCH), ("srun", SRUN), ("squeue", "#!{python}"), ("scontrol", "#!{python}")):
+        (tmp_path / name).write_text(program.format(python=sys.executable))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    slurm = ["launcher=slurm", "launcher.jobs=1", "launcher.gpus=0", "init=idinit", "seed=0", "wandb.mode=auto"]
+    assert launch([word for word in arguments(tmp_path) if "wandb" not in word] + slurm) == []
+    (script,) = (tmp_path / "runs" / "demo" / ".slurm").glob("*.sh")
+    assert "--export" not in script.read_text(), "a job has the environment of the command, with its login"
+    (run,) = (tmp_path / "runs" / "demo").glob("idinit-*")
+    (file,) = run.glob("wandb/offline-run-*/*.wandb")
+    assert run.name.rpartition("-")[2] in file.name and file.stat().st_size > 0
 
 
 def free_port() -> int:
