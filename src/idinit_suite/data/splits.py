@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 import torch
@@ -89,3 +89,30 @@ def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test
         asked_for = ", ".join(f"data.{name}={len(rows)}" for name, rows in held.items())
         raise UsageError(f"{asked_for} leave nothing of the {len(labels)} training examples: ask for fewer")
     return {"train": order, **held}
+
+
+def allot(
+    labels: Mapping[str, Tensor], validation: HeldOut, test: HeldOut, seed: int, train_limit: int | None
+) -> dict[str, tuple[str, Tensor]]:
+    """Splits data of which some splits may be there, which are taken as they are unless others are asked for.
+
+    Args:
+        labels: Of each split that the data bring, int64 [N].
+        validation: See `hold_out`.
+        test: See `hold_out`.
+        seed: Seed of the split, not of the run.
+        train_limit: Training examples to keep; None for all.
+
+    Returns:
+        Split -> the split of the data that its examples are from, and their indices there, int64.
+
+    Raises:
+        UsageError: If nothing would be left to train on.
+    """
+    rows = hold_out(labels["train"], labels, validation, test, seed)
+    rows["train"] = rows["train"][:train_limit]
+    brought = [split for split, asked in (("validation", validation), ("test", test)) if asked is None and split in labels]
+    return {
+        **{split: ("train", chosen) for split, chosen in rows.items()},
+        **{split: (split, torch.arange(len(labels[split]))) for split in brought},
+    }

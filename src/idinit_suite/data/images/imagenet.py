@@ -72,7 +72,7 @@ def imagenet(
         batch_size=batch_size,
         training=Training(size, min_scale, flip, randaugment, erasing, fill, interpolation),
         evaluation=Evaluation(size, crop_pct, interpolation),
-        size=size,
+        shape=(3, size, size),
         mixing=Mixing(mixup, cutmix),
     )
 

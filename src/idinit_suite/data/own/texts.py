@@ -17,7 +17,7 @@ from ..context import DataContext
 from ..labels import is_missing, number_labels
 from ..rows import Rows, read_rows
 from ..spec import Sentences
-from ..splits import HeldOut, hold_out
+from ..splits import HeldOut, allot
 from ..text.batches import TextBatches, text_batches
 from ..text.datasets import Labelled
 
@@ -59,11 +59,8 @@ def own_texts(
                 "%s: %d of %d texts have more than data.length=%d words and are cut", rows.source, longer, len(rows), length
             )
         whole[split] = [(" ".join(words[:length]), int(cls)) for words, cls in zip(tokens, labels[split], strict=True)]
-    chosen = hold_out(labels["train"], found, validation, test, split_seed)
-    chosen["train"] = chosen["train"][:train_limit]
-    asked = {"validation": validation, "test": test}
-    splits = {split: [whole["train"][row] for row in rows] for split, rows in chosen.items()}
-    splits |= {split: whole[split] for split, held in asked.items() if held is None and split in whole}
+    chosen = allot(labels, validation, test, split_seed, train_limit)
+    splits = {split: [whole[of][row] for row in rows] for split, (of, rows) in chosen.items()}
     batches = text_batches(
         splits,
         len(classes),

@@ -1,0 +1,76 @@
+"""Images of one's own in memory, however they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from idinit.errors import UsageError
+
+from .. import cache
+from ..context import DataContext
+from ..images.augment import Augmentation
+from ..images.batches import ImageBatches
+from ..images.load import ImageFacts, histogram, statistics
+from ..splits import HeldOut, allot
+from .folders import SPLITS
+
+
+def own_images(
+    found: Mapping[str, tuple[Tensor, Tensor]],
+    about: ImageFacts,
+    context: DataContext,
+    *,
+    batch_size: int,
+    validation: HeldOut,
+    test: HeldOut,
+    split_seed: int,
+    train_limit: int | None,
+    crop: int,
+    flip: bool,
+    cutout: int,
+    mixup: float,
+) -> ImageBatches:
+    """Batches of images of one's own; what they lack of validation and test split is held out of the training split."""
+    labels = {split: classes for split, (_, classes) in found.items()}
+    rows = allot(labels, validation, test, split_seed, train_limit)
+    return ImageBatches(
+        {split: (found[of][0][chosen], labels[of][chosen]) for split, (of, chosen) in rows.items()},
+        about,
+        context,
+        batch_size=batch_size,
+        augmentation=Augmentation(crop, flip, cutout),
+        mixup=mixup,
+    )
+
+
+def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
+    """What the cache keeps beside decoded images."""
+    return facts(histogram(arrays["train_images"].transpose(0, 1)), classes, source)
+
+
+def facts(counts: Tensor, classes: Sequence[str], source: str) -> dict[str, Any]:
+    """What is kept of images.
+
+    Args:
+        counts: How often each channel of the training images has each level, int64 [C, 256].
+        classes: Names of the classes.
+        source: What was read, for people.
+
+    Raises:
+        UsageError: If a channel has but one level.
+    """
+    mean, std = statistics(counts)
+    if not all(std):
+        raise UsageError(f"{source}: a channel has the same value in all pixels of all training pictures: use others")
+    return {"classes": list(classes), "mean": mean, "std": std, "source": source}
+
+
+def from_cache(content: cache.Content) -> tuple[dict[str, tuple[Tensor, Tensor]], ImageFacts]:
+    """Splits and facts as the cache keeps them."""
+    arrays, facts = content
+    splits = {split: (arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SPLITS if f"{split}_images" in arrays}
+    classes = len(facts["classes"])
+    return splits, ImageFacts(classes, facts["mean"], facts["std"], facts["checksum"], facts["source"], {"classes": classes})
