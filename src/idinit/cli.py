@@ -54,7 +54,7 @@ def run() -> None:
         main()
     except UsageError as error:
         _end(str(error), 2)
-    except BrokenPipeError:  # who reads what is printed has seen enough, as head and pagers do
+    except BrokenPipeError:  # the reader of the output has stopped, as head and pagers do
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         sys.exit(1)
     except OSError as error:

@@ -191,9 +191,9 @@ def test_delta_orthogonal_is_an_isometry_on_the_centre_tap(shape):
 def test_what_a_tensor_cannot_hold_is_refused():
     with pytest.raises(UsageError, match=r"\[out, in, \*kernel\]; got \[4\]"):
         identity_(torch.empty(4))
-    with pytest.raises(UsageError, match="unknown layout 'row'. Valid: channel, patch, spatial"):
+    with pytest.raises(UsageError, match="'row'.*channel, patch, spatial"):
         zero_preserving_(torch.empty(4, 4), layout="row")
-    with pytest.raises(UsageError, match="needs in <= out"):
+    with pytest.raises(UsageError, match="in <= out"):
         delta_orthogonal_(torch.empty(3, 4, 3, 3))
-    with pytest.raises(UsageError, match="needs out >= in"):
+    with pytest.raises(UsageError, match="out >= in"):
         hadamard_(torch.empty(3, 4))

@@ -1,4 +1,4 @@
-"""What zero factors stand in each other's way: which of them a gradient meets."""
+"""Finds zero factors that block each other's gradients."""
 
 from __future__ import annotations
 

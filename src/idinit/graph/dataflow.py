@@ -27,7 +27,7 @@ from .roles import find_role
 
 @dataclass(frozen=True)
 class Use:
-    """A parameter at work.
+    """One place where a parameter is used.
 
     Attributes:
         node: The operator that uses it.
@@ -209,7 +209,7 @@ class Flow:
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.
 
-        The factors of a product are told apart by size: of a weight-normalized weight, the direction keeps the role and
+        The factors of a product are distinguished by size: of a weight-normalized weight, the direction keeps the role and
         the magnitude is a scale.
         """
         seen = set()

@@ -83,7 +83,7 @@ def _in_arithmetic(_flow: Flow, node: Node, operand: Node, argument: str) -> str
 
 
 def _counts(flow: Flow, indices: Node) -> bool:
-    """Whether indices say where something is, and not what it is: they are counted up, or constants that vary."""
+    """Whether indices are positions, which are counted up, or constants that vary, and not the ids of tokens."""
     seen, queue = set(), [indices]
     while queue:
         node = queue.pop()

@@ -21,8 +21,7 @@ class Heads:
         value: The same for the values.
         output: Name of the first weight that the attended values go through.
         size: Components of one head's query.
-        is_cross: Whether the queries come from tokens that the keys know nothing of, as in a decoder that attends to an
-            encoder.
+        is_cross: Whether the queries come from another sequence than the keys, as in a decoder that attends to an encoder.
     """
 
     query: str
@@ -34,7 +33,7 @@ class Heads:
 
 
 def find_heads(flow: Flow, attention: Attention, stop: frozenset[int]) -> Heads | None:
-    """The weights of an attention; None where one of the four is not the work of exactly one weight.
+    """The weights of an attention; None where one of the four operands is not made by exactly one weight.
 
     Args:
         flow: The graph.

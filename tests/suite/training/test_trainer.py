@@ -180,7 +180,7 @@ def test_the_same_seed_gives_every_initializer_the_same_batches(tmp_path: Path) 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
     run = config(tmp_path)
-    with RunFolder(run.folder), pytest.raises(UsageError, match="being trained by another process"):
+    with RunFolder(run.folder), pytest.raises(UsageError, match="another process"):
         train(run)
 
 
@@ -212,14 +212,14 @@ def test_a_batch_passed_in_parts_takes_the_same_step(tmp_path: Path) -> None:
     assert [row["accuracy"] for row in rows_two] == pytest.approx([row["accuracy"] for row in rows_one], abs=0.02)
     for name, weight in one["model"].items():
         assert torch.allclose(weight, two["model"][name], rtol=1e-3, atol=1e-5), name
-    with pytest.raises(UsageError, match=r"train.accumulate=7 does not divide a batch of 16"):
+    with pytest.raises(UsageError, match=r"train\.accumulate=7.* 16"):
         micro_batches((torch.zeros(16),), torch.zeros(16), 7)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_before_data_are_read(tmp_path: Path) -> None:
     run = config(tmp_path, "data=cifar10", "train.accumulate=8")  # which is not there
     team = Workers(0, 4, torch.device("cpu"))
-    message = r"data.batch_size=16 is no multiple of 32 \(train.accumulate=8, processes: 4\): change one"
+    message = r"data\.batch_size=16.* 32 .*train\.accumulate=8.* 4"
     with pytest.raises(UsageError, match=message):
         Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
 
