@@ -25,7 +25,7 @@ from ..data.spec import MaskedTokens, Spec
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model.
+    """Description of a model.
 
     Attributes:
         takes: The class of spec it is made for, or a union of several.

@@ -29,7 +29,7 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 def duration(seconds: float) -> str:
-    """A time for people: ``0:02:10``."""
+    """A time as ``0:02:10``."""
     return str(timedelta(seconds=round(seconds)))
 
 

@@ -120,7 +120,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def status(self) -> dict[str, Any] | None:
-        """What ``status.json`` says, or None before the run's first start or where the file is damaged."""
+        """The content of ``status.json``, or None before the run's first start or where the file is damaged."""
         try:
             status: Any = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -128,7 +128,7 @@ class RunFolder:
         return status if isinstance(status, dict) and status.get("state") in STATES else None
 
     def environment(self) -> dict[str, Any]:
-        """What ``env.json`` says; empty where it is not there or damaged."""
+        """The content of ``env.json``; empty where it is not there or damaged."""
         try:
             environment: dict[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reading:
-    """What `StepSums.read` brings to the host.
+    """The sums that `StepSums.read` brings to the host.
 
     Attributes:
         finite: Steps with a finite loss since the last reading and before the first one without.

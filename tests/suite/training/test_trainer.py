@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from digits_runs import digits_run
 from outcomes import assert_same, outcome
 
 from idinit.errors import UsageError
-from idinit_suite.config import RunConfig, check, compose
+from idinit_suite.config import RunConfig
 from idinit_suite.data import DATASETS, DataContext
 from idinit_suite.data.base import micro_batches
 from idinit_suite.training import checkpoint
@@ -23,23 +24,11 @@ from idinit_suite.training.run_folder import RunFolder, read_metrics
 from idinit_suite.training.trainer import Training, train
 
 STEPS = 12
-SMALL = [
-    "model=resnet",
-    "model.depth=8",
-    "data=digits",
-    "data.batch_size=16",
-    "data.train_limit=64",
-    "train.epochs=3",
-    "train.log_every=3",
-    "impl.checkpoint_every=4",
-    "impl.threads=1",
-    "wandb.mode=disabled",
-    "train.precision=float32",
-]
+SMALL = ["data.train_limit=64", "train.epochs=3", "train.log_every=3", "impl.checkpoint_every=4"]
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:
-    return check(compose([*SMALL, f"paths.runs={folder}/runs", f"paths.data={folder}/data", *overrides]))
+    return digits_run(SMALL, folder, *overrides)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A residual branch of two layers whose last weight is zero: which first weight makes it learn fastest (claim C14)?"""
+"""The learning speed of a residual branch of two layers whose last weight is zero, by its first weight (claim C14)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def branch(
 
     Args:
         setting: Where it is computed.
-        tasks: ``teacher``: regression on a random branch of the same shape, from normal inputs. ``digits``: telling digits of
-            8x8 pixels apart, by a linear layer on top that is trained with the branch and is torch's default at first.
+        tasks: ``teacher``: regression on a random branch of the same shape, from normal inputs. ``digits``: classifying digits
+            of 8x8 pixels, by a linear layer on top that is trained with the branch and is torch's default at first.
         starts: W1: Kaiming or Xavier (normal), a Hadamard matrix (ZerO), an identity on top of zeros, stacked identities
             (IDI), these with a normal of standard deviation 1e-6 around their ones; ``idinit`` is IDI with IDIZ(1e-6) for W2.
         optimizers: Each with every rate.

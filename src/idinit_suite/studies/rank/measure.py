@@ -1,4 +1,4 @@
-"""How many directions of a wide middle layer does training use, when the input has fewer (claim C11)?"""
+"""The number of directions of a wide middle layer that training uses, when the input has fewer (claim C11)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rank(
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2),
     thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.01, 1e-3, 1e-4, 1e-6, 1e-9),
 ) -> Iterator[Cell]:
-    """A perceptron with ReLU, wider than its input, learns to tell images apart; what it adds to its middle layers has a rank.
+    """A perceptron with ReLU, wider than its input, learns to classify images; the change of its middle layers has a rank.
 
     Without biases and weight decay: nothing but the gradient of the loss moves a weight. Numbers are float64, so that small
     singular values are no rounding.
