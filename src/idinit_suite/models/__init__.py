@@ -43,8 +43,8 @@ def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapp
     """Builds a network for some data.
 
     Args:
-        name: What the registry calls it.
-        spec: What the data are like.
+        name: Its name in the registry.
+        spec: Shapes and sizes of the data.
         inputs: Some of them, as the network will be called.
         options: Options of the network.
 

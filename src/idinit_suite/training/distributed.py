@@ -1,4 +1,4 @@
-"""One process or many: what torchrun says of this one, and the few exchanges the loop needs."""
+"""The processes of a run: rank and world size from torchrun, and the exchanges that the loop needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on the data that are there: reading them, and what to say of a run that was begun or finished on others."""
+"""Reads the data of a run, and refuses a run that was begun or finished on other data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's folder: the truth about one training. Everything downstream reads it and nothing else.
+"""A run's folder: the one record of a training, and all that anything downstream reads.
 
 ``config.yaml``, ``env.json``, ``metrics.jsonl`` (one row a line), ``status.json``, ``checkpoints/``.
 """
@@ -27,7 +27,7 @@ STATES = (*FINISHED, "running", "preempted", "failed")
 _MEASURED = "samples_per_s"  # what depends on the clock in a row of metrics
 log = logging.getLogger(__name__)
 
-LEASE_S = 60.0  # a holder that gives no sign of life for so long has lost the run; all processes must agree on it
+LEASE_S = 60.0  # a holder that has not renewed its lease for so long has lost the run; all processes must agree on it
 
 
 class RunFolder:
