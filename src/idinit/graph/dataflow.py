@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from .node import Graph, Node
+from .node import Graph, Node, reach
 from .operators import (
     GATE_RANK,
     LIKE_ANOTHER,
@@ -167,17 +167,9 @@ class Flow:
         kernel = node.arguments.get("weight")
         if not isinstance(kernel, Node) or not self.active[kernel.index] or node.op in NORMS:
             return None
-        seen, queue, learned = set(), [kernel], []
-        while queue:
-            made = queue.pop()
-            if made.index in seen:
-                continue
-            seen.add(made.index)
-            if made.op == "parameter":
-                learned.append(made)
-            elif made.index not in self._layers:
-                queue += made.inputs
-        own = max((n for n in learned if len(n.shape) > 1), key=lambda n: prod(n.shape), default=None)
+        made = reach([kernel], lambda n: () if n.op == "parameter" or n.index in self._layers else n.inputs)
+        learned = (n for n in made if n.op == "parameter" and len(n.shape) > 1)
+        own = max(learned, key=lambda n: prod(n.shape), default=None)
         return None if own is None else Use(node, own.name, "weight", kernel)
 
     def _chooses_matrices(self, node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,3 +59,14 @@ class Graph:
 
     nodes: list[Node]
     hookable: set[str]
+
+
+def reach(start: Iterable[Node], following: Callable[[Node], Iterable[Node]]) -> Iterator[Node]:
+    """Yields nodes, those that follow them, and so on, each of them once and depth first."""
+    seen, queue = set(), list(start)
+    while queue:
+        node = queue.pop()
+        if node.index not in seen:
+            seen.add(node.index)
+            yield node
+            queue += following(node)

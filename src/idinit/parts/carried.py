@@ -9,7 +9,7 @@ from functools import partial
 
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Node, reach
 from .exclusive import exclusive
 
 _LAYER, _FAR = 1000, 10**9
@@ -94,15 +94,12 @@ def adds_values(flow: Flow, node: Node) -> bool:
 
 def _sources(flow: Flow, node: Node) -> set[int]:
     """A value, and what it was before normalizations, activation functions, rearrangements and concatenations."""
-    found, queue = set(), [node]
-    while queue:
-        node = queue.pop()
-        if node.index in found:
-            continue
-        found.add(node.index)
-        if node.index not in flow.maps_at and not adds_values(flow, node):
-            queue += [n for n in flow.values(node) if flow.ancestors[n.index]]
-    return found
+
+    def before(node: Node) -> list[Node]:
+        is_made = node.index in flow.maps_at or adds_values(flow, node)
+        return [] if is_made else [n for n in flow.values(node) if flow.ancestors[n.index]]
+
+    return {n.index for n in reach([node], before)}
 
 
 def _costs(end: Node, price: Callable[[Node], int], inputs: Callable[[Node], list[Node]], limit: int = _FAR) -> dict[int, int]:

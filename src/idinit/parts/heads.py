@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..graph.dataflow import Flow
-from ..graph.node import Node
+from ..graph.node import Node, reach
 from ..graph.operators import LOOKUPS
 from ..graph.traversal import walk_back
 from .attention import Attention
@@ -60,15 +60,10 @@ def _sources(flow: Flow) -> list[Node]:
 
 def _readers(flow: Flow, products: set[int]) -> set[str]:
     """The first weights that values go through after some nodes."""
-    found, seen, queue = set(), set(products), [flow.nodes[index] for index in products]
-    while queue:
-        node = queue.pop()
-        for user in node.users:
-            if user.index in seen or node not in flow.values(user):
-                continue
-            seen.add(user.index)
-            if user.index in flow.maps_at:
-                found |= {use.parameter for use in flow.maps_at[user.index]}
-            else:
-                queue.append(user)
-    return found
+
+    def after(node: Node) -> list[Node]:
+        is_reader = node.index in flow.maps_at and node.index not in products
+        return [] if is_reader else [user for user in node.users if node in flow.values(user)]
+
+    reached = {node.index for node in reach([flow.nodes[index] for index in products], after)} - products
+    return {use.parameter for index in reached for use in flow.maps_at.get(index, ())}

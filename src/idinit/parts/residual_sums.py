@@ -27,7 +27,7 @@ from math import prod
 
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Node, reach
 from ..graph.operators import GATE_RANK, NORMS, SAME
 from ..graph.traversal import walk_back
 from .carried import Term, adds_values, find_carried
@@ -156,18 +156,14 @@ def _inside(flow: Flow, term: Term, entrances: list[Node]) -> list[Use]:
     """The maps of a branch: those that its own input goes through, and of each condition the last one before it joins."""
     own = sum(1 << n.index for n in {n.index: n for n in entrances}.values())
     own |= sum(flow.origins(n) for n in entrances if not flow.active[n.index])
-    found: list[Use] = []
-    seen, queue = 0, [term.operand]
-    while queue:
-        node = queue.pop()
-        if seen >> node.index & 1 or not term.members >> node.index & 1:
-            continue
-        seen |= 1 << node.index
-        maps = flow.maps_at.get(node.index, [])
-        found += maps
-        if not maps or flow.ancestors[node.index] & own:
-            queue += [n for n in node.inputs if flow.ancestors[n.index]]
-    return sorted(found, key=lambda use: use.node.index)
+
+    def before(node: Node) -> list[Node]:
+        if node.index in flow.maps_at and not flow.ancestors[node.index] & own:
+            return []
+        return [n for n in node.inputs if flow.ancestors[n.index] and term.members >> n.index & 1]
+
+    inside = reach([term.operand] if term.members >> term.operand.index & 1 else [], before)
+    return sorted((use for node in inside for use in flow.maps_at.get(node.index, [])), key=lambda use: use.node.index)
 
 
 def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], products: set[int]) -> bool:
@@ -183,15 +179,8 @@ def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], pr
 
 def _attends(flow: Flow, node: Node, products: set[int]) -> bool:
     """Whether a value is what an attention makes, with no sum in between."""
-    seen, queue = set(), [node]
-    while queue:
-        node = queue.pop()
-        if node.index in products:
-            return True
-        if node.index not in seen and not adds_values(flow, node):
-            seen.add(node.index)
-            queue += flow.values(node)
-    return False
+    reached = reach([node], lambda n: [] if adds_values(flow, n) else flow.values(n))
+    return any(n.index in products for n in reached)
 
 
 def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
@@ -200,15 +189,7 @@ def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
         return False
     if any(walk_back(flow, term.operand).norms for term in (branch, shortcut)):
         return False
-    seen, queue = {node.index}, [node]
-    while queue:
-        for user in queue.pop().users:
-            if user.op in _HIDDEN:
-                return False
-            if user.index not in seen:
-                seen.add(user.index)
-                queue.append(user)
-    return True
+    return not any(after.op in _HIDDEN for after in reach(node.users, lambda n: n.users))
 
 
 def _terms(flow: Flow, node: Node, inner: set[int]) -> list[tuple[Node, Node]]:
