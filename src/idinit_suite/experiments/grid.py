@@ -18,7 +18,7 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
+from ..config import LauncherConfig, PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
 from ..config.experiment import ExperimentInfo, list_experiments
 
 
@@ -106,7 +106,7 @@ class Experiment:
         sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
             key -> values.
         paths: Where its data, runs and results are.
-        launcher: The options of ``launcher``; see `idinit_suite.experiments.launcher`.
+        launcher: Where its runs take place.
     """
 
     info: ExperimentInfo
@@ -114,7 +114,7 @@ class Experiment:
     paths: PathsConfig
     overrides: tuple[str, ...]
     sweep: Mapping[str, tuple[str, ...]]
-    launcher: Mapping[str, Any]
+    launcher: LauncherConfig
 
     @property
     def tuned(self) -> bool:
@@ -247,12 +247,13 @@ def load(arguments: Sequence[str]) -> Experiment:
     if seeds is not None:
         grid["seeds"] = seeds
     paths = checked(PathsConfig, settings.get("paths"), "paths")
+    launcher = checked(LauncherConfig, settings.get("launcher"), "launcher")
     try:
         info = ExperimentInfo(**settings["experiment"], variants=tuple(planned))
         runs = Grid(**grid)
         said = {override.key_or_group for override in parsed}
         mapped = {key: tuple(map(str, values)) for key, values in runs.sweep.items() if key not in said}
-        return Experiment(info, runs, paths, tuple(plain), {**mapped, **sweep}, settings["launcher"])
+        return Experiment(info, runs, paths, tuple(plain), {**mapped, **sweep}, launcher)
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 

@@ -116,14 +116,20 @@ def overview(runs: Path) -> RenderableType:
         states = Counter(status[folder]["state"] for folder in folders if folder.parent.name == name)
         counts.add_row(name, *(str(states[state] or "") for state in STATES))
     unfinished = [folder for folder in folders if status[folder]["state"] not in ("done", "diverged")]
+    killed = {folder for folder in unfinished if status[folder]["state"] == "running" and not RunFolder(folder).is_held()}
     rows = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for folder in unfinished:
         one = status[folder]
-        held = "" if one["state"] != "running" or (folder / ".lease").exists() else " (no process)"
+        held = " (no process)" if folder in killed else ""
         done, steps = one.get("step", 0), one.get("steps", 1)
         news = str(one.get("error") or f"{done}/{steps}")
         rows.add_row(folder.name, one["state"] + held, ProgressBar(total=steps, completed=done, width=16), news)
-    return Group(counts, "", rows) if unfinished else counts
+    hint = (
+        ["", "What no process trains was killed: the same command as before goes on from its last checkpoint."]
+        if killed
+        else []
+    )
+    return Group(counts, "", rows, *hint) if unfinished else counts
 
 
 def _from_folder(folder: Path) -> Run:

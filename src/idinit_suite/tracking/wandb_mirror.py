@@ -6,6 +6,7 @@ be slow, down or not installed: the run does not wait for it, and shares no inte
 
 from __future__ import annotations
 
+import atexit
 import logging
 import netrc
 import os
@@ -111,6 +112,8 @@ def _finish(follower: subprocess.Popen[str]) -> None:
         follower.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         log.warning("W&B: still sending; this goes on in the background for at most %.0f s", LINGER_S)
+        if "SLURM_JOB_ID" in os.environ:  # a job takes all processes with it when it ends
+            atexit.register(follower.wait)
 
 
 def mirror_finished(folder: Path, *, mode: Mode, project: str) -> None:

@@ -57,13 +57,14 @@ class SweepProgress:
 
     Args:
         label: Name of the sweep.
+        bar: Whether there may be one: the runs of other processes show theirs by themselves.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, bar: bool = True) -> None:
         self._label = label
         self._left = 0.0
         self._finished = [0.0, 0.0]  # seconds that ended runs took, and that they were predicted to take
-        self._bars = _bars() if console.is_terminal else None
+        self._bars = _bars() if console.is_terminal and bar else None
 
     @contextmanager
     def shown(self) -> Iterator[SweepProgress]:

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -93,6 +94,22 @@ class RunFolder:
             if aside.stat().st_ino != found.st_ino:  # another process was faster, and this is its lease
                 os.link(aside, lease)
             aside.unlink()
+        return True
+
+    def is_held(self) -> bool:
+        """Whether a process that gives signs of life trains the run, as far as this can be told without taking the lock."""
+        try:
+            owner, touched = self._lock.owner, (self.path / ".lease").stat().st_mtime
+        except FileNotFoundError:
+            return False
+        if time.time() - touched > LEASE_S:
+            return False
+        if owner is not None and owner.hostname == socket.gethostname():
+            with suppress(PermissionError):  # it is there, and another user's
+                try:
+                    os.kill(owner.pid, 0)
+                except ProcessLookupError:
+                    return False
         return True
 
     def _now(self) -> float:

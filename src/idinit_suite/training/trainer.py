@@ -113,6 +113,11 @@ class Training:
         compiled: CompiledNetworks,
         stop_requested: threading.Event,
     ) -> None:
+        if config.processes not in (1, team.world_size):
+            raise UsageError(
+                f"run {config.name} is one of {config.processes} processes: "
+                f"start it by torchrun --nproc-per-node={config.processes}, or leave launcher.processes to sweeps"
+            )
         config.require_whole_parts(team.world_size)
         self.config, self.team, self.folder, self.stop_requested = config, team, folder, stop_requested
         impl = config.impl

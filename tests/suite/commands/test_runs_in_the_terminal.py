@@ -15,6 +15,7 @@ from idinit_suite.config import RunConfig
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.runner import run as sweep
 from idinit_suite.training.progress import console
+from idinit_suite.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -97,5 +98,10 @@ def test_status_counts_states_and_shows_what_is_unfinished(
     ]
     (row,) = [line for line in lines if line.startswith(runs[1][0].name)]
     assert "running (no process)" in row and row.rstrip().endswith("1/4")
+    assert "the same command as before goes on" in " ".join(lines[-2:])
+    with RunFolder(changed.parent):
+        main(["status", "--in", str(tmp_path / "runs")])
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(runs[1][0].name)]
+    assert "no process" not in row and row.rstrip().endswith("1/4")
     main(["status", "--in", str(tmp_path / "none")])
     assert "no runs in" in capsys.readouterr().out

@@ -54,9 +54,12 @@ def test_the_lock_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) -
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         with pytest.raises(RunLocked), RunFolder(tmp_path):
             pass
+        assert RunFolder(tmp_path).is_held()
         holder.kill()
+    assert (tmp_path / ".lease").exists() and not RunFolder(tmp_path).is_held()
     with RunFolder(tmp_path) as folder:
         assert folder.status() is None
+    assert not folder.is_held()
 
 
 def test_the_lock_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(
@@ -153,8 +156,10 @@ def test_a_new_command_takes_over_what_another_machine_left_long_ago(tmp_path: P
     lease.write_text(marker)
     with pytest.raises(RunLocked), RunFolder(tmp_path):
         pass
+    assert RunFolder(tmp_path).is_held()
     long_ago = time.time() - run_folder.LEASE_S - 5
     os.utime(lease, (long_ago, long_ago))
+    assert not RunFolder(tmp_path).is_held()
     with RunFolder(tmp_path) as folder:
         assert "another-machine" not in lease.read_text()
         folder.check_held()
