@@ -79,6 +79,8 @@ def read_folder(folder: Path, record: Callable[[Folder], RunRecord]) -> RunRecor
         return None
     try:
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML)
+        if not isinstance(config, dict):
+            raise ValueError("config.yaml has no keys")
         environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
         return record(Folder(status, config, environment, read_metrics(folder / "metrics.jsonl")))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
