@@ -115,7 +115,11 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     """
     try:
         status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return status if status["state"] in FINISHED else None
+        if status["state"] not in FINISHED:
+            return None
+        if lacking := {"hash", "time_s"} - status.keys():
+            raise ValueError(f"status.json lacks {', '.join(sorted(lacking))}")
+        return status
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

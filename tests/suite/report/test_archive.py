@@ -219,7 +219,7 @@ def test_a_finished_run_with_a_file_missing_is_named(make_run: Callable[..., Pat
         ("status.json", '{"state": "done"', "delimiter"),
         ("status.json", "[1]", "is damaged"),
         ("status.json", "{}", "no 'state'"),
-        ("status.json", '{"state": "done"}', "no 'hash'"),
+        ("status.json", '{"state": "done"}', "status.json lacks hash, time_s"),
         ("config.yaml", "[1]", "config.yaml has no keys"),
         ("config.yaml", "", "config.yaml has no keys"),
         ("config.yaml", "seed: 0\n", "no 'experiment'"),
