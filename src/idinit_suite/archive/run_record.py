@@ -21,6 +21,7 @@ from ..training.run_folder import FINISHED, read_metrics
 
 SPLITS = ("train", "validation", "test")
 METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
+FURTHER_METRICS = ("top5_accuracy", "ema_accuracy")  # that some runs have on the test split
 CURVE_COLUMNS = {
     "hash": "string",
     "step": "Int64",
@@ -160,6 +161,8 @@ def _row(
     for name in SPLITS:
         for metric in ("loss", "accuracy"):
             row[f"{name}_{metric}"] = _number((final.get(name) or {}).get(metric))
+    for metric in FURTHER_METRICS:
+        row[f"test_{metric}"] = _number((final.get("test") or {}).get(metric))
     best = split["test"]["accuracy"].astype(float).idxmax() if split["test"]["accuracy"].notna().any() else None
     row["best_test_accuracy"] = math.nan if best is None else metrics.loc[best, "accuracy"]
     row["best_test_epoch"] = math.nan if best is None else metrics.loc[best, "epoch"]

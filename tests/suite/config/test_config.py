@@ -219,6 +219,14 @@ def test_config_yaml_says_the_same_again() -> None:
     assert check(OmegaConf.create(config.to_yaml())) == config
 
 
+def test_the_recipe_of_bert_base_pan_is_that_of_its_source() -> None:
+    config = run("experiment=bert-base-pan", "budget=paper")
+    assert (config.optim["name"], config.optim["lr"], config.optim["weight_decay"]) == ("adamw", 1e-4, 0.01)
+    assert config.schedule == {"name": "cosine", "warmup": 0.025}
+    assert (config.data["batch_size"], config.data["length"]) == (1536, 512)
+    assert config.train.epochs * config.data["epoch_steps"] == pytest.approx(40 * 4.5e9 / (1536 * 512), rel=0.01)
+
+
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_every_experiment_takes_every_optimizer(optimizer: str) -> None:
     for experiment in list_experiments():

@@ -53,6 +53,8 @@ def test_a_run_becomes_one_row(make_run: Callable[..., Path], tmp_path: Path) ->
         "validation_accuracy": 0.72,
         "test_loss": pytest.approx(-math.log(0.64), rel=1e-5),
         "test_accuracy": 0.64,
+        "test_top5_accuracy": pytest.approx(math.nan, nan_ok=True),
+        "test_ema_accuracy": pytest.approx(math.nan, nan_ok=True),
         "best_test_accuracy": 0.66,
         "best_test_epoch": 1.0,
         "epochs_to_60": 1.0,
