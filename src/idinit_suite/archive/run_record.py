@@ -80,6 +80,8 @@ def read_folder(folder: Path, record: Callable[[Folder], RunRecord]) -> RunRecor
         return None
     try:
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML)
+        if not isinstance(config, dict):
+            raise ValueError("config.yaml has no keys")
         environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
         return record(Folder(status, config, environment, read_metrics(folder / "metrics.jsonl")))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -114,7 +116,11 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     """
     try:
         status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return status if status["state"] in FINISHED else None
+        if status["state"] not in FINISHED:
+            return None
+        if lacking := {"hash", "time_s"} - status.keys():
+            raise ValueError(f"status.json lacks {', '.join(sorted(lacking))}")
+        return status
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

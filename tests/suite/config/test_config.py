@@ -243,3 +243,18 @@ def test_a_recipe_is_that_of_its_source(recipe: str, lr: float, milestones: tupl
     assert config.optim == optim
     assert config.schedule == {"name": "step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
     assert config.data["batch_size"] == 128 and config.model["shortcut"] == "pad"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["~budgets.cpu"], "experiment 'cifar10-resnet20' has no value of {keys} for budget 'cpu': add it in its file"),
+        (["~budgets.cpu.{last}"], "experiment 'cifar10-resnet20' has no value of {last} for budget 'cpu': add it in its file"),
+    ],
+)
+def test_an_experiment_without_the_budget_names_the_missing_keys(overrides: list[str], message: str) -> None:
+    keys = sorted(compose(["experiment=cifar10-resnet20"]).budgets.paper)
+    words = {"keys": ", ".join(keys), "last": keys[-1]}
+    with pytest.raises(UsageError) as caught:
+        check(compose(["experiment=cifar10-resnet20", "budget=cpu", *(word.format(**words) for word in overrides)]))
+    assert str(caught.value).startswith(message.format(**words)) and "Valid: paper, smoke" in str(caught.value)

@@ -219,10 +219,18 @@ def test_a_finished_run_with_a_file_missing_is_named(make_run: Callable[..., Pat
     ("file", "text", "problem"),
     [
         ("status.json", '{"state": "done"', "delimiter"),
+        ("status.json", "[1]", "is damaged"),
+        ("status.json", "{}", "no 'state'"),
+        ("status.json", '{"state": "done"}', "status.json lacks hash, time_s"),
+        ("config.yaml", "[1]", "config.yaml has no keys"),
+        ("config.yaml", "", "config.yaml has no keys"),
         ("config.yaml", "seed: 0\n", "no 'experiment'"),
         ("config.yaml", "a: [1", "parsing"),
         ("env.json", "{}", "no 'data_source'"),
+        ("env.json", "[1]", "is damaged"),
         ("metrics.jsonl", "{]\n", "Expecting"),
+        ("metrics.jsonl", "[1]\n", "is damaged"),
+        ("metrics.jsonl", "{}\n", "no 'split'"),
         ("metrics.jsonl", "", "metrics.jsonl is empty"),
     ],
 )
