@@ -218,6 +218,12 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_before_data_are_read(tmp_p
         Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
 
 
+def test_a_run_of_two_processes_is_not_trained_by_one(tmp_path: Path) -> None:
+    run = config(tmp_path, "model.norm=batch", "train.sync_batchnorm=false", "launcher.processes=2")
+    with pytest.raises(UsageError, match=f"run {run.name} is one of 2 processes: start it by torchrun --nproc-per-node=2"):
+        train(run)
+
+
 def train_in_two_processes(run: RunConfig, *overrides: str) -> None:
     script = Path(__file__).parents[3] / "scripts" / "train.py"
     places = [f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
