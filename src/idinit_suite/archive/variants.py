@@ -114,6 +114,16 @@ class Variant:
         """Validation accuracy after the last epoch, over completed runs: what recipes may be chosen by."""
         return estimate(self.completed["validation_accuracy"])
 
+    @cached_property
+    def top5(self) -> Estimate:
+        """Top-5 test accuracy after the last epoch, over completed runs that have one."""
+        return estimate(self.completed["test_top5_accuracy"])
+
+    @cached_property
+    def averaged(self) -> Estimate:
+        """Test accuracy of the averaged weights after the last epoch, over completed runs that have them."""
+        return estimate(self.completed["test_ema_accuracy"])
+
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""

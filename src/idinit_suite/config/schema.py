@@ -43,6 +43,7 @@ class TrainConfig(_Strict):
     precision: Literal["float32", "tf32", "bf16", "fp16"]  # of forward passes; weights are in float32
     compile: bool  # by torch.compile, which fuses operations and so rounds differently
     accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, evaluated beside them
     sync_batchnorm: bool = True  # BatchNorm over the batch of all processes, instead of each one's share
 
 

@@ -134,10 +134,17 @@ def overview(runs: Path) -> RenderableType:
 
 def _from_folder(folder: Path) -> Run:
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return Run(folder.name, flatten(config), status, read_metrics(folder / "metrics.jsonl"), folder)
-    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        config, status = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), RunFolder(folder).status()
+        rows = read_metrics(folder / "metrics.jsonl")
+        for file, whole in (
+            ("config.yaml", isinstance(config, dict)),
+            ("status.json", status is not None and "epoch" in status),
+            ("metrics.jsonl", all(isinstance(row, dict) and {"step", "epoch", "split"} <= row.keys() for row in rows)),
+        ):
+            if not whole:
+                raise ValueError(f"{file} is damaged")
+        return Run(folder.name, flatten(config), status or {}, rows, folder)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
 
 

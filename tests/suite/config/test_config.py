@@ -219,6 +219,14 @@ def test_config_yaml_says_the_same_again() -> None:
     assert check(OmegaConf.create(config.to_yaml())) == config
 
 
+def test_the_recipe_of_bert_base_pan_is_that_of_its_source() -> None:
+    config = run("experiment=bert-base-pan", "budget=paper")
+    assert (config.optim["name"], config.optim["lr"], config.optim["weight_decay"]) == ("adamw", 1e-4, 0.01)
+    assert config.schedule == {"name": "cosine", "warmup": 0.025}
+    assert (config.data["batch_size"], config.data["length"]) == (1536, 512)
+    assert config.train.epochs * config.data["epoch_steps"] == pytest.approx(40 * 4.5e9 / (1536 * 512), rel=0.01)
+
+
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_every_experiment_takes_every_optimizer(optimizer: str) -> None:
     for experiment in list_experiments():
@@ -235,3 +243,18 @@ def test_a_recipe_is_that_of_its_source(recipe: str, lr: float, milestones: tupl
     assert config.optim == optim
     assert config.schedule == {"name": "step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
     assert config.data["batch_size"] == 128 and config.model["shortcut"] == "pad"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["~budgets.cpu"], "experiment 'cifar10-resnet20' has no value of {keys} for budget 'cpu': add it in its file"),
+        (["~budgets.cpu.{last}"], "experiment 'cifar10-resnet20' has no value of {last} for budget 'cpu': add it in its file"),
+    ],
+)
+def test_an_experiment_without_the_budget_names_the_missing_keys(overrides: list[str], message: str) -> None:
+    keys = sorted(compose(["experiment=cifar10-resnet20"]).budgets.paper)
+    words = {"keys": ", ".join(keys), "last": keys[-1]}
+    with pytest.raises(UsageError) as caught:
+        check(compose(["experiment=cifar10-resnet20", "budget=cpu", *(word.format(**words) for word in overrides)]))
+    assert str(caught.value).startswith(message.format(**words)) and "Valid: paper, smoke" in str(caught.value)

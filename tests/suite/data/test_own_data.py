@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -360,8 +359,32 @@ def test_an_error_of_the_module_itself_passes_through(tmp_path: Path, monkeypatc
         build("python", tmp_path, target="needs_more:f")
 
 
-def test_null_labels_of_a_table_are_named(tmp_path: Path) -> None:
-    rows = [{"text": text, "label": None if index == 6 else label} for index, (text, label) in enumerate(TEXTS)]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(UsageError, match=r"a.jsonl, line 7: the label is missing"):
-        build("texts", tmp_path, train=str(tmp_path / "a.jsonl"))
+@pytest.mark.parametrize(
+    ("ending", "write", "row"),
+    [
+        ("jsonl", lambda table, path: table.to_json(path, orient="records", lines=True), "line 7"),
+        ("csv", lambda table, path: table.to_csv(path, index=False), "line 8"),
+        ("parquet", lambda table, path: table.to_parquet(path), "row 7"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["object", "Int64", "float64"])
+def test_null_labels_of_a_table_are_named(
+    ending: str, write: Callable[[pd.DataFrame, Path], None], row: str, kind: str, tmp_path: Path
+) -> None:
+    labels = [label if kind == "object" else int(label == "good") for _, label in TEXTS]
+    table = pd.DataFrame({"text": [text for text, _ in TEXTS], "label": pd.Series(labels, dtype=kind)})
+    table.loc[6, "label"] = None
+    write(table, tmp_path / f"a.{ending}")
+    with pytest.raises(UsageError, match=rf"a.{ending}, {row}: the label is missing"):
+        build("texts", tmp_path, train=str(tmp_path / f"a.{ending}"))
+
+
+@pytest.mark.parametrize("kind", ["object", "Int64"])
+def test_null_labels_of_a_folder_of_tables_are_named(kind: str, tmp_path: Path) -> None:
+    labels = [label if kind == "object" else int(label == "good") for _, label in TEXTS]
+    table = pd.DataFrame({"text": [text for text, _ in TEXTS], "label": pd.Series(labels, dtype=kind)})
+    table.loc[6, "label"] = None
+    (tmp_path / "tables").mkdir()
+    table.to_parquet(tmp_path / "tables" / "train.parquet")
+    with pytest.raises(UsageError, match=r"row 7: the label is missing"):
+        build("hub", tmp_path, path=str(tmp_path / "tables"))

@@ -48,6 +48,10 @@ FAMILIES = {
         "data=digits", "data.train_limit=64", "data.batch_size=16", "train.epochs=3", "optim=adamw",
         "train.precision=float32",
     ],
+    "resnet with averaged weights": [
+        "model=resnet", "model.depth=8", "model.norm=batch", "data=digits", "data.train_limit=64", "data.batch_size=16",
+        "train.epochs=3", "train.precision=float32", "train.ema=0.9",
+    ],
     "bert": [*BERT, *TOKENS, "data=corpus", "data.train_limit=48", "train.accumulate=2", "train.clip_norm=1"],
     "bert on a stream": [
         *BERT, *TOKENS, "data=wikipedia_books", "data.tokenizer=null",

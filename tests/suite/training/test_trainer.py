@@ -106,13 +106,18 @@ def run_and_signal(run: RunConfig, step: int, number: int) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_killed_at_any_step_it_ends_in_the_same_bits(finished: RunConfig, tmp_path: Path) -> None:
+def test_killed_at_any_step_and_its_metrics_damaged_it_ends_in_the_same_bits(
+    finished: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = config(tmp_path)
     for step in (2, 5, 11):  # before the first checkpoint, after one, at the last step
         assert run_and_signal(run, step, signal.SIGKILL).returncode == -signal.SIGKILL
         status = RunFolder(run.folder).status()
         assert status is not None and status["state"] == "running"
+    rows = run.folder / "metrics.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[1:3]) + "nonsense\n")
     assert train(run)["state"] == "done"
+    assert "made again from the checkpoint" in caplog.text
     for one, two in zip(outcome(run), outcome(finished), strict=True):
         assert_same(one, two)
 
@@ -222,6 +227,12 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_before_data_are_read(tmp_p
     message = r"data.batch_size=16 is no multiple of 32 \(train.accumulate=8, processes: 4\): change one"
     with pytest.raises(UsageError, match=message):
         Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
+
+
+def test_a_run_of_two_processes_is_not_trained_by_one(tmp_path: Path) -> None:
+    run = config(tmp_path, "model.norm=batch", "train.sync_batchnorm=false", "launcher.processes=2")
+    with pytest.raises(UsageError, match=f"run {run.name} is one of 2 processes: start it by torchrun --nproc-per-node=2"):
+        train(run)
 
 
 def train_in_two_processes(run: RunConfig, *overrides: str) -> None:
