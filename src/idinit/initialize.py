@@ -18,7 +18,7 @@ from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
-from .network.chosen import find_chosen
+from .network.chosen import find_chosen, require_one_zero
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
@@ -135,6 +135,7 @@ def initialize_(
                 raise UsageError(f"initializer '{method}' {problem}")
         entry.build(net, **checked)
         fill_rest(net)
+        require_one_zero(net)
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 

@@ -89,10 +89,11 @@ def find_structure(
     slices |= {name: tuple(_runs(lines)) for name, lines in analysis.row_parts.items()}
     biases = {use.parameter: keeper(use) for flow in flows for use in flow.uses if use.role == "bias"} | analysis.keepers
     declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
-    branches = (_branch(analysis, side) for side in analysis.sides if side.kind == "branch")
+    branches = [(side.sum, branch) for side in analysis.sides if side.kind == "branch" and (branch := _branch(analysis, side))]
     return Structure(
         parts={name: parts[name] for name, _ in model.named_parameters() if name in parts},
-        branches=tuple(branch for branch in branches if branch),
+        branches=tuple(branch for _, branch in branches),
+        towers=tuple(_towers(analysis.flow, [node for node, _ in branches])),
         shared={first: tuple(others) for first, *others in names.values() if others},
         unknown={name: reason for name, reason in analysis.unknown.items() if name not in chosen},
         slices={name: runs for name, runs in slices.items() if name not in chosen},
@@ -142,6 +143,15 @@ def _branch(analysis: Analysis, side: Region) -> Branch | None:
         scales=tuple(dict.fromkeys(_scales(analysis.flow, side))),
         sum_norm=_reader(analysis.flow, side.sum),
     )
+
+
+def _towers(flow: Flow, sums: list[Node]) -> list[int]:
+    """The tower of each residual sum: that of the last sum that it depends on, or a new one."""
+    towers: list[int] = []
+    for i, node in enumerate(sums):
+        before = [tower for other, tower in zip(sums[:i], towers, strict=True) if other is node or flow.depends(node, other)]
+        towers.append(before[-1] if before else max(towers, default=-1) + 1)
+    return towers
 
 
 def _reader(flow: Flow, node: Node) -> str | None:

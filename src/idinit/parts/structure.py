@@ -93,6 +93,8 @@ class Structure:
         coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
             they return; None in a structure by hand: all.
+        towers: For each branch the number of its tower: branches that do not follow one another, as those of CLIP's two
+            encoders or of an encoder and its decoder's first layer, have two. Empty in a structure by hand: there is one.
     """
 
     parts: dict[str, Part]
@@ -108,6 +110,7 @@ class Structure:
     computed: dict[str, Computed] = field(default_factory=dict)
     coordinates: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
+    towers: tuple[int, ...] = ()
 
 
 def owner_of(name: str) -> str:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from transformers import CLIPConfig, CLIPModel
 
 from idinit.errors import UsageError
 from idinit.init import sinusoidal_, truncated_normal_
@@ -43,6 +44,21 @@ def test_a_decoder_counts_its_own_branches():
     model = nn.Transformer(16, 2, 2, 3, 32, batch_first=True)
     structure = find_structure(model, (torch.rand(1, 3, 16), torch.rand(1, 4, 16)))
     assert list(branch_depths(structure).values()) == [2, 2, 4, 4, 3, 3, 3, 6, 6, 6, 9, 9, 9]
+
+
+def test_two_towers_count_each_on_its_own():
+    vision = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, image_size=16, patch_size=8)
+    text = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, vocab_size=50, eos_token_id=1)
+    config = CLIPConfig(
+        vision_config=vision | {"num_hidden_layers": 3}, text_config=text | {"num_hidden_layers": 2}, projection_dim=16
+    )
+    model = CLIPModel(config).float()
+    inputs = {"input_ids": torch.ones(2, 5, dtype=torch.long), "pixel_values": torch.rand(2, 3, 16, 16)}
+    initialize_(model, "depth_scaled", inputs)
+    for tower in (model.vision_model, model.text_model):
+        for depth, layer in enumerate(tower.encoder.layers):
+            for end in (layer.self_attn.out_proj, layer.mlp.fc2):
+                assert end.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * (depth + 1)), rel=0.1)
 
 
 def test_the_value_output_half_of_mimetic_is_near_a_negative_identity(transformer):
