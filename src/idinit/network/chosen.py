@@ -1,6 +1,6 @@
 """Values that a model's author chose: start values that no default initialization of a module gives.
 
-Most parameters are there to be initialized. Some start where they do on purpose: the step sizes of a state space model (a bias
+Some parameters start where they do on purpose: the step sizes of a state space model (a bias
 spread over negative numbers), the prior of a detector (-4.6), the gate of a highway network (-2), the identity of a spatial
 transformer, the offsets of a deformable convolution (0), the modulation of adaLN-Zero (0). These are kept unless ``replace``
 names them.
@@ -14,18 +14,18 @@ from ..errors import UsageError
 from ..parts.structure import MAPS, Structure, owner_of
 from .network import Network
 
-_SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or memory that nobody has initialized
+_SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or uninitialized memory
 _FEW = 16
 
 
 def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     """The parameters that hold values chosen by the model's author, and what these are.
 
-    These are biases that are not 0 and no sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
+    These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
     values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros, with their biases,
     whose output says where another value is read or what it is multiplied with. No method here fills these with zeros.
     In a network whose normalizations hold other values than 0 and 1 nothing counts as chosen: it has been trained. Where
-    they are all 0, or all maps are, zeros are memory that nobody has initialized.
+    they are all 0, or all maps are, zeros are uninitialized memory.
 
     Args:
         model: A network.

@@ -24,18 +24,16 @@ from .reparametrized import find_computed
 from .residual_sums import Region
 from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching, owner_of
 
-__all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_structure"]
-
 _MULTIPLIERS = ("mul", "div", "addcmul")
 
 
 def find_parts(model: nn.Module, example_inputs: Inputs | None = None) -> dict[str, Part]:
-    """Finds the part of every parameter whose part can be told; see `find_structure`.
+    """Finds the part of every parameter that can be classified; see `find_structure`.
 
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
-            tells what it takes, see `idinit.initialize_`.
+            describes its inputs, see `idinit.initialize_`.
 
     Raises:
         UsageError: If the model does not run on the inputs.
@@ -67,7 +65,7 @@ def find_structure(
         analysis: What `analyze` found in evaluation mode, where it has been called already.
 
     Returns:
-        The parts, residual branches, shared parameters, and what could not be told.
+        The parts, residual branches, shared parameters, and the parameters of unknown part.
 
     Raises:
         UsageError: If the model does not run on the inputs, has parameters without a shape (lazy modules), or if an override

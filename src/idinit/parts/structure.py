@@ -31,7 +31,7 @@ Part = Literal[
     "head",  # last weight(s), from the main path to the output
 ]
 PARTS: tuple[str, ...] = get_args(Part)
-# The parts of linear maps; of those, what is nobody's map is a learned token.
+# The parts that linear maps can have. A parameter with one of them that no linear map uses is a learned token.
 MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
 
 
@@ -81,11 +81,11 @@ class Structure:
         parts: Part of every parameter, in the order of ``named_parameters``; one of them where it has several.
         branches: The residual branches in the order of their sums.
         shared: Names under which a parameter is also known, where it is tied: first name -> the others.
-        unknown: Parameters whose part could not be told, with the reason.
+        unknown: Parameters whose part was not found, with the reason.
         slices: Parameters that have several parts side by side, e.g. query, key and value, from first to last index.
-        layouts: How the parameter of each linear map holds its matrices; None where that could not be told. Empty in a
+        layouts: How the parameter of each linear map holds its matrices; None where that is not known. Empty in a
             structure by hand: each is [out, in, *kernel].
-        neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
+        neutral: The values at which norms and the scales of branches change nothing; None where that is not known.
         keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
         gains: Names of the scales that multiply what layers of the main path put out.
         heads: The weights of each attention.

@@ -54,7 +54,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Folder:
-    """What the files of a finished run say: status, configuration, environment without paths, and metrics."""
+    """The content of a finished run's folder: status, configuration, environment without paths, and metrics."""
 
     status: dict[str, Any]
     config: dict[str, Any]

@@ -62,7 +62,7 @@ def columns(variants: Sequence[Variant], tuned: bool) -> list[Column]:
 
 
 def notes(variants: Sequence[Variant]) -> str:
-    """What the columns mean."""
+    """The meaning of the columns."""
     words = _OF_LOSSES if variants and variants[0].is_language_model else _OF_ACCURACIES
     return f"{words} {LEGEND}" if any(variant.edge for variant in variants) else words
 

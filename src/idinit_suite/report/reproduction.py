@@ -91,7 +91,7 @@ def reproduction(pages: Sequence[Page]) -> str:
 
 
 def described_counts(summaries: Sequence[Summary]) -> str:
-    """How many claims have each outcome, in words."""
+    """The number of claims with each outcome, in words."""
     return ", ".join(f"{count} {outcome}" for outcome, count in count_outcomes(summaries).items())
 
 
@@ -127,7 +127,7 @@ def _result(summary: Summary) -> str:
 
 
 def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> str:
-    """What holds, what does not, and which reading of the paper comes nearest to its claims."""
+    """The claims by outcome, and the reading of the paper that comes nearest to its claims."""
     sentences = []
     for outcome, words in _GROUPS.items():
         claims = [f"{one.claim.id} ({one.claim.short})" for one in summaries if one.outcome == outcome]
@@ -138,7 +138,7 @@ def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> str:
 
 
 def nearest_reading(page: Page) -> str:
-    """Which variant of the experiment on open questions ends highest, and how it compares with our default.
+    """The variant of the experiment on open questions that ends highest, compared with our default.
 
     Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
     """

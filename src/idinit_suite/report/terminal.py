@@ -102,7 +102,7 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
 
 
 def overview(runs: Path) -> RenderableType:
-    """How many runs of each experiment are in which state, and how far those are that train."""
+    """The number of runs of each experiment by state, and the progress of those that train."""
     folders = [path.parent for path in sorted(runs.glob("*/*/status.json"))]
     status = {
         folder: RunFolder(folder).status() or {"state": "failed", "error": "status.json is damaged"} for folder in folders

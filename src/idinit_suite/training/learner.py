@@ -1,4 +1,4 @@
-"""A network in training: what a step does, and what a checkpoint holds of it."""
+"""A network in training: its steps, and its state in a checkpoint."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state_dict` gave.
+        """Restores what `state_dict` gave.
 
         Raises:
             RuntimeError: If it is the state of another network.

@@ -161,16 +161,16 @@ def test_columns_are_found_where_only_one_can_be_meant(tmp_path: Path) -> None:
     table.assign(id=range(40)).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
     assert build("texts", tmp_path, train=str(tmp_path / "a.jsonl")).splits["train"] == 32
     table.rename(columns={"review": "body"}).assign(title="a title").to_csv(tmp_path / "two.csv", index=False)
-    with pytest.raises(UsageError, match=r"two.csv: say data.text=COLUMN; its columns are: body, label, title"):
+    with pytest.raises(UsageError, match=r"two\.csv.*data\.text=COLUMN.*body, label, title"):
         build("texts", tmp_path, train=str(tmp_path / "two.csv"))
     frame().assign(other=1).to_csv(tmp_path / "none.csv", index=False)
-    with pytest.raises(UsageError, match=r"none.csv: say data.label=COLUMN; its columns are: review, stars, other"):
+    with pytest.raises(UsageError, match=r"none\.csv.*data\.label=COLUMN.*review, stars, other"):
         build("texts", tmp_path, train=str(tmp_path / "none.csv"))
 
 
 @pytest.mark.parametrize(("option", "value"), [("text", "reviw"), ("label", "star")])
 def test_a_wrong_column_lists_the_others(tmp_path: Path, option: str, value: str) -> None:
-    with pytest.raises(UsageError, match=rf"train.csv has no column '{value}'.*Valid: review, stars"):
+    with pytest.raises(UsageError, match=rf"train\.csv .*'{value}'.*review, stars"):
         build("texts", tmp_path, **{**texts(tmp_path), option: value})
 
 
@@ -192,7 +192,7 @@ def test_local_folders_of_tables(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"data.path=nobody/nothing cannot be loaded \(.*\): give OWNER/NAME"):
+    with pytest.raises(UsageError, match=r"data\.path=nobody/nothing .*OWNER/NAME"):
         build("hub", tmp_path, path="nobody/nothing")
 
 
@@ -342,9 +342,9 @@ def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("no_such_module_here:f", "there is no module 'no_such_module_here'"),
-        ("math", "say MODULE:NAME"),
-        (":f", "say MODULE:NAME"),
+        ("no_such_module_here:f", "'no_such_module_here'"),
+        ("math", "MODULE:NAME"),
+        (":f", "MODULE:NAME"),
     ],
 )
 def test_a_target_that_is_not_there_is_told(target: str, problem: str, tmp_path: Path) -> None:
