@@ -1,4 +1,4 @@
-"""Example inputs of networks that tell themselves what they take: those of timm, torchvision and transformers."""
+"""Example inputs of networks that describe their inputs: those of timm, torchvision and transformers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def inputs_of(model: nn.Module, given: Inputs | None) -> Inputs:
     """The inputs that a caller gave, or else some that the model's own attributes describe.
 
     Raises:
-        UsageError: If none were given and the model tells of none.
+        UsageError: If none were given and the model describes none.
     """
     if given is not None:
         return given
@@ -29,7 +29,7 @@ def inputs_of(model: nn.Module, given: Inputs | None) -> Inputs:
         if (inputs := described(model)) is not None:
             return inputs
     raise UsageError(
-        f"the parts of the network are found from a forward pass, and {type(model).__name__} does not tell what it takes: "
+        f"the parts of the network are found from a forward pass, and {type(model).__name__} does not describe its inputs: "
         "give example_inputs=(x,)"
     )
 

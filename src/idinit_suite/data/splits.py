@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Annotated
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, TypeVar
 
 import torch
 from pydantic import Field
@@ -12,6 +12,8 @@ from torch import Tensor
 from idinit.errors import UsageError
 
 from ..seeds import generator
+
+T = TypeVar("T")
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
@@ -91,28 +93,28 @@ def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test
     return {"train": order, **held}
 
 
-def allot(
-    labels: Mapping[str, Tensor], validation: HeldOut, test: HeldOut, seed: int, train_limit: int | None
-) -> dict[str, tuple[str, Tensor]]:
-    """Splits data of which some splits may be there, which are taken as they are unless others are asked for.
+def whole_splits(
+    found: Mapping[str, T],
+    labels: Tensor,
+    pick: Callable[[T, Tensor], T],
+    validation: HeldOut,
+    test: HeldOut,
+    seed: int,
+    limit: int | None,
+) -> dict[str, T]:
+    """All splits of data that may lack some: those are held out of the training split; see `hold_out`.
 
     Args:
-        labels: Of each split that the data bring, int64 [N].
-        validation: See `hold_out`.
-        test: See `hold_out`.
+        found: The splits that the data bring.
+        labels: Of the training split, int64 [N].
+        pick: From a split and indices into it to these examples.
+        validation: What to hold out for validation.
+        test: What to hold out for the test.
         seed: Seed of the split, not of the run.
-        train_limit: Training examples to keep; None for all.
-
-    Returns:
-        Split -> the split of the data that its examples are from, and their indices there, int64.
-
-    Raises:
-        UsageError: If nothing would be left to train on.
+        limit: Examples to train on at most; None for all that are left.
     """
-    rows = hold_out(labels["train"], labels, validation, test, seed)
-    rows["train"] = rows["train"][:train_limit]
-    brought = [split for split, asked in (("validation", validation), ("test", test)) if asked is None and split in labels]
-    return {
-        **{split: ("train", chosen) for split, chosen in rows.items()},
-        **{split: (split, torch.arange(len(labels[split]))) for split in brought},
-    }
+    rows = hold_out(labels, found, validation, test, seed)
+    rows["train"] = rows["train"][:limit]
+    asked = {"validation": validation, "test": test}
+    brought = {split: found[split] for split, held in asked.items() if held is None and split in found}
+    return {split: pick(found["train"], chosen) for split, chosen in rows.items()} | brought

@@ -99,7 +99,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
 
 
 def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:
-    """What the missing runs of an experiment will take.
+    """A forecast of the time that the missing runs of an experiment will take.
 
     Args:
         experiment: What is begun.

@@ -1,4 +1,4 @@
-"""A grid of runs: what an experiment's file and the command line ask for, as one configuration a run."""
+"""The grid of runs that an experiment's file and the command line describe, as one configuration a run."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Experiment:
     """An experiment as asked for on the command line.
 
     Attributes:
-        info: What its page says of it.
+        info: The head of its page.
         grid: Its variants, seeds and search, as narrowed by ``init=`` and ``seed=``.
         overrides: The other overrides; they hold for every run.
         sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
@@ -131,7 +131,7 @@ class Experiment:
         return [Cell(variant, point) for variant in self.grid.arms for point in points]
 
     def recipe_value(self, cell: Cell) -> float:
-        """What the recipe of a cell says of the search's key, e.g. its learning rate."""
+        """The value that the recipe of a cell has for the search's key, e.g. its learning rate."""
         assert self.grid.tune is not None
         value = OmegaConf.select(compose(self._overrides(cell)), self.grid.tune.key)
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -128,7 +128,7 @@ class _Sweep:
         return plan_runs(self.experiment, {run: scores[run] for run in self._done(scores.keys())})
 
     def _done(self, archived_runs: Set[str]) -> Set[str]:
-        """What counts as done; with ``force`` only what was run again."""
+        """The runs that count as done; with ``force`` only those that were run again."""
         return archived_runs & self.ended if self.forced else archived_runs
 
     def _missing(self, plan: Plan) -> list[RunConfig]:

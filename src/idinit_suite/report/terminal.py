@@ -102,7 +102,7 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
 
 
 def overview(runs: Path) -> RenderableType:
-    """How many runs of each experiment are in which state, and how far those are that train."""
+    """The number of runs of each experiment by state, and the progress of those that train."""
     folders = [path.parent for path in sorted(runs.glob("*/*/status.json"))]
     status = {
         folder: RunFolder(folder).status() or {"state": "failed", "error": "status.json is damaged"} for folder in folders
@@ -134,10 +134,17 @@ def overview(runs: Path) -> RenderableType:
 
 def _from_folder(folder: Path) -> Run:
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return Run(folder.name, flatten(config), status, read_metrics(folder / "metrics.jsonl"), folder)
-    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        config, status = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), RunFolder(folder).status()
+        rows = read_metrics(folder / "metrics.jsonl")
+        for file, whole in (
+            ("config.yaml", isinstance(config, dict)),
+            ("status.json", status is not None and "epoch" in status),
+            ("metrics.jsonl", all(isinstance(row, dict) and {"step", "epoch", "split"} <= row.keys() for row in rows)),
+        ):
+            if not whole:
+                raise ValueError(f"{file} is damaged")
+        return Run(folder.name, flatten(config), status or {}, rows, folder)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
 
 

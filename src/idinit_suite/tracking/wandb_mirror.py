@@ -35,8 +35,8 @@ _RUN_FOLLOWER = f"import runpy; runpy.run_path({_FOLLOWER!r}, run_name='__main__
 def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
     """Mirrors the run folder for as long as the block runs, up to the last row that was written in it.
 
-    What goes wrong with W&B is said in one line of the log and never raised. A resumed run goes on in the same W&B run
-    without repeated rows: online, W&B says which step it has last; offline, the file is made anew from the whole log.
+    Errors of W&B are logged in one line and never raised. A resumed run continues the same W&B run without repeated rows:
+    online, W&B says which step it has last; offline, the file is made anew from the whole log.
 
     Args:
         folder: The run folder. ``config.yaml``, ``env.json`` and ``metrics.jsonl`` are there, the last one grows, and
@@ -58,7 +58,7 @@ def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
 
 
 def resolve_mode(mode: Mode) -> Literal["online", "offline", "disabled"]:
-    """What ``auto`` means here and now, where W&B's own ``WANDB_MODE`` has the first word; other modes as they are."""
+    """Resolves ``auto``, for which W&B's own ``WANDB_MODE`` comes first; other modes are returned as they are."""
     if mode != "auto":
         return mode
     match os.environ.get("WANDB_MODE"):

@@ -60,7 +60,7 @@ def disturbed(run: RunConfig, after: int, what: Callable[[], None]) -> Iterator[
     """Does something while the block trains a run, when this has a checkpoint of more than ``after`` steps."""
 
     def wait_and_disturb() -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while max((int(path.name[5:14]) for path in run.folder.glob("checkpoints/*.pt")), default=0) <= after:
             assert time.monotonic() < deadline
             time.sleep(0.01)

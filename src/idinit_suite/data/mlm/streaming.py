@@ -1,4 +1,4 @@
-"""Masked language modelling on corpora too large to keep: read from the Hugging Face hub while training goes on."""
+"""Masked language modelling on corpora too large to keep: read from the Hugging Face hub during training."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Texts:
 
 
 class StreamedBatches(MaskedBatches):
-    """Masked language modelling on a stream; what is told of `MaskedBatches` holds, but for the training batches.
+    """Masked language modelling on a stream, like `MaskedBatches` but for the training batches.
 
     These are drawn from blocks of texts, in an order drawn from ``(seed, "order", block)``.
     """
@@ -136,7 +136,7 @@ class StreamedBatches(MaskedBatches):
             blocks: The texts to train on.
             held_out: Those of the validation split, int32 [N, length].
             masking: What is to be guessed.
-            source: What is read, for people.
+            source: Title of what is read.
             context: Where batches are made.
             steps: Training batches that count as an epoch.
             batch_size: Texts in a training batch of all processes together.
@@ -153,7 +153,7 @@ class StreamedBatches(MaskedBatches):
         return super().train_batch(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the block of the last training batch begins in the stream."""
+        """The position in the stream at which the block of the last training batch begins."""
         return dict(self._blocks.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -197,12 +197,12 @@ def wikipedia_books(
     words = tokenizer_for(tokenizer, context.root, vocabulary, trained_on, own)
     read = [0 for _ in WIKIPEDIA_BOOKS]  # documents of each collection
 
-    def pluralize() -> Iterator[str]:
+    def counted() -> Iterator[str]:
         for number, text in first:
             read[number] += 1
             yield text
 
-    held_out = Packer(words, length).read(pluralize(), validation)
+    held_out = Packer(words, length).read(counted(), validation)
     return StreamedBatches(
         Texts(mixed(WIKIPEDIA_BOOKS, without=read), words, length, block, context),
         held_out,

@@ -1,4 +1,4 @@
-"""Images of one's own in memory, however they were read."""
+"""A user's own images in memory, however they were read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..context import DataContext
 from ..images.augment import Augmentation
 from ..images.batches import ImageBatches
 from ..images.load import ImageFacts, histogram, statistics
-from ..splits import HeldOut, allot
+from ..splits import HeldOut, whole_splits
 from .folders import SPLITS
 
 
@@ -33,11 +33,9 @@ def own_images(
     cutout: int,
     mixup: float,
 ) -> ImageBatches:
-    """Batches of images of one's own; what they lack of validation and test split is held out of the training split."""
-    labels = {split: classes for split, (_, classes) in found.items()}
-    rows = allot(labels, validation, test, split_seed, train_limit)
+    """Batches of a user's images; a validation or test split that they lack is held out of the training split."""
     return ImageBatches(
-        {split: (found[of][0][chosen], labels[of][chosen]) for split, (of, chosen) in rows.items()},
+        whole_splits(found, found["train"][1], pick, validation, test, split_seed, train_limit),
         about,
         context,
         batch_size=batch_size,
@@ -46,13 +44,19 @@ def own_images(
     )
 
 
+def pick(examples: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Some of the inputs and their labels."""
+    inputs, labels = examples
+    return inputs[rows], labels[rows]
+
+
 def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
-    """What the cache keeps beside decoded images."""
+    """The facts that the cache keeps beside decoded images."""
     return facts(histogram(arrays["train_images"].transpose(0, 1)), classes, source)
 
 
 def facts(counts: Tensor, classes: Sequence[str], source: str) -> dict[str, Any]:
-    """What is kept of images.
+    """The facts about images that a cache keeps.
 
     Args:
         counts: How often each channel of the training images has each level, int64 [C, 256].

@@ -1,4 +1,4 @@
-"""Data made by a function of one's own."""
+"""Data made by a user's function."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..labels import number_labels
 from ..pictures import to_mode
 from ..rows import Rows
 from ..spec import Images, Sentences
-from ..splits import HeldOut, allot
+from ..splits import HeldOut, whole_splits
 from .folders import SPLITS
-from .images import facts_of, own_images
+from .images import facts_of, own_images, pick
 from .tensors import TensorBatches
 
 
@@ -80,8 +80,7 @@ def python(
     if crop or flip or cutout or mixup:
         raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
     about = ImageFacts(len(classes), (), (), checksum, target, facts)
-    rows = allot(labels, validation, test, split_seed, train_limit)
-    splits = {split: (inputs[of][chosen], labels[of][chosen]) for split, (of, chosen) in rows.items()}
+    splits = whole_splits(found, labels["train"], pick, validation, test, split_seed, train_limit)
     return TensorBatches(splits, about, context, batch_size=batch_size)
 
 

@@ -19,7 +19,7 @@ from ..images.load import ImageFacts, histogram
 from ..images.mixing import Mixing
 from ..images.streaming import Split, StreamedImages
 from ..pictures import decode, decode_all, decode_each
-from ..splits import HeldOut, allot
+from ..splits import HeldOut, whole_splits
 from .folders import PictureFiles
 from .images import facts
 
@@ -85,11 +85,10 @@ def streamed_folder(
 
     _, known = cache.cached(kept, build)
     about = ImageFacts(len(classes), known["mean"], known["std"], known["contents"], known["source"], {"classes": len(classes)})
-    labels = {split: pictures.labels for split, pictures in files.items()}
-    rows = allot(labels, validation, test, split_seed, train_limit)
+    found = {split: Split(pictures, torch.arange(len(pictures))) for split, pictures in files.items()}
     decoding = Decoding(shape[0], size)
     return StreamedImages(
-        {split: Split(files[of], chosen) for split, (of, chosen) in rows.items()},
+        whole_splits(found, files["train"].labels, Split.pick, validation, test, split_seed, train_limit),
         about,
         context,
         batch_size=batch_size,
