@@ -7,10 +7,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -44,10 +45,20 @@ def is_writable(path: Path) -> bool:
 
 def checksum(arrays: Mapping[str, Tensor]) -> str:
     """SHA-256 in hex over names, shapes and values, in the order of the names."""
+    return checksum_of_pieces((name, array.shape, array.dtype, [array]) for name, array in sorted(arrays.items()))
+
+
+def checksum_of_pieces(arrays: Iterable[tuple[str, Sequence[int], torch.dtype, Iterable[Tensor]]]) -> str:
+    """The `checksum` of arrays that are never in memory as a whole.
+
+    Args:
+        arrays: Name, shape and dtype of each, in the order of the names, and its values: pieces along the first dimension.
+    """
     digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
-        digest.update(array.contiguous().numpy().data)
+    for name, shape, dtype, pieces in arrays:
+        digest.update(f"{name}{tuple(shape)}{dtype}".encode())
+        for piece in pieces:
+            digest.update(piece.contiguous().numpy().data)
     return digest.hexdigest()
 
 

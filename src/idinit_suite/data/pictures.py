@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from torch import Tensor
 from idinit.errors import UsageError
 
 from .locate import reason_of
+
+_AHEAD = 1024  # pictures that are decoded before the first of them has been used
 
 
 def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray:
@@ -65,8 +67,10 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     return resized.crop((left, top, left + size, top + size))
 
 
-def decode_all(contents: Sequence[Path | bytes], names: Callable[[int], str], channels: int, size: int | None) -> Tensor:
-    """Decodes pictures on all cores.
+def decode_each(
+    contents: Sequence[Path | bytes], names: Callable[[int], str], channels: int, size: int | None
+) -> Iterator[np.ndarray]:
+    """Decodes pictures on all cores, some ahead of the one that is asked for.
 
     Args:
         contents: Files, or their bytes.
@@ -74,8 +78,8 @@ def decode_all(contents: Sequence[Path | bytes], names: Callable[[int], str], ch
         channels: See `decode`.
         size: See `decode`.
 
-    Returns:
-        uint8 [N, channels, H, W].
+    Yields:
+        In their order, uint8 [H, W, channels], all of one size.
 
     Raises:
         UsageError: Naming the picture, if one cannot be read, or if ``size`` is None and they differ in size.
@@ -87,18 +91,28 @@ def decode_all(contents: Sequence[Path | bytes], names: Callable[[int], str], ch
         except OSError as error:
             raise unreadable(names(index), reason_of(error)) from None
 
+    first: np.ndarray | None = None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images: np.ndarray | None = None
-        for index, image in enumerate(pool.map(read, range(len(contents)))):
-            if images is None:
-                images = np.empty((len(contents), *image.shape), np.uint8)
-            if image.shape != images.shape[1:]:
-                pool.shutdown(cancel_futures=True)
-                (height, width, _), (first_height, first_width, _) = image.shape, images.shape[1:]
-                raise UsageError(
-                    f"{names(index)} has {width}x{height} pixels and {names(0)} has {first_width}x{first_height}: "
-                    "say data.size=64 (or another side) to bring them to one size"
-                )
-            images[index] = image
+        for start in range(0, len(contents), _AHEAD):
+            stretch = range(start, min(start + _AHEAD, len(contents)))
+            for index, image in zip(stretch, pool.map(read, stretch), strict=True):
+                first = image if first is None else first
+                if image.shape != first.shape:
+                    pool.shutdown(cancel_futures=True)
+                    (height, width, _), (first_height, first_width, _) = image.shape, first.shape
+                    raise UsageError(
+                        f"{names(index)} has {width}x{height} pixels and {names(0)} has {first_width}x{first_height}: "
+                        "say data.size=64 (or another side) to bring them to one size"
+                    )
+                yield image
+
+
+def decode_all(contents: Sequence[Path | bytes], names: Callable[[int], str], channels: int, size: int | None) -> Tensor:
+    """All pictures that `decode_each` yields, uint8 [N, channels, H, W]."""
+    images: np.ndarray | None = None
+    for index, image in enumerate(decode_each(contents, names, channels, size)):
+        if images is None:
+            images = np.empty((len(contents), *image.shape), np.uint8)
+        images[index] = image
     assert images is not None
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import train
 
 TRAIN = Path(__file__).parents[3] / "scripts" / "train.py"
+DATA = {
+    "imagenet": ("data.randaugment=5", "data.erasing=0.3", "data.mixup=0.4", "data.cutmix=1"),
+    "image_folder": ("data.crop=2", "data.cutout=4", "data.mixup=0.4"),
+}
 WORDS = [
-    *("data=imagenet", "data.folder=.", "data.size=16", "data.validation=6", "data.test=6", "data.batch_size=8"),
-    *("data.randaugment=5", "data.erasing=0.3", "data.mixup=0.4", "data.cutmix=1", "model=python", "model.target=of_mine:Net"),
+    *("data.size=16", "data.validation=6", "data.test=6", "data.batch_size=8", "model=python", "model.target=of_mine:Net"),
     *(
         "train.precision=float32",
         "train.epochs=2",
@@ -37,6 +41,7 @@ class Net(nn.Sequential):
 """
 KILL = """
 import os, signal, runpy
+from idinit_suite.data.own import image_folder
 from idinit_suite.training import trainer
 update = trainer.Training.update
 
@@ -46,6 +51,7 @@ def kill(training):
     return update(training)
 
 trainer.Training.update = kill
+image_folder.MEMORY = 0
 runpy.run_path({script!r}, run_name="__main__")
 """
 
@@ -63,19 +69,23 @@ def _pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def words(runs: str, workers: int) -> list[str]:
-    return [*WORDS, "paths.data=.", f"paths.runs={runs}", f"impl.workers={workers}"]
+def words(data: str, runs: str, workers: int) -> list[str]:
+    of_data = (f"data={data}", "data.folder=.", *DATA[data])
+    return [*of_data, *WORDS, "paths.data=.", f"paths.runs={runs}", f"impl.workers={workers}"]
 
 
-def config(runs: str, workers: int) -> RunConfig:
-    return check(compose(words(runs, workers)))
+def config(*args: Any) -> RunConfig:
+    return check(compose(words(*args)))
 
 
-@pytest.mark.parametrize("workers", [0, 2, 3])
-def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(workers: int) -> None:
-    run, whole = config("killed", workers), config("whole", 0)
+@pytest.mark.parametrize(("data", "workers"), [("imagenet", 0), ("imagenet", 2), ("imagenet", 3), ("image_folder", 2)])
+def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(
+    data: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idinit_suite.data.own.image_folder.MEMORY", 0)
+    run, whole = config(data, "killed", workers), config(data, "whole", 0)
     assert run.hash == whole.hash
-    command = [sys.executable, "-c", KILL.format(script=str(TRAIN)), *words("killed", workers)]
+    command = [sys.executable, "-c", KILL.format(script=str(TRAIN)), *words(data, "killed", workers)]
     killed = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert killed.returncode == -9, killed.stderr
     assert (RunFolder(run.folder).status() or {})["step"] == 4

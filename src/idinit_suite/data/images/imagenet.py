@@ -62,19 +62,15 @@ def imagenet(
     found = {split: Split(reader, torch.arange(counts[split])) for split, reader in readers.items()}
     fill = [round(255 * value) for value in MEAN]
     return StreamedImages(
-        whole_splits(found, labels["train"], _pick, validation, test, split_seed, train_limit),
+        whole_splits(found, labels["train"], Split.pick, validation, test, split_seed, train_limit),
         ImageFacts(classes, MEAN, STD, listing_checksum(readers, sizes, labels), title, {"classes": classes}),
         context,
         batch_size=batch_size,
         training=Training(size, min_scale, flip, randaugment, erasing, fill, interpolation),
         evaluation=Evaluation(size, crop_pct, interpolation),
-        size=size,
+        shape=(3, size, size),
         mixing=Mixing(mixup, cutmix),
     )
-
-
-def _pick(split: Split, rows: Tensor) -> Split:
-    return Split(split.reader, rows)
 
 
 def _readers(folder: str, root: Path) -> dict[str, Any]:

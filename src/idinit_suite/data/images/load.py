@@ -148,10 +148,27 @@ def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
     Returns:
         Two lists of C numbers.
     """
+    return statistics(histogram(images.transpose(0, 1)))
+
+
+def histogram(channels: Tensor) -> Tensor:
+    """How often each channel has each of the 256 levels.
+
+    Args:
+        channels: uint8 [C, ...].
+
+    Returns:
+        int64 [C, 256].
+    """
+    return torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])
+
+
+def statistics(counts: Tensor) -> tuple[list[float], list[float]]:
+    """See `channel_statistics`; from the sum of some `histogram`."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
-    for channel in images.unbind(1):
-        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+    for count in counts:
+        share = count.double() / count.sum()
         mean = share @ levels
         means.append(mean.item())
         deviations.append((share @ (levels - mean).square()).sqrt().item())

@@ -24,7 +24,7 @@ from ..locate import reason_of
 from ..order import EpochOrder
 from ..pictures import unreadable
 from ..spec import Images
-from .augment import normalize
+from .augment import Augmentation, normalize, pad
 from .load import ImageFacts
 from .mixing import Mixing
 from .worker_transforms import Transform
@@ -59,6 +59,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def pick(self, rows: Tensor) -> Split:
+        """Some of these, by their indices here."""
+        return Split(self.reader, self.rows[rows])
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class StreamedImages(Stateless):
 
     The order of an epoch is drawn from ``(seed, "order", epoch)``, the choices of a picture from ``(seed, "augment", epoch,
     picture)`` and those of a batch from ``(seed, "mix", step)``: a batch is the same for any number of workers and processes.
+    With an ``augmentation``, a batch is augmented as `ImageBatches` would, by choices from ``(seed, "augment", step)``.
     """
 
     tokens_per_step = None
@@ -132,8 +137,9 @@ class StreamedImages(Stateless):
         batch_size: int,
         training: Transform,
         evaluation: Transform,
-        size: int,
+        shape: tuple[int, int, int],
         mixing: Mixing,
+        augmentation: Augmentation | None = None,
     ) -> None:
         """Prepares to read; workers start with the first batch.
 
@@ -144,8 +150,9 @@ class StreamedImages(Stateless):
             batch_size: Pictures in a training batch of all processes together.
             training: What happens to a training picture.
             evaluation: What happens to a picture of evaluation.
-            size: Side of the pictures.
+            shape: Channels, height and width of the pictures.
             mixing: How pictures of a batch are mixed.
+            augmentation: Crop, flip and cutout of a training batch, after what happens to each picture.
 
         Raises:
             UsageError: If an epoch would have no batch, or a batch cannot be shared out evenly or mixed.
@@ -154,10 +161,10 @@ class StreamedImages(Stateless):
         self._order = EpochOrder(len(splits["train"]), batch_size, on_cpu, noun="images")
         mixing.require_pairs(batch_size // context.world_size)
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
-        self.spec = Images((3, size, size), about.num_classes)
+        self.spec = Images(shape, about.num_classes)
         self.checksum, self.source, self.facts = about.checksum, about.source, dict(about.facts)
         self._sets, self._context, self._mixing = splits, context, mixing
-        self._training, self._evaluation = training, evaluation
+        self._training, self._evaluation, self._augmentation = training, evaluation, augmentation
         self._mean, self._std = (torch.tensor(values, device=context.device) for values in (about.mean, about.std))
         self._next: int | None = None  # the step of the batch that comes next
         self._batches: Iterator[Any] = iter(())
@@ -168,9 +175,10 @@ class StreamedImages(Stateless):
         return {name: len(split) for name, split in self._sets.items()}
 
     def example_inputs(self, count: int = 2) -> Inputs:
-        """The first training pictures as they are evaluated, float32 [count, 3, size, size], as the only input of a model."""
+        """The first training pictures as they are evaluated, float32 [count, *shape], as the only input of a model."""
         pictures = _Pictures(self._sets["train"], self._evaluation, 0)
-        return self._inputs(_collate([pictures[0, row] for row in range(count)]))[0]
+        images, _ = self._on_device(_collate([pictures[0, row] for row in range(count)]))
+        return (self._normalize(images),)
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor | Mixed]:
         """This process's share of a training batch; those of the steps that follow are read meanwhile.
@@ -179,7 +187,7 @@ class StreamedImages(Stateless):
             step: Global step from 0, through all epochs.
 
         Returns:
-            Pictures, float32 [batch_size / world_size, 3, size, size], the only input, and labels, int64
+            Pictures, float32 [batch_size / world_size, *shape], the only input, and labels, int64
             [batch_size / world_size], or `Mixed`.
 
         Raises:
@@ -189,8 +197,8 @@ class StreamedImages(Stateless):
             pictures = _Pictures(self._sets["train"], self._training, self._context.seed)
             self._batches = self._read(pictures, self._keys(step))
         self._next = step + 1
-        (images,), labels = self._inputs(next(self._batches))
-        return self._mixing(images, labels, generator(self._context.seed, "mix", step))
+        images, labels = self._on_device(next(self._batches))
+        return self._mixing(self._augmented(images, step), labels, generator(self._context.seed, "mix", step))
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's share of a split, without augmentation: every ``world_size``-th picture, in order.
@@ -206,7 +214,8 @@ class StreamedImages(Stateless):
         share = self.batch_size // self._context.world_size
         keys = [[(0, row) for row in rows[start : start + share]] for start in range(0, len(rows), share)]
         for batch in self._read(_Pictures(self._sets[split], self._evaluation, 0), keys):
-            yield self._inputs(batch)
+            images, labels = self._on_device(batch)
+            yield (self._normalize(images),), labels
 
     def stop_workers(self) -> None:
         """Ends the workers of training, which would idle during an evaluation and after the end of a run."""
@@ -235,11 +244,24 @@ class StreamedImages(Stateless):
         _workers.update(set(active_children()) - others)
         return batches
 
-    def _inputs(self, batch: Any) -> tuple[Inputs, Tensor]:
+    def _on_device(self, batch: Any) -> tuple[Tensor, Tensor]:
         if isinstance(batch, _Unreadable):
             raise unreadable(batch.name, batch.reason)
         images, labels = (part.to(self._context.device, non_blocking=True) for part in batch)
-        return (normalize(images, self._mean, self._std, channels_last=self._context.channels_last),), labels
+        return images, labels
+
+    def _augmented(self, images: Tensor, step: int) -> Tensor:
+        if self._augmentation is None:
+            return self._normalize(images)
+        random = generator(self._context.seed, "augment", step, device=images.device)
+        height, width = self.spec.shape[1:]
+        draws = self._augmentation.draw(self.batch_size, (height, width), random)[self._context.local_slice(self.batch_size)]
+        padded = pad(images.permute(0, 3, 1, 2), self._augmentation.padding)
+        cropped = self._augmentation.pixels(padded, torch.arange(len(images), device=images.device), draws)
+        return self._augmentation.cut(self._normalize(cropped), draws)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        return normalize(images, self._mean, self._std, channels_last=self._context.channels_last)
 
 
 def listing_checksum(readers: Mapping[str, Reader], sizes: Mapping[str, Sequence[int]], labels: Mapping[str, Tensor]) -> str:

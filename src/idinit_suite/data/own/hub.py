@@ -19,7 +19,8 @@ from ..pictures import decode_all
 from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut
-from .image_folder import facts_of, from_cache, own_images, split_names
+from .folders import split_names
+from .images import facts_of, from_cache, own_images
 from .texts import label_column, own_texts, text_column
 
 _READER = 1  # raised when the same rows would be decoded to other pixels

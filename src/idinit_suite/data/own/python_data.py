@@ -26,7 +26,8 @@ from ..pictures import to_mode
 from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut, whole_splits
-from .image_folder import SPLITS, facts_of, own_images, pick
+from .folders import SPLITS
+from .images import facts_of, own_images, pick
 from .tensors import TensorBatches
 
 

@@ -1,0 +1,80 @@
+"""A user's own images in memory, however they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from idinit.errors import UsageError
+
+from .. import cache
+from ..context import DataContext
+from ..images.augment import Augmentation
+from ..images.batches import ImageBatches
+from ..images.load import ImageFacts, histogram, statistics
+from ..splits import HeldOut, whole_splits
+from .folders import SPLITS
+
+
+def own_images(
+    found: Mapping[str, tuple[Tensor, Tensor]],
+    about: ImageFacts,
+    context: DataContext,
+    *,
+    batch_size: int,
+    validation: HeldOut,
+    test: HeldOut,
+    split_seed: int,
+    train_limit: int | None,
+    crop: int,
+    flip: bool,
+    cutout: int,
+    mixup: float,
+) -> ImageBatches:
+    """Batches of a user's images; a validation or test split that they lack is held out of the training split."""
+    return ImageBatches(
+        whole_splits(found, found["train"][1], pick, validation, test, split_seed, train_limit),
+        about,
+        context,
+        batch_size=batch_size,
+        augmentation=Augmentation(crop, flip, cutout),
+        mixup=mixup,
+    )
+
+
+def pick(examples: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Some of the inputs and their labels."""
+    inputs, labels = examples
+    return inputs[rows], labels[rows]
+
+
+def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
+    """The facts that the cache keeps beside decoded images."""
+    return facts(histogram(arrays["train_images"].transpose(0, 1)), classes, source)
+
+
+def facts(counts: Tensor, classes: Sequence[str], source: str) -> dict[str, Any]:
+    """The facts about images that a cache keeps.
+
+    Args:
+        counts: How often each channel of the training images has each level, int64 [C, 256].
+        classes: Names of the classes.
+        source: What was read, for people.
+
+    Raises:
+        UsageError: If a channel has but one level.
+    """
+    mean, std = statistics(counts)
+    if not all(std):
+        raise UsageError(f"{source}: a channel has the same value in all pixels of all training pictures: use others")
+    return {"classes": list(classes), "mean": mean, "std": std, "source": source}
+
+
+def from_cache(content: cache.Content) -> tuple[dict[str, tuple[Tensor, Tensor]], ImageFacts]:
+    """Splits and facts as the cache keeps them."""
+    arrays, facts = content
+    splits = {split: (arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SPLITS if f"{split}_images" in arrays}
+    classes = len(facts["classes"])
+    return splits, ImageFacts(classes, facts["mean"], facts["std"], facts["checksum"], facts["source"], {"classes": classes})
