@@ -187,14 +187,21 @@ def hub_file(repository: str, name: str, **options: Any) -> Path:
 def load_from_hub(repository: str, **options: Any) -> Any:
     """`datasets.load_dataset`; without internet, only what an earlier download has left in its cache."""
     import datasets
+
+    look_into_the_cache_without_internet()
+    return datasets.load_dataset(repository, **options)
+
+
+def look_into_the_cache_without_internet() -> None:
+    """Tells `datasets` that there is no internet: it would retry for minutes before it looks into its cache."""
+    import datasets
     from huggingface_hub import constants
 
     try:
         require_permission()
         require_internet(constants.ENDPOINT)
     except OSError:
-        datasets.config.HF_HUB_OFFLINE = True  # it would retry for minutes before it looks into its cache
-    return datasets.load_dataset(repository, **options)
+        datasets.config.HF_HUB_OFFLINE = True
 
 
 @contextlib.contextmanager

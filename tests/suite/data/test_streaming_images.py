@@ -220,3 +220,65 @@ def test_a_bad_folder_is_told(root: Path, tmp_path: Path, spoil: Any, problem: s
 def test_pairs_need_an_even_share(root: Path) -> None:
     with pytest.raises(UsageError, match="9 pictures"):
         build(root, batch_size=9, mixup=0.2)
+
+
+def write_tables(root: Path, folder: Path, **spoilt: Any) -> None:
+    """The pictures as parquet files of the hub, in the order of their folders."""
+    import datasets
+
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog", "emu"]))
+    folder.mkdir(parents=True)
+    for split, name in (("train", "train"), ("val", "validation")):
+        rows = [
+            {"image": {"bytes": path.read_bytes(), "path": path.name}, "label": path.parent.name}
+            for path in sorted((root / "imagenet" / split).rglob("*.*"))
+        ]
+        rows[5] |= spoilt
+        datasets.Dataset.from_list(rows, features=features).to_parquet(folder / f"{name}-00000-of-00001.parquet")
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("offline")
+def test_tables_are_read_as_their_folder(root: Path, tmp_path: Path) -> None:
+    write_tables(root, tmp_path / "mine")
+    tables, folders = build(tmp_path, folder="hfds/mine", workers=2), build(root)
+    assert tables.splits == folders.splits and tables.source == folders.source
+    for step in range(5):
+        assert_equal(tables.train_batch(step), folders.train_batch(step))
+    for one, two in zip(tables.evaluation_batches("test"), folders.evaluation_batches("test"), strict=True):
+        assert_equal(one, two)
+    shutil.copytree(tmp_path / "mine", tmp_path / "elsewhere" / "mine")
+    assert build(tmp_path / "elsewhere", folder="hfds/mine").checksum == tables.checksum
+    (tmp_path / "mine" / "validation-00000-of-00001.parquet").unlink()
+    assert build(tmp_path, folder="hfds/mine", test=5).splits == {"train": 31, "validation": 6, "test": 5}
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("spoilt", "problem"),
+    [
+        ({"image": None}, "train, row 6: the picture is missing"),
+        ({"label": None}, "train: column 'label' must number the classes"),
+        ({"image": {"bytes": b"?", "path": None}}, "picture 5 cannot be read as a picture"),
+        ({"image": {"bytes": b"?", "path": "odd.png"}}, "odd.png cannot be read as a picture"),
+    ],
+)
+def test_a_bad_row_of_a_table_is_told(root: Path, tmp_path: Path, spoilt: dict[str, Any], problem: str) -> None:
+    write_tables(root, tmp_path / "mine", **spoilt)
+    with pytest.raises(UsageError) as caught:
+        batches = build(tmp_path, folder="hfds/mine")
+        for split in batches.splits:
+            list(batches.evaluation_batches(split))
+    assert problem in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_data_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="data.folder=hfds/nobody/nothing cannot be read") as caught:
+        build(tmp_path, folder="hfds/nobody/nothing")
+    assert "\n" not in str(caught.value)

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from pyarrow import compute
 from pydantic import Field
-from torch import Tensor
 
 from idinit.errors import UsageError
 
 from ..base import DATASETS, DatasetInfo
 from ..context import DataContext
-from ..locate import other_data, reason_of
+from ..locate import look_into_the_cache_without_internet, other_data, reason_of
 from ..spec import Images
 from ..splits import HeldOut, whole_splits
 from .load import ImageFacts
 from .mixing import Mixing
-from .streaming import Reader, Split, StreamedImages, listing_checksum
+from .streaming import Listing, Reader, Split, StreamedImages, listing_checksum
 from .worker_transforms import Evaluation, Training
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the field uses them
@@ -51,10 +51,9 @@ def imagenet(
     Its validation split, whose labels are public, is the test split here; validation is held out of the training split.
     """
     readers = _readers(folder, context.root)
-    labels, sizes = {}, {}
-    for split, reader in readers.items():
-        labels[split], sizes[split] = _listing(reader)
-    classes = 1 + int(labels["train"].max())
+    listings = {split: _listing(reader, f"data.folder={folder}, {split}") for split, reader in readers.items()}
+    labels = listings["train"].labels
+    classes = 1 + int(labels.max())
     if classes < 2:
         raise UsageError(f"data.folder={folder}: all pictures are of one class, and a classifier needs two")
     counts = {split: len(reader) for split, reader in readers.items()}
@@ -62,8 +61,8 @@ def imagenet(
     found = {split: Split(reader, torch.arange(counts[split])) for split, reader in readers.items()}
     fill = [round(255 * value) for value in MEAN]
     return StreamedImages(
-        whole_splits(found, labels["train"], Split.pick, validation, test, split_seed, train_limit),
-        ImageFacts(classes, MEAN, STD, listing_checksum(readers, sizes, labels), title, {"classes": classes}),
+        whole_splits(found, labels, Split.pick, validation, test, split_seed, train_limit),
+        ImageFacts(classes, MEAN, STD, listing_checksum(listings), title, {"classes": classes}),
         context,
         batch_size=batch_size,
         training=Training(size, min_scale, flip, randaugment, erasing, fill, interpolation),
@@ -79,17 +78,9 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
     Raises:
         UsageError: If there is no training split, or the splits have other classes.
     """
-    from timm.data.readers import create_reader
-
-    found: dict[str, Any] = {}
+    where = root / Path(folder).expanduser()
     try:
-        if folder.startswith("hfds/"):
-            return {split: create_reader(folder, str(root / "hub"), split=_NAMES[split][-1]) for split in _NAMES}
-        where = root / Path(folder).expanduser()
-        for split, names in _NAMES.items():
-            places = [path for name in names for path in (where / name, where / f"{name}.tar") if path.exists()]
-            if places:
-                found[split] = create_reader("", str(places[0]))
+        found = _hub_readers(folder.removeprefix("hfds/"), root) if folder.startswith("hfds/") else _file_readers(where)
     except Exception as error:  # of many libraries
         raise UsageError(f"data.folder={folder} cannot be read ({reason_of(error)})") from error
     if "train" not in found:
@@ -103,12 +94,58 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
     return found
 
 
-def _listing(reader: Reader) -> tuple[Tensor, list[int]]:
-    """Classes of all pictures, int64 [N], and the sizes of their files where these are known without reading."""
+def _file_readers(where: Path) -> dict[str, Any]:
+    """timm's readers of the folders and tar files in a folder."""
+    from timm.data.readers import create_reader
+
+    found: dict[str, Any] = {}
+    for split, names in _NAMES.items():
+        places = [path for name in names for path in (where / name, where / f"{name}.tar") if path.exists()]
+        if places:
+            found[split] = create_reader("", str(places[0]))
+    return found
+
+
+def _hub_readers(name: str, root: Path) -> dict[str, Any]:
+    """timm's readers of a data set of the hub, OWNER/NAME, or of a folder of tables in the data root."""
+    from timm.data.readers import create_reader
+
+    look_into_the_cache_without_internet()
+    place = root / Path(name).expanduser()
+    found: dict[str, Any] = {}
+    for split, names in _NAMES.items():
+        for usual in names:
+            try:
+                found[split] = create_reader(f"hfds/{place if place.is_dir() else name}", str(root / "hub"), split=usual)
+            except ValueError as error:
+                if not str(error).startswith("Unknown split") or split == "train":
+                    raise
+    return found
+
+
+def _listing(reader: Reader, source: str) -> Listing:
     samples: Any = getattr(reader, "samples", None)
     if samples is None:
-        dataset: Any = reader.dataset  # type: ignore[attr-defined]
-        return torch.tensor(dataset[reader.label_key]), [0] * len(reader)  # type: ignore[attr-defined]
+        return _hub_listing(reader, source)
+    names = [reader.filename(index) for index in range(len(reader))]
     if hasattr(reader, "targets"):  # of a tar file
-        return torch.tensor(reader.targets), [entry.size for entry, *_ in samples]
-    return torch.tensor([label for _, label in samples]), [Path(path).stat().st_size for path, _ in samples]
+        return Listing(names, [entry.size for entry, *_ in samples], torch.tensor(reader.targets))
+    return Listing(names, [Path(path).stat().st_size for path, _ in samples], torch.tensor([label for _, label in samples]))
+
+
+def _hub_listing(reader: Any, source: str) -> Listing:
+    """The listing of a table, of which columns are read that hold no pictures.
+
+    Raises:
+        UsageError: If a picture or a label is missing, or labels are no classes.
+    """
+    pictures, labels = reader.dataset.data.column(reader.image_key), reader.dataset[reader.label_key]
+    if not all(isinstance(label, int) and label >= 0 for label in labels):
+        raise UsageError(f"{source}: column '{reader.label_key}' must number the classes from 0 in each row")
+    paths = compute.struct_field(pictures, "path").to_pylist()
+    sizes = compute.binary_length(compute.struct_field(pictures, "bytes")).to_pylist()
+    for row, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        if not path and not size:
+            raise UsageError(f"{source}, row {row + 1}: the picture is missing: delete the row or fill it")
+        sizes[row] = size or Path(path).stat().st_size
+    return Listing([Path(path).name if path else "" for path in paths], sizes, torch.tensor(list(labels)))

@@ -88,7 +88,8 @@ class _Pictures(Dataset[Any]):
             with file:
                 pixels = self._transform(file, derive(self._seed, "augment", epoch, index))
         except OSError as error:
-            return _Unreadable(self._split.reader.filename(index, absolute=True), reason_of(error))
+            name = self._split.reader.filename(index, absolute=True) or f"picture {index}"  # tables may have no names
+            return _Unreadable(name, reason_of(error))
         return pixels.permute(1, 2, 0), int(label)
 
 
@@ -264,10 +265,25 @@ class StreamedImages(Stateless):
         return normalize(images, self._mean, self._std, channels_last=self._context.channels_last)
 
 
-def listing_checksum(readers: Mapping[str, Reader], sizes: Mapping[str, Sequence[int]], labels: Mapping[str, Tensor]) -> str:
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a reader, as far as they are known without reading them.
+
+    Attributes:
+        names: Their names.
+        sizes: Of their files, in bytes.
+        labels: Their classes, int64 [N].
+    """
+
+    names: Sequence[str]
+    sizes: Sequence[int]
+    labels: Tensor
+
+
+def listing_checksum(listings: Mapping[str, Listing]) -> str:
     """SHA-256 in hex over the names, the sizes and the classes of all pictures: their contents would take hours to read."""
     digest = hashlib.sha256()
-    for split, reader in readers.items():
-        for index, (size, label) in enumerate(zip(sizes[split], labels[split].tolist(), strict=True)):
-            digest.update(f"{split}/{reader.filename(index)} {size} {label}\n".encode())
+    for split, listing in listings.items():
+        for name, size, label in zip(listing.names, listing.sizes, listing.labels.tolist(), strict=True):
+            digest.update(f"{split}/{name} {size} {label}\n".encode())
     return digest.hexdigest()
