@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -282,3 +284,18 @@ def test_a_data_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="data.folder=hfds/nobody/nothing cannot be read") as caught:
         build(tmp_path, folder="hfds/nobody/nothing")
     assert "\n" not in str(caught.value)
+
+
+LEAVE = """
+from pathlib import Path
+from idinit_suite.data import DATASETS, DataContext
+options = DATASETS.check("imagenet", {"size": 16, "batch_size": 8, "validation": 6})
+batches = DATASETS["imagenet"].build(DataContext(Path("."), workers=2), **options)
+batches.train_batch(0)
+raise SystemExit(3)
+"""
+
+
+def test_a_process_that_ends_while_workers_read_says_nothing(root: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVE], cwd=root, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (3, "")

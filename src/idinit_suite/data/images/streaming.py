@@ -115,6 +115,8 @@ _workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
 @atexit.register
 def _end_workers() -> None:
     """Ends the workers that are left: they ignore SIGTERM, and Python would wait for them for ever."""
+    if _workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise that a worker was killed
     for worker in list(_workers):
         worker.kill()
 
