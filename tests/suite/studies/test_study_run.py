@@ -132,7 +132,7 @@ def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) ->
     info, config = asked("theory-convergence", *few)
     results = config.paths.results / info.name
     scales = [section.scale for section in sections(load_archive(results))]
-    assert scales == ["smoke budget", "smoke budget, batches=(256,)"]  # the one with more cells first
+    assert scales == ["smoke budget", "smoke budget; batches 256"]  # the one with more cells first
     assert len(archived(results)) == 2
     before = contents(results)
     run(info, config, force=True)
