@@ -3,7 +3,8 @@
 These are BERT-Mini on the corpus, ViT-Ti on CIFAR-10 and ResNet-56 on digits, and go to ``results/bench``; overrides with
 ``model=`` or ``experiment=`` choose another one, which is printed only. Then the loading of pictures where the data root has
 ``imagenet-sample``, and the time to initialize large networks; or only one of them with ``loading`` or ``initialization``. What
-``training`` adds, without normalization, takes longer and is made only when asked for.
+``training`` adds, without normalization, and ``anyinit``, the networks of the coverage beside that library, take longer and are
+made only when asked for.
 """
 
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from idinit_suite.benchmarks import bench, has_pictures, show, write_initialization, write_loading, write_page, write_training
 from idinit_suite.cli import run_command
 from idinit_suite.config import check, compose
+from idinit_suite.coverage.side_by_side import write_side_by_side
 
 MODELS = (
     ["experiment=bert-mini", "budget=paper"],
@@ -21,8 +23,10 @@ MODELS = (
 
 
 def main() -> None:
-    overrides = [word for word in sys.argv[1:] if word not in ("initialization", "loading", "training")]
+    overrides = [word for word in sys.argv[1:] if word not in ("anyinit", "initialization", "loading", "training")]
     paths = compose(overrides).paths
+    if "anyinit" in sys.argv[1:]:
+        write_side_by_side(Path(paths.results) / "bench")
     if "initialization" in sys.argv[1:]:
         write_initialization(Path(paths.results) / "bench")
     if "loading" in sys.argv[1:]:

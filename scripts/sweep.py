@@ -1,7 +1,8 @@
 """An experiment: ``python scripts/sweep.py experiment=cifar10-resnet56 [init=a,b] [seed=0,1] [budget=cpu] [overrides]``.
 
 Runs what is missing, then prints the table and writes results/. ``force=true`` runs again what is finished;
-``launcher=local launcher.jobs=4`` trains four at once, ``launcher=slurm`` on a cluster.
+``launcher=local launcher.jobs=4`` trains four at once, ``launcher=serial launcher.processes=2`` one after another on two GPUs
+each, ``launcher=slurm`` on a cluster.
 """
 
 import sys

@@ -113,7 +113,8 @@ def imported(folder: str) -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module or ""]
             for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names:
-                if not any((place / f"{name}.py").exists() for place in (file.parent, *SHARED)):  # what tests share
+                shared = (place / path for place in (file.parent, *SHARED) for path in (f"{name}.py", f"{name}/__init__.py"))
+                if not any(path.exists() for path in shared):  # what tests share
                     yield name, str(file.relative_to(ROOT))
 
 

@@ -7,7 +7,7 @@ from inspect import formatannotation
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from griffe import Docstring, DocstringSectionKind
+from griffe import Docstring
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -66,11 +66,11 @@ def _index() -> str:
 
 
 def _method(entry: Entry[Any, Method]) -> str:
-    sections = {section.kind: section.value for section in Docstring(entry.build.__doc__ or "").parse("google")}
-    summary, _, text = str(sections[DocstringSectionKind.text]).partition("\n\n")
+    sections = {section.kind.value: section.value for section in Docstring(entry.build.__doc__ or "").parse("google")}
+    summary, _, text = str(sections["text"]).partition("\n\n")
     title, _, does = summary.partition(": ")
     options = entry.options.model_fields
-    meanings = {item.name: " ".join(item.description.split()) for item in sections.get(DocstringSectionKind.parameters, ())}
+    meanings = {item.name: " ".join(item.description.split()) for item in sections.get("parameters", ())}
     lines = [f"# {title}", "", f"{does[0].upper()}{does[1:]}", "", "```python", _call(entry), "```", "", text, ""]
     lines += [f"**Publication:** {_linked(entry.info.paper)}  ", f"**Needs:** {_needs(entry)}", ""]
     if options:
@@ -79,7 +79,7 @@ def _method(entry: Entry[Any, Method]) -> str:
             kind = _type(field.annotation).replace("|", "\\|")
             lines.append(f"| `{name}` | `{kind}` | `{field.default!r}` | {meanings.get(name, '')} |")
         lines.append("")
-    if refusals := sections.get(DocstringSectionKind.raises):
+    if refusals := sections.get("raises"):
         lines += [
             "## What it refuses",
             "",

@@ -8,10 +8,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from torch.utils._pytree import tree_leaves
 
@@ -47,6 +47,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
+class Command(NamedTuple):
+    """A subcommand: what ``--help`` says, a function that declares its arguments, and one that runs it."""
+
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
 def run() -> None:
     """Runs what the command line says; a mistake in it is one line and exit code 2, a file that cannot be written 1."""
     prepare_output()
@@ -54,7 +62,7 @@ def run() -> None:
         main()
     except UsageError as error:
         _end(str(error), 2)
-    except BrokenPipeError:  # who reads what is printed has seen enough, as head and pagers do
+    except BrokenPipeError:  # the reader of the output has stopped, as head and pagers do
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         sys.exit(1)
     except OSError as error:
@@ -77,19 +85,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         UsageError: If the command line makes no sense.
     """
+    run_subcommand("idinit", "Initialize any PyTorch network, and see what was done.", _COMMANDS, arguments)
+
+
+def run_subcommand(
+    program: str, description: str, commands: Mapping[str, Callable[[], Command]], arguments: Sequence[str] | None = None
+) -> None:
+    """Runs one of a program's subcommands, each with a parser of its own.
+
+    Args:
+        program: The program, as help and errors call it.
+        description: What it does.
+        commands: Its subcommands by name; only the one that is asked for is made.
+        arguments: The command line without the program; ``sys.argv[1:]`` if None.
+
+    Raises:
+        UsageError: If the command line makes no sense.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    parser = Parser(prog="idinit", description="Initialize any PyTorch network, and see what was done.")
-    parser.add_argument("command", metavar="COMMAND", help=", ".join(_COMMANDS))
+    parser = Parser(prog=program, description=description)
+    parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its arguments; COMMAND --help explains them")
     given = parser.parse_args(arguments)
-    if given.command not in _COMMANDS:
-        raise UsageError(f"unknown command '{given.command}': {did_you_mean(given.command, _COMMANDS)}")
-    description, add_arguments, run_command = _COMMANDS[given.command]
-    command = Parser(
-        prog=f"idinit {given.command}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(command)
-    run_command(command.parse_args(given.rest))
+    if given.command not in commands:
+        raise UsageError(f"unknown command '{given.command}': {did_you_mean(given.command, commands)}")
+    command, name = commands[given.command](), f"{program} {given.command}"
+    own = Parser(prog=name, description=command.description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_arguments(own)
+    command.run(own.parse_args(given.rest))
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -190,8 +213,7 @@ def _list(arguments: argparse.Namespace) -> None:
         print(f"\n{text_table(('option', 'type', 'default'), options)}")
 
 
-_Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
-_COMMANDS: dict[str, _Command] = {
-    "inspect": (_INSPECT, _add_inspect, _inspect),
-    "list": (_LIST, _add_list, _list),
+_COMMANDS = {
+    "inspect": lambda: Command(_INSPECT, _add_inspect, _inspect),
+    "list": lambda: Command(_LIST, _add_list, _list),
 }

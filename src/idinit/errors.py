@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be done as asked; the message says what to ask instead. Exit code 2."""
+    """A request that cannot be carried out; the message says what to ask for instead. Exit code 2."""
 
 
 def did_you_mean(name: object, choices: Iterable[str]) -> str:

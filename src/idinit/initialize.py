@@ -18,7 +18,7 @@ from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
-from .network.chosen import find_chosen
+from .network.chosen import find_chosen, require_one_zero
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
@@ -38,14 +38,14 @@ class Option:
 
 @dataclass(frozen=True)
 class InitializerInfo:
-    """What is known of an initializer.
+    """Description of an initializer.
 
     Attributes:
         name: What `initialize_` calls it.
         summary: What it does, in a line.
-        paper: Where it is from.
+        paper: The publication it is from.
         options: Its options.
-        needs: What the network must be like; see `idinit.network.requirements`.
+        needs: What it requires of a network; see `idinit.network.requirements`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class InitializerInfo:
     needs: tuple[str, ...]
 
 
-@torch.inference_mode(False)  # or what is added could not be trained
+@torch.inference_mode(False)  # scalars that are added could not be trained otherwise
 def initialize_(
     model: nn.Module,
     method: str,
@@ -83,15 +83,15 @@ def initialize_(
     model is run.
 
     A model on the meta device gets memory first, ``model.to_empty(device=...)``; every parameter is then filled but those
-    that the report lists as left alone. Buffers other than running statistics are not: what the model's code put into them
-    when it was made, tables of positions and the like, must be put there again before this call.
+    that the report lists as left alone. Buffers other than running statistics are not filled: recompute what the model's
+    constructor stored in them, such as tables of positions, before this call.
 
     Args:
         model: Any network, on any device, in any floating dtype.
         method: Name of an initializer; see `list_initializers`.
         example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of
             positional ones or a mapping of keyword ones, or a list as a data loader yields, whose labels are left out.
-            None where the model tells what it takes, as those of timm, torchvision and transformers do, or where ``parts``
+            None where the model describes its inputs, as those of timm, torchvision and transformers do, or where ``parts``
             is a whole `Structure`.
         parts: Overrides, {shell pattern of parameter names: part}, the last match winning, as in
             ``{"patch_embed.*": "stem"}``, which leaves its bias a bias; or a `Structure`, which is then taken as it is.
@@ -106,8 +106,8 @@ def initialize_(
         A report with a row for every parameter.
 
     Raises:
-        UsageError: If a name, an option or an override is not valid, or the method cannot do this network. The network
-            is then as it was, as after any other error.
+        UsageError: If a name, an option or an override is not valid, or the method does not apply to the network. The
+            network is then as it was, as after any other error.
     """
     require_arguments(model, method, seed)
     checked = INITIALIZERS.check(method, options)
@@ -135,12 +135,13 @@ def initialize_(
                 raise UsageError(f"initializer '{method}' {problem}")
         entry.build(net, **checked)
         fill_rest(net)
+        require_one_zero(net)
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 
 
 def _keep_from_hugging_face(model: nn.Module) -> None:
-    """Tells models of Hugging Face that their weights are initialized, or their ``init_weights`` would do it again."""
+    """Marks models of Hugging Face as initialized; otherwise their ``init_weights`` would do it again."""
     if any(hasattr(module, "_init_weights") for module in model.modules()):
         for module in model.modules():
             module._is_hf_initialized = True  # type: ignore[assignment]  # the flag they look at

@@ -1,4 +1,4 @@
-"""What options of any kind have in common: none but the declared ones, and numbers that are numbers."""
+"""The base of checked options: unknown ones are refused, and numbers that are not finite or too large."""
 
 from __future__ import annotations
 

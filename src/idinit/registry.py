@@ -29,7 +29,8 @@ class Entry(Generic[F, InfoT]):
         name: Name by which it is chosen.
         build: The function.
         summary: First line of its docstring.
-        info: The record with which it was registered; None in a registry without any.
+        info: Its description; None in a registry without any.
+        largest: Whole number that an option may have; None for any of 64 bits.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Entry(Generic[F, InfoT]):
 class Registry(Generic[F, InfoT]):
     """A mapping from names to functions that checks options and suggests the nearest name.
 
-    ``InfoT`` is a frozen dataclass of what is known of each entry, or None where nothing is.
+    ``InfoT`` is a frozen dataclass that describes an entry, or None where entries have no description.
     """
 
     def __init__(self, kind: str, *, largest: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What commands print, fit for any terminal and machine."""
+"""Prepares the output of commands for any terminal and machine."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
 
 @contextmanager
 def clear_end() -> Iterator[None]:
-    """Turns what a person can mend, raised in the block, into one line and the end of the process."""
+    """Turns an error that a user can fix, raised in the block, into one line and the end of the process."""
     try:
         yield
     except UsageError as error:
@@ -55,7 +55,7 @@ def clear_end() -> Iterator[None]:
         _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
     except KeyboardInterrupt:
         _end("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
-    except BrokenPipeError:  # who reads what is printed has seen enough, as head and pagers do
+    except BrokenPipeError:  # the reader of the output has stopped, as head and pagers do
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         sys.exit(EXIT_FAILURE)
     except OSError as error:
@@ -65,7 +65,7 @@ def clear_end() -> Iterator[None]:
         place = f" '{error.filename}'" if error.filename else ""
         _end(
             f"cannot read or write{place}: {what}; what was saved before is intact, "
-            "and the same command goes on from there when this is mended",
+            "and the same command resumes from there once this is fixed",
             EXIT_FAILURE,
         )
 

@@ -15,11 +15,11 @@ class RunLocked(UsageError):
 
 
 class LostProcess(RuntimeError):
-    """Of the processes that train a run together one has ended. Exit code 1; the same command goes on."""
+    """One of the processes that train a run together has ended. Exit code 1; the same command resumes the run."""
 
 
 class Preempted(BaseException):
     """The run was told to stop (SIGTERM) and has saved itself. Exit code 75.
 
-    Like KeyboardInterrupt no Exception, so that a multirun stops with it instead of going on to its next job.
+    Not an Exception, like KeyboardInterrupt, so that a multirun stops with it instead of starting its next job.
     """

@@ -1,4 +1,4 @@
-"""Functions and classes of one's own, by name."""
+"""A user's functions and classes, by name."""
 
 from __future__ import annotations
 

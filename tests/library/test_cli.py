@@ -58,22 +58,22 @@ def test_a_network_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["inspect", "timm:test_resnet", "--init", "idinit", "--options", "tu=1"], "unknown key 'tu': did you mean 'tau'"),
         (
             ["inspect", "timm:test_resnet", "--options", "tau=1"],
-            "--options are those of an initializer: say which, with --init",
+            "--options.*--init NAME",
         ),
-        (["inspect", "timm:test_resnet", "--options", "tau"], "--options tau: give KEY=VALUE"),
+        (["inspect", "timm:test_resnet", "--options", "tau"], "tau.*KEY=VALUE"),
         (
             ["inspect", "timm:test_resnet", "--init", "idinit", "--options", "tau=-1"],
-            "'tau=-1': input should be greater than 0",
+            "'tau=-1'.* 0",
         ),
-        (["inspect", "timm:test_resnet", "--input", "3x0"], "'3x0' is no shape: give sizes with x between"),
-        (["inspect", "timm:test_resnet", "--save", "a.doc"], "its ending must be one of .*png"),
-        (["inspect", "timm:test_resnet", "--save", "none/a.png"], "there is no folder 'none' for the picture"),
+        (["inspect", "timm:test_resnet", "--input", "3x0"], "'3x0'.*3x224x224"),
+        (["inspect", "timm:test_resnet", "--save", "a.doc"], "'a.doc'.*png"),
+        (["inspect", "timm:test_resnet", "--save", "none/a.png"], "folder 'none'"),
         (
             ["inspect", "timm:test_resnet", "--inpt", "3"],
-            "unrecognized arguments: --inpt 3; see idinit inspect --help",
+            "--inpt 3; .*idinit inspect --help",
         ),
-        (["list", "fixpu"], "no initializer matches 'fixpu': did you mean 'fixup'"),
-        (["inspect"], "the following arguments are required: network; see idinit inspect --help"),
+        (["list", "fixpu"], "'fixpu'.*'fixup'"),
+        (["inspect"], "network; .*idinit inspect --help"),
     ],
 )
 def test_mistakes(words: list[str], message: str) -> None:

@@ -89,20 +89,15 @@ def _garbage(shape, dtype=torch.float32):
     return torch.full(shape, 7.0, dtype=dtype)
 
 
+@pytest.mark.parametrize(
+    ("function", "reference"), [(identity_, identity_reference), (zero_preserving_, zero_preserving_reference)]
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_identity_is_the_definition(shape, layout):
+def test_identities_are_their_definitions(shape, layout, function, reference):
     w = _garbage(shape)
-    assert identity_(w, 0.5, layout) is w
-    assert torch.equal(w, identity_reference(shape, 0.5, layout))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_zero_preserving_is_the_definition(shape, layout):
-    w = _garbage(shape)
-    assert zero_preserving_(w, 0.25, layout) is w
-    assert torch.equal(w, zero_preserving_reference(shape, 0.25, layout))
+    assert function(w, 0.5, layout) is w
+    assert torch.equal(w, reference(shape, 0.5, layout))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -191,9 +186,9 @@ def test_delta_orthogonal_is_an_isometry_on_the_centre_tap(shape):
 def test_what_a_tensor_cannot_hold_is_refused():
     with pytest.raises(UsageError, match=r"\[out, in, \*kernel\]; got \[4\]"):
         identity_(torch.empty(4))
-    with pytest.raises(UsageError, match="unknown layout 'row'. Valid: channel, patch, spatial"):
+    with pytest.raises(UsageError, match="'row'.*channel, patch, spatial"):
         zero_preserving_(torch.empty(4, 4), layout="row")
-    with pytest.raises(UsageError, match="needs in <= out"):
+    with pytest.raises(UsageError, match="in <= out"):
         delta_orthogonal_(torch.empty(3, 4, 3, 3))
-    with pytest.raises(UsageError, match="needs out >= in"):
+    with pytest.raises(UsageError, match="out >= in"):
         hadamard_(torch.empty(3, 4))

@@ -1,7 +1,6 @@
 """The one call: the contract, the report, and what is refused."""
 
 import io
-import re
 
 import pandas as pd
 import pytest
@@ -135,25 +134,21 @@ def test_initializers_are_listed():
 @pytest.mark.parametrize(
     ("method", "kwargs", "line"),
     [
-        ("fixop", {}, "unknown initializer 'fixop': did you mean 'fixup' or 't_fixup'? Valid: admin, conditioned, deepnorm,"),
-        ("idinit", {"lay": "patch"}, "initializer 'idinit': unknown key 'lay': did you mean"),
-        (
-            "idinit",
-            {"layout": "row"},
-            "initializer 'idinit': 'layout=row': input should be 'patch', 'spatial' or 'channel'",
-        ),
-        ("idinit", {"tau": -1.0}, "initializer 'idinit': 'tau=-1.0': input should be greater than 0"),
-        ("kaiming", {"gain": 1.0}, "initializer 'kaiming': unknown key 'gain'"),
-        ("idinit", {"example_inputs": None}, "give example_inputs=(x,)"),
-        ("idinit", {"seed": 1, "generator": torch.Generator()}, "give either generator or seed, not both"),
-        ("idinit", {"parts": {"stem.*": "root"}}, "unknown part 'root'"),
-        ("idinit", {"parts": {"stam.*": "stem"}}, "matches no parameter"),
+        ("fixop", {}, "'fixop'.*'fixup' or 't_fixup'.*admin, conditioned, deepnorm"),
+        ("idinit", {"lay": "patch"}, "'idinit'.*'lay'.*layout"),
+        ("idinit", {"layout": "row"}, "'idinit'.*layout=row.*patch.*spatial.*channel"),
+        ("idinit", {"tau": -1.0}, "'idinit'.*tau=-1.0.* 0"),
+        ("kaiming", {"gain": 1.0}, "'kaiming'.*'gain'.*distribution, mode"),
+        ("idinit", {"example_inputs": None}, r"example_inputs=\(x,\)"),
+        ("idinit", {"seed": 1, "generator": torch.Generator()}, "generator.*seed"),
+        ("idinit", {"parts": {"stem.*": "root"}}, "'root'.*trunk"),
+        ("idinit", {"parts": {"stam.*": "stem"}}, r"'stam\.\*'"),
     ],
 )
 def test_what_is_refused(method, kwargs, line):
     model = _resnet()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(UsageError, match=re.escape(line)) as error:
+    with pytest.raises(UsageError, match=line) as error:
         idinit.initialize_(model, method, **{"example_inputs": (X,), **kwargs})
     assert "\n" not in str(error.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -170,7 +165,7 @@ def test_a_model_without_memory_is_refused():
 
 
 def test_a_model_without_parameters_is_refused() -> None:
-    with pytest.raises(idinit.UsageError, match="has no parameters: a quantized one is initialized before it is quantized"):
+    with pytest.raises(idinit.UsageError, match="no parameters"):
         idinit.initialize_(nn.Sequential(nn.ReLU()), "idinit", (X,))
 
 
@@ -183,7 +178,7 @@ def test_a_model_is_sharded_after_it_was_initialized() -> None:
         output = model(X)
         fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
         assert torch.equal(model(X), output)
-        with pytest.raises(UsageError, match="the model is sharded over processes: initialize it before fully_shard"):
+        with pytest.raises(UsageError, match="before fully_shard"):
             idinit.initialize_(model, "rezero", (X,))
     finally:
         dist.destroy_process_group()
@@ -207,7 +202,7 @@ def test_what_is_to_be_kept_is_kept() -> None:
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert kept == {name for name in before if name.startswith("stem.")} | {"stage3.0.branch.conv2.weight"}
     assert not kept & changed and len(changed) > 5
-    with pytest.raises(UsageError, match=r"keep: 'steem.\*' matches no parameter: did you mean 'stem.weight'"):
+    with pytest.raises(UsageError, match=r"keep.*'steem.\*'.*'stem.weight'"):
         idinit.initialize_(model, "idinit", (X,), keep=("steem.*",))
 
 
@@ -221,5 +216,5 @@ def test_the_remedy_for_the_meta_device_says_what_it_unties():
     with torch.device("meta"):
         model = nn.ModuleDict({"embed": nn.Embedding(9, 4), "head": nn.Linear(4, 9, bias=False)})
         model["head"].weight = model["embed"].weight
-    with pytest.raises(UsageError, match=r"to_empty.*and tie 'head.weight' to 'embed.weight' again"):
+    with pytest.raises(UsageError, match="to_empty.*'head.weight'.*'embed.weight'"):
         idinit.initialize_(model, "kaiming", (torch.zeros(1, dtype=torch.long),))

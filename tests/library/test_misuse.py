@@ -58,13 +58,13 @@ def test_a_network_initialized_in_inference_mode_can_be_trained(method: str) -> 
 def test_a_network_made_in_inference_mode_is_refused() -> None:
     with torch.inference_mode():
         model = Net()
-    with pytest.raises(UsageError, match="'stem.weight' was made under torch.inference_mode"):
+    with pytest.raises(UsageError, match="'stem.weight'.*inference_mode"):
         initialize_(model, "kaiming", (X,))
 
 
 def test_an_ambient_meta_device_is_refused() -> None:
     model = Net()
-    with torch.device("meta"), pytest.raises(UsageError, match=r"torch.device\('meta'\) is in force"):
+    with torch.device("meta"), pytest.raises(UsageError, match=r"torch.device\('meta'\)"):
         initialize_(model, "fixup", (X,))
 
 
@@ -73,7 +73,7 @@ def test_replicas_of_data_parallel_are_refused() -> None:
     initialize_(model, "skipinit", (X,))
     replica = model.outer._replicate_for_data_parallel()
     replica.weight, replica.bias = model.outer.weight.detach(), model.outer.bias.detach()  # as nn.parallel.replicate does
-    with pytest.raises(UsageError, match="use DistributedDataParallel"):
+    with pytest.raises(UsageError, match="DistributedDataParallel"):
         replica(X)
 
 

@@ -1,4 +1,4 @@
-"""What zero factors stand in each other's way: which of them a gradient meets."""
+"""Finds zero factors that block each other's gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..graph.dataflow import Flow, Use
 from ..graph.evaluate import evaluate
-from ..graph.node import Graph, Node
+from ..graph.node import Graph, Node, reach
 from ..graph.operators import LOOKUPS, NORMS, PRODUCTS, SUMS
 from ..graph.probe import tensors_in
 
@@ -83,17 +83,13 @@ class Zeros:
         """Operators whose zero factors make a node zero: the reader where the node is such a factor."""
         if not self._flow.active[node.index]:
             return {reader.index} if any(u.node is reader and u.operand is node for u in self._uses) else set()
-        found, seen, queue = set(), set(), [node]
-        while queue:
-            node = queue.pop()
-            if node.index in seen or node.index not in self._is_zero:
-                continue
-            seen.add(node.index)
-            if any(use.node is node for use in self._uses):
-                found.add(node.index)
-            else:
-                queue += [n for n in node.inputs if self._flow.active[n.index]]
-        return found
+        made_by = {use.node.index for use in self._uses}
+
+        def before(node: Node) -> list[Node]:
+            zeros = [n for n in node.inputs if self._flow.active[n.index] and n.index in self._is_zero]
+            return [] if node.index in made_by else zeros
+
+        return {n.index for n in reach([node], before) if n.index in made_by}
 
 
 def _multiplies(use: Use) -> bool:

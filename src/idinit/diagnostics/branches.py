@@ -1,4 +1,4 @@
-"""How loud residual branches are."""
+"""The size of residual branches: what each adds, relative to its input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .signal import root_mean_square
 
 @dataclass(frozen=True)
 class BranchSize:
-    """What a residual branch makes of its input.
+    """The size of a residual branch.
 
     Attributes:
         end: Name of the branch's last weight.
@@ -32,7 +32,7 @@ class BranchSize:
 
 
 def branch_sizes(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> list[BranchSize]:
-    """Measures what every residual branch makes of its input; the model is left as it was.
+    """Measures the output of every residual branch relative to its input; the model is left as it was.
 
     The input is what the branch has in common with what it is added to; of several such values, the largest counts. Batch
     normalization uses the batch's statistics, as in training; nothing is dropped.

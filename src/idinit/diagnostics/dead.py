@@ -14,7 +14,7 @@ from ..graph.probe import left_as_it_was
 
 
 def unmoved(before: Tensor, after: Tensor, tolerance: float = 0.0) -> Tensor:
-    """Which weights training has left where they were.
+    """Finds the weights that training has not moved.
 
     Args:
         before: Initial values, of any shape.

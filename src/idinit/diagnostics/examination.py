@@ -1,12 +1,13 @@
-"""What `examine` found: a record that prints as a table, for people, notebooks and tests."""
+"""The result of `examine`: a record that prints as a table, that notebooks show, and that tests can assert."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
+from ..tables import html_table, markdown_table, text_table
 from .branches import BranchSize
 from .findings import Finding
 from .series import Matrix, Series
@@ -23,12 +24,12 @@ class Examination:
     Attributes:
         model: Class of the network.
         matrices: Its linear maps and embeddings, each with what its values look like.
-        series: The same, those together that do the same in one layer after another.
+        series: The same, grouped by what they do in one layer after another.
         signals: Sizes of activations and gradients, in the order of execution.
         branches: Sizes of the residual branches, in the order of their sums.
         softmaxes: How evenly its softmaxes spread.
         findings: What is wrong; empty where all is well.
-        notes: What could not be looked at, and why.
+        notes: What could not be measured, and why.
     """
 
     model: str
@@ -46,7 +47,7 @@ class Examination:
         return not self.findings
 
     def assert_healthy(self) -> None:
-        """Does nothing where all is well.
+        """Raises an error that names what was found, if anything was.
 
         Raises:
             AssertionError: If something was found; its text has a line for each finding.
@@ -55,7 +56,7 @@ class Examination:
             raise AssertionError("\n".join([f"{self.model} is not well initialized:", *map(str, self.findings)]))
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in lists, dictionaries, numbers and strings, as JSON has them."""
+        """All of it as plain lists, dictionaries, numbers and strings; ``json.dumps`` writes them."""
         return {
             "model": self.model,
             "matrices": [
@@ -72,25 +73,17 @@ class Examination:
 
     def to_markdown(self) -> str:
         """The table and the findings in Markdown."""
-        lines = [f"## {self.model}", "", f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
-        lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()]
+        lines = [f"## {self.model}", "", markdown_table(_COLUMNS, self._rows())]
         lines += ["", *self._summary(), "", *(f"- **{f.kind}**: {f}" for f in self.findings)]
         return "\n".join(lines).rstrip() + "\n"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
-        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows())
-        found = "".join(f"<li><b>{f.kind}</b>: {html.escape(str(f))}</li>" for f in self.findings)
-        summary = "<br>".join(map(html.escape, self._summary()))
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f"<b>{html.escape(self.model)}</b>{table}<p>{summary}</p><ul>{found}</ul>"
+        found = "".join(f"<li><b>{f.kind}</b>: {escape(str(f))}</li>" for f in self.findings)
+        summary = "<br>".join(map(escape, self._summary()))
+        return f"{html_table(_COLUMNS, self._rows(), self.model)}<p>{summary}</p><ul>{found}</ul>"
 
     def __str__(self) -> str:
-        rows = [_COLUMNS, *self._rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        lines = [self.model, "", *lines, "", *self._summary()]
+        lines = [self.model, "", text_table(_COLUMNS, self._rows()), "", *self._summary()]
         return "\n".join(lines + [f"{i}. [{f.kind}] {f}" for i, f in enumerate(self.findings, start=1)])
 
     def _rows(self) -> Iterator[tuple[str, ...]]:

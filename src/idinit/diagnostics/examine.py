@@ -1,4 +1,4 @@
-"""A doctor for initialization: looks at a network as it is, and says what is wrong and what to do."""
+"""Examines the initialization of a network as it is: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch.utils._pytree import tree_leaves
 from ..errors import UsageError
 from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs, call_arguments, gradients
+from ..parts.blocks import matrices
 from ..parts.classify import analyze
 from ..parts.find import find_structure, layout_by_hand
 from ..parts.structure import MAPS, Structure
 from .branches import BranchSize, branch_sizes
 from .examination import Examination
 from .findings import CHECKS, Evidence
-from .looks import look_at, matrices
+from .looks import look_at
 from .series import Matrix, find_series
 from .signal import Signal, measure_signal
 from .softmaxes import Peak, Softmax, watch_forward
@@ -25,17 +26,18 @@ from .zeros import check_zeros
 
 
 def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examination:
-    """Examines the initialization of a network, whoever made it; the network is left as it was.
+    """Examines the initialization of a network; the network is left as it was.
 
-    Of each weight it tells the rule that it seems to have been filled by and its spread, the root mean square times the root
-    of the fan-in; of weights that do the same in one layer after another, how that changes with depth. One forward and
-    backward pass with `generic_loss`, as in training but without dropout, gives the sizes of activations and gradients, of
-    residual branches, and how evenly softmaxes spread. What is wrong becomes a finding with a remedy; see `CHECKS`.
+    For each weight, the result names the rule by which it seems to have been filled and its spread, the root mean square
+    times the square root of the fan-in; for weights that do the same in one layer after another, how the spread changes with
+    depth. One forward and backward pass with `generic_loss`, as in training but without dropout, gives the sizes of
+    activations, gradients and residual branches, and how evenly softmaxes spread. Each fault is a finding with a remedy; see
+    `CHECKS`.
 
     Args:
-        model: Any module, before training; a trained one has outliers, saturated softmaxes and wide spreads by right.
+        model: Any module, before training; outliers, saturated softmaxes and wide spreads are normal in a trained one.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
-            tells what it takes, see `idinit.initialize_`.
+            describes its inputs, see `idinit.initialize_`.
 
     Returns:
         A record that prints as a table; ``examination.assert_healthy()`` is for a test.
@@ -81,7 +83,7 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
 
 
 def _multiplies(structure: Structure, name: str) -> bool:
-    """Whether a parameter is a factor of what flows through it, so that zeros of it silence that."""
+    """Whether a parameter multiplies what flows through it, so that zeros silence it."""
     return structure.parts.get(name) in (*MAPS, "embedding", "norm", "scale") and structure.neutral.get(name) != 0
 
 

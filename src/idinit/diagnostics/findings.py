@@ -1,4 +1,4 @@
-"""What can be wrong with the initialization of a network: one check for each kind of fault, each with its remedy."""
+"""Faults of initialization: one check for each kind of fault, each with its remedy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ..parts.blocks import matrices
 from ..parts.structure import Structure
 from .branches import BranchSize
-from .looks import matrices
 from .series import Matrix, Series, depth_factors
 from .signal import SUM, Signal
 from .softmaxes import Peak, Softmax
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a network when it is judged.
+    """The measurements of a network that the checks judge.
 
     Attributes:
         model: The network.
@@ -83,7 +83,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def _memory(evidence: Evidence) -> Iterator[Finding]:
-    """Parameters and buffers that hold what was in memory before."""
+    """Parameters and buffers that were never written to, and hold what was in memory before."""
     remedy = "It was never written to, as after to_empty: call initialize_, and put buffers there again"
     values = {name: parameter.detach() for name, parameter in evidence.model.named_parameters()}
     if names := tuple(name for name, value in values.items() if not value.isfinite().all()):
@@ -126,7 +126,7 @@ def _zeros(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _twins(evidence: Evidence) -> Iterator[Finding]:
-    """Units that are equal and stay so: their weights are, and the gradients of them."""
+    """Units that are equal and stay so, as their weights and the gradients of these are equal."""
     names = set()
     for name, layout in evidence.structure.layouts.items():
         gradient = evidence.gradients.get(name)
@@ -191,7 +191,7 @@ def _depth(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _outliers(evidence: Evidence) -> Iterator[Finding]:
-    """Normals that were cut far outside of their deviation, by a function that piles up values there."""
+    """Normals truncated many standard deviations away, by a function that piles up values at the bounds."""
     if names := tuple(matrix.parameter for matrix in evidence.matrices if matrix.looks.outliers):
         yield Finding(
             "outliers",
@@ -215,7 +215,7 @@ def _wide(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _softmaxes(evidence: Evidence) -> Iterator[Finding]:
-    """Softmaxes that have decided before anything is learned."""
+    """Softmaxes that are saturated before anything is learned."""
     if names := tuple(dict.fromkeys(s.module for s in evidence.softmaxes if s.evenness < _SATURATED)):
         yield Finding(
             "softmax",

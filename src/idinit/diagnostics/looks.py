@@ -1,21 +1,16 @@
-"""By which rule a weight seems to have been filled, told from its values alone."""
+"""Infers from a weight's values alone by which rule it seems to have been filled."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor
 
-from ..parts.layout import Layout
-from ..parts.structure import Slice
-
 _MANY = 1_000_000  # entries that are looked at, of a larger weight
 _SHORT = 64  # rows, or columns, that are tested for being orthogonal
-# Kurtosis and largest entry, in standard deviations: what tells a uniform, a normal cut at 2 or 3 sigma, and a normal apart.
+# Largest entry, in standard deviations, of a uniform and of normals truncated at 2 and 3 sigma.
 _UNIFORM, _CUT_AT_2, _CUT_AT_3 = 1.74, 2.28, 3.05
 _OUTLIER = 25.0  # standard deviations of the bulk of a weight, beyond which no normal reaches
 
@@ -46,29 +41,6 @@ class Looks:
     def spread(self) -> float:
         """Root mean square times sqrt(fan-in): 1 keeps the size of signals."""
         return self.std * self.fan_in**0.5
-
-
-def matrices(value: Tensor, layout: Layout, pieces: Sequence[Slice] = ()) -> Tensor:
-    """The matrices that a parameter holds, as [matrices, out, in, *kernel].
-
-    Args:
-        value: The parameter, or what is computed from it.
-        layout: How it holds matrices.
-        pieces: The indices that are meant, where it holds several weights.
-    """
-    chunks = layout.chunks
-    if pieces:
-        dim, whole = pieces[0].dim, value.shape[0]
-        value = torch.cat([value.narrow(dim, piece.start, piece.stop - piece.start) for piece in pieces], dim)
-        chunks = 1 if dim else max(1, value.shape[0] * chunks // whole)
-    own = (*layout.outputs, *layout.inputs, *layout.kernel)
-    rest = tuple(dim for dim in range(value.ndim) if dim not in own)
-    parts = [part.permute(*rest, *own) for part in (value.chunk(chunks) if chunks > 1 else (value,))]
-    sizes = list(parts[0].shape)
-    first, last = len(rest), len(rest) + len(layout.outputs)
-    outputs, inputs = prod(sizes[first:last]), prod(sizes[last : last + len(layout.inputs)])
-    kernel = sizes[last + len(layout.inputs) :]
-    return torch.cat([part.reshape(-1, outputs, inputs, *kernel) for part in parts])
 
 
 def look_at(w: Tensor) -> Looks:
@@ -145,7 +117,7 @@ def _distribution(x: Tensor) -> str:
 
 
 def _outliers(w: Tensor, whole: Tensor, peak: float) -> float:
-    """Share of a weight's values that are far beyond the bulk, which a sample tells, if that is a small share of many."""
+    """Share of a weight's values that are far beyond the bulk of a sample, if that is a small share of many."""
     limit = _OUTLIER * w.abs().median().item() / 0.6745
     if w.numel() < 64 or not 0 < limit < peak:
         return 0.0

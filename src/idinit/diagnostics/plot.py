@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .signal import SUM, Signal
 
-# What is drawn alike: title, parts, colour (Okabe and Ito's, told apart by the colour-blind), marker. The first one is a line.
+# What is drawn alike: title, parts, colour (Okabe and Ito's palette for the colour-blind), marker. The first one is a line.
 _GROUPS = (
     ("main path", (SUM, "stem", "trunk", "head"), "#000000", "o"),
     ("inside a branch", ("branch", "query", "key", "value", "gate", "recurrent"), "#56B4E9", "o"),

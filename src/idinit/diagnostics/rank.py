@@ -1,4 +1,4 @@
-"""How many directions a matrix really uses."""
+"""Numerical and effective rank: how many directions a matrix uses."""
 
 from __future__ import annotations
 

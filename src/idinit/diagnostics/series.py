@@ -85,14 +85,14 @@ def _exponent(looks: Sequence[Looks]) -> float | None:
 
 
 def depth_factors(series: Sequence[Series], branches: int) -> dict[int, float]:
-    """The series whose weights are smaller than most by a factor that the number of layers gives, by their index.
+    """Finds the series whose weights are smaller than most by a factor that depends on the number of layers.
 
-    What most weights have is one deviation, or one spread (a deviation times the root of the fan-in), that at least half of
-    the matrices inside the network share. The factor is 1/sqrt(n), with n the number of residual branches, or half of it, or
-    twice.
+    Most weights are those, at least half of the matrices inside the network, that share one standard deviation or one spread
+    (a deviation times the square root of the fan-in). The factor is 1/sqrt(n), with n the number of residual branches, or
+    half of it, or twice.
 
     Returns:
-        Of each series with random weights of a known relation to that: the factor, or 1.
+        The factor, or 1, by the index of each series that has either.
     """
     body = [m for s in series for m in s.matrices if m.part in _BODY and m.looks.std > 0]
     others = [m for m in body if m.part != "branch_end"]

@@ -1,4 +1,4 @@
-"""Signal propagation at the modules of one's choice: sizes of activations forward, and of gradients back.
+"""Signal propagation at selected modules: sizes of activations forward, and of gradients back.
 
 `idinit.diagnostics.signal.measure_signal` finds the places itself, layers and residual sums, and is what
 ``report.plot()`` draws; here the caller chooses the modules, the mode and what is propagated back.

@@ -1,4 +1,4 @@
-"""What one forward pass shows beside the size of signals: softmaxes that choose one value, and how far numbers reach."""
+"""Saturated softmaxes, and the largest numbers, of one forward pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Softmax:
     Attributes:
         module: Dotted name of the module in which it is.
         evenness: Entropy over its largest possible value, on average: 1 where all choices are equal, 0 where one has all.
-        choices: Among how many it chooses, at most.
+        choices: The largest number of values that it chooses among.
     """
 
     module: str

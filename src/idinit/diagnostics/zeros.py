@@ -72,14 +72,14 @@ class ZeroCheck:
 def check_zeros(model: nn.Module, example_inputs: Inputs | None = None, *, analysis: Analysis | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 
-    A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, tell which zeros
-    move; the graph of a forward pass tells what keeps the others. The model is left as it was. A parameter counts as a zero
-    factor where all of it is zero in the place where it multiplies; a zero that is added, such as a bias, is none.
+    A few steps of gradient descent on copies of the parameters, with a generic loss and in training mode, show which zeros
+    move; the graph of a forward pass shows what keeps the others at zero. The model is left as it was. A parameter is a zero
+    factor if all of it is zero and it multiplies what flows; zeros that are added, such as a bias, do not count.
 
     Args:
         model: Any module, initialized.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
-            tells what it takes, see `idinit.initialize_`. With other inputs, other units may be active: take more than one
+            describes its inputs, see `idinit.initialize_`. With other inputs, other units may be active: take more than one
             example.
         analysis: What `analyze` found in them, where it has been called already.
 

@@ -41,7 +41,7 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
         try:
             with redirect_stderr(io.StringIO()):  # where export prints the graph up to what it cannot do
                 program = torch.export.export(model, args, kwargs, strict=False)
-        except Exception:  # export has no common error type, and running the model is the judge in any case
+        except Exception:  # export has no common error type, and running the model decides in any case
             tensors_only.clear()
             recorder.run(_trace(model, args, kwargs), {}, {})
         else:
@@ -68,9 +68,9 @@ def _trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> f
 
 @contextmanager
 def _outputs_noted() -> Iterator[dict[int, bool]]:
-    """Notes of each module that is called whether it returns one tensor and nothing else.
+    """Notes for each module that is called whether it returns one tensor and nothing else.
 
-    Modules are told by their attributes' dictionary: export runs shared modules through stand-ins, which share it.
+    Modules are identified by their attributes' dictionary: export runs shared modules through stand-ins, which share it.
     """
     tensors_only: dict[int, bool] = {}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from .node import Graph, Node
+from .node import Graph, Node, reach
 from .operators import (
     GATE_RANK,
     LIKE_ANOTHER,
@@ -27,7 +27,7 @@ from .roles import find_role
 
 @dataclass(frozen=True)
 class Use:
-    """A parameter at work.
+    """One place where a parameter is used.
 
     Attributes:
         node: The operator that uses it.
@@ -167,17 +167,9 @@ class Flow:
         kernel = node.arguments.get("weight")
         if not isinstance(kernel, Node) or not self.active[kernel.index] or node.op in NORMS:
             return None
-        seen, queue, learned = set(), [kernel], []
-        while queue:
-            made = queue.pop()
-            if made.index in seen:
-                continue
-            seen.add(made.index)
-            if made.op == "parameter":
-                learned.append(made)
-            elif made.index not in self._layers:
-                queue += made.inputs
-        own = max((n for n in learned if len(n.shape) > 1), key=lambda n: prod(n.shape), default=None)
+        made = reach([kernel], lambda n: () if n.op == "parameter" or n.index in self._layers else n.inputs)
+        learned = (n for n in made if n.op == "parameter" and len(n.shape) > 1)
+        own = max(learned, key=lambda n: prod(n.shape), default=None)
         return None if own is None else Use(node, own.name, "weight", kernel)
 
     def _chooses_matrices(self, node: Node) -> bool:
@@ -209,7 +201,7 @@ class Flow:
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.
 
-        The factors of a product are told apart by size: of a weight-normalized weight, the direction keeps the role and
+        The factors of a product are distinguished by size: of a weight-normalized weight, the direction keeps the role and
         the magnitude is a scale.
         """
         seen = set()

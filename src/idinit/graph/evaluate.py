@@ -15,7 +15,7 @@ from .probe import does_not_run, own_randomness
 def evaluate(
     graph: Graph,
     inputs: Sequence[Any],
-    watch: Callable[[Node, Any], Any],
+    watch: Callable[[Node, Any], Any] = lambda _node, value: value,
     parameters: Mapping[str, Tensor] | None = None,
 ) -> Any:
     """Runs a graph; batch normalization uses the batch's statistics, random numbers are the same every time.

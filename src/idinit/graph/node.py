@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ class Node:
         arguments: Arguments by the names of the operator's schema; values that are tensors of the graph are nodes.
         inputs: The nodes among the arguments, in order.
         name: Name of the parameter.
-        value: The tensor of a parameter or constant; for others, what tells shape and dtype. None where it is no tensor.
+        value: The tensor of a parameter or constant; for others, one with their shape and dtype. None where it is no tensor.
         call: The operator itself; it takes ``arguments`` as keyword arguments.
         scope: The module calls around it, outermost first: (unique key of the call, dotted name of the module).
         users: The nodes that read it.
@@ -58,3 +59,14 @@ class Graph:
 
     nodes: list[Node]
     hookable: set[str]
+
+
+def reach(start: Iterable[Node], following: Callable[[Node], Iterable[Node]]) -> Iterator[Node]:
+    """Yields nodes, those that follow them, and so on, each of them once and depth first."""
+    seen, queue = set(), list(start)
+    while queue:
+        node = queue.pop()
+        if node.index not in seen:
+            seen.add(node.index)
+            yield node
+            queue += following(node)

@@ -9,7 +9,7 @@ NORMS = {
 }  # fmt: skip
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
 LOOKUPS = {"embedding", "embedding_bag"}
-# Products of two matrices, the weights of a linear map among them. `linear` and convolutions are told by their weight.
+# Products of two matrices, the weights of a linear map among them. `linear` and convolutions are known by their weight.
 PRODUCTS = {"mm", "matmul", "bmm", "baddbmm", "addbmm", "addmm", "addmv", "mv", "einsum", "bilinear"}
 SUMS = {"add", "sub", "lerp"}
 # The result is the operand, element for element (dropout in evaluation mode).

@@ -1,8 +1,9 @@
-"""Example inputs of networks that tell themselves what they take: those of timm, torchvision and transformers."""
+"""Example inputs of networks that describe their inputs: those of timm, torchvision and transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,14 +12,16 @@ from torch import Generator, Tensor, nn
 from ..errors import UsageError
 from .probe import Inputs
 
-_BATCH = 2
+_BATCH, _TOKENS = 2, 16
+_SAMPLES = 6400  # of sound: 0.4 seconds at 16 kHz
+_MOST_CHANNELS = 16  # of pictures
 
 
 def inputs_of(model: nn.Module, given: Inputs | None) -> Inputs:
     """The inputs that a caller gave, or else some that the model's own attributes describe.
 
     Raises:
-        UsageError: If none were given and the model tells of none.
+        UsageError: If none were given and the model describes none.
     """
     if given is not None:
         return given
@@ -26,9 +29,40 @@ def inputs_of(model: nn.Module, given: Inputs | None) -> Inputs:
         if (inputs := described(model)) is not None:
             return inputs
     raise UsageError(
-        f"the parts of the network are found from a forward pass, and {type(model).__name__} does not tell what it takes: "
+        f"the parts of the network are found from a forward pass, and {type(model).__name__} does not describe its inputs: "
         "give example_inputs=(x,)"
     )
+
+
+def transformers_inputs(model: Any, shape: Sequence[int] | None = None) -> dict[str, Tensor]:
+    """Inputs of a network of transformers, by its configuration: of images, sound, or texts, and of texts with images.
+
+    Args:
+        model: The network, with ``config`` and ``main_input_name``.
+        shape: Shape of one of its main inputs; None for its usual one.
+
+    Raises:
+        UsageError: If its main input is another than ``input_ids``, ``pixel_values``, ``input_values``, ``input_features``.
+    """
+    config, main = model.config, model.main_input_name
+    vision = getattr(config, "vision_config", None) or getattr(config, "encoder", config)
+    usual: dict[str, tuple[int, ...]] = {
+        "input_ids": (_TOKENS,),
+        "pixel_values": (getattr(vision, "num_channels", 3), *_sides(getattr(vision, "image_size", None) or 224)),
+        "input_values": (_SAMPLES,),
+    }
+    if main == "input_features":
+        usual[main] = (config.num_mel_bins, 2 * config.max_source_positions)
+    if main not in usual:
+        raise UsageError(f"what {type(model).__name__} takes as '{main}' is not known: give example_inputs={{'{main}': ...}}")
+    wanted = tuple(shape or usual[main])
+    inputs = {main: _tokens(config, wanted) if main == "input_ids" else _normal(*wanted)}
+    taken = inspect.signature(model.forward).parameters
+    if config.is_encoder_decoder and "decoder_input_ids" in taken:
+        inputs["decoder_input_ids"] = _tokens(config, (_TOKENS // 2,))
+    if main == "input_ids" and vision is not config and "pixel_values" in taken:
+        inputs["pixel_values"] = _normal(*usual["pixel_values"])
+    return inputs
 
 
 def _timm(model: nn.Module) -> Inputs | None:
@@ -37,20 +71,13 @@ def _timm(model: nn.Module) -> Inputs | None:
     size = config.get("input_size") if isinstance(config, Mapping) else None
     if size is None:
         return None
-    sides = getattr(getattr(model, "patch_embed", None), "img_size", None) or size[1:]
-    return (_images(_channels(model) or size[0], *sides),)
+    sizes = (getattr(module, "img_size", None) for module in model.modules())
+    return (_normal(_channels(model) or size[0], *_sides(next((s for s in sizes if s is not None), size[1:]))),)
 
 
 def _transformers(model: nn.Module) -> Inputs | None:
-    config, name = getattr(model, "config", None), getattr(model, "main_input_name", None)
-    if not isinstance(name, str) or not hasattr(config, "model_type"):
-        return None
-    if name == "pixel_values":
-        size = getattr(config, "image_size", None) or 224
-        sides = (size, size) if isinstance(size, int) else tuple(size)
-        return {name: _images(getattr(config, "num_channels", 3), *sides)}
-    dummies = getattr(model, "dummy_inputs", None) if name == "input_ids" else None
-    return dict(dummies) if isinstance(dummies, Mapping) else None
+    is_theirs = hasattr(getattr(model, "config", None), "model_type") and hasattr(model, "main_input_name")
+    return transformers_inputs(model) if is_theirs else None
 
 
 def _torchvision(model: nn.Module) -> Inputs | None:
@@ -58,12 +85,24 @@ def _torchvision(model: nn.Module) -> Inputs | None:
     if package or not kind or kind.startswith(("detection", "optical_flow", "video")):
         return None
     side = getattr(model, "image_size", 299 if kind == "inception" else 224)
-    return (_images(_channels(model) or 3, side, side),)
+    return (_normal(_channels(model) or 3, side, side),)
 
 
 def _channels(model: nn.Module) -> int | None:
-    return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    """Channels that the first convolution reads, unless so many that these are the pixels of patches."""
+    first = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    return None if first is None or first > _MOST_CHANNELS else first
 
 
-def _images(*shape: Any) -> Tensor:
+def _sides(size: int | Sequence[int]) -> tuple[int, ...]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _tokens(config: Any, shape: tuple[int, ...]) -> Tensor:
+    """Tokens that are none of the first three, which are special ones in many vocabularies."""
+    size = config.get_text_config().vocab_size
+    return torch.randint(min(3, size - 1), size, (_BATCH, *shape), generator=Generator().manual_seed(0))
+
+
+def _normal(*shape: int) -> Tensor:
     return torch.randn(_BATCH, *shape, generator=Generator().manual_seed(0))

@@ -46,7 +46,7 @@ def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any,
 
 
 def _required(model: nn.Module) -> int:
-    """How many positional arguments a forward pass cannot do without, at least one."""
+    """The number of positional arguments that a forward pass requires, at least one."""
     parameters = inspect.signature(model.forward).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return max(1, sum(p.kind in kinds and p.default is p.empty for p in parameters))
@@ -115,7 +115,7 @@ def gradients(
 
 
 def _refuse_hidden(loss: Tensor) -> None:
-    """Refuses a backward pass that runs parts of the forward pass again, out of our sight."""
+    """Refuses a backward pass that runs parts of the forward pass again, with gradients that cannot be measured."""
     seen, queue = set(), [loss.grad_fn]
     while queue:
         node = queue.pop()

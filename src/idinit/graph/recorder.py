@@ -117,7 +117,7 @@ class Recorder:
                 bases[n] = target
                 continue
             bound[target] = node
-            while target in bases:  # who reads the whole tensor later also reads what was written to a part of it
+            while target in bases:  # later reads of the whole tensor also read what was written to a part of it
                 target = bases[target]
                 whole = bound[target]
                 parts = {"self": whole, "value": node}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .node import Node
+from .node import Node, reach
 from .operators import LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SUMS
 
 if TYPE_CHECKING:
@@ -42,16 +42,9 @@ def makes_kernel(node: Node, through: frozenset[str] = frozenset()) -> bool:
         node: The value.
         through: Further operators that it may go through on the way.
     """
-    seen, queue = set(), [node]
-    while queue:
-        made = queue.pop()
-        for user in made.users:
-            if user.arguments.get("weight") is made and user.op not in NORMS:
-                return True
-            if user.op in _KERNEL_MAKERS | through and user.index not in seen:
-                seen.add(user.index)
-                queue.append(user)
-    return False
+    makers = _KERNEL_MAKERS | through
+    reached = reach([node], lambda made: (user for user in made.users if user.op in makers))
+    return any(user.arguments.get("weight") is made and user.op not in NORMS for made in reached for user in made.users)
 
 
 def _argument(node: Node, operand: Node) -> str:
@@ -83,18 +76,14 @@ def _in_arithmetic(_flow: Flow, node: Node, operand: Node, argument: str) -> str
 
 
 def _counts(flow: Flow, indices: Node) -> bool:
-    """Whether indices say where something is, and not what it is: they are counted up, or constants that vary."""
-    seen, queue = set(), [indices]
-    while queue:
-        node = queue.pop()
-        if node.index in seen:
-            continue
-        seen.add(node.index)
-        if node.op in ("arange", "cumsum") or (node.op == "constant" and _varies(node.value)):
-            return True
+    """Whether indices are positions, which are counted up, or constants that vary, and not the ids of tokens."""
+
+    def before(node: Node) -> list[Node]:
         moved = [node.arguments["self"]] if node.op in ("gather", "index", "index_select") else node.inputs
-        queue += [n for n in moved if not flow.ancestors[n.index]]
-    return False
+        return [n for n in moved if not flow.ancestors[n.index]]
+
+    reached = reach([indices], before)
+    return any(n.op in ("arange", "cumsum") or (n.op == "constant" and _varies(n.value)) for n in reached)
 
 
 def _is_bias_of_experts(node: Node, table: Node) -> bool:

@@ -11,12 +11,12 @@ from .operators import PRODUCTS
 
 @dataclass
 class Walk:
-    """What one meets going back from a node along the values: the last maps, and what is passed on the way.
+    """The way back from a node along the values: the last maps, and what is passed before them.
 
     Attributes:
         maps: The last maps through which values flow to the node.
         norms: The normalizations after them.
-        is_plain: Whether no product of two values stands in between, whose factors are on a par.
+        is_plain: Whether no product of two values, neither of which is only a coefficient, is passed.
         passed: The set of nodes up to these maps.
     """
 

@@ -16,11 +16,11 @@ from ..registry import Registry
 
 @dataclass(frozen=True)
 class Method:
-    """What is known of an initializer.
+    """Description of an initializer.
 
     Attributes:
         paper: The publication it is from.
-        needs: What a network must be like for it, which is checked before it runs.
+        needs: What it requires of a network, which is checked before it runs.
         pitfalls: Mistakes that public implementations of it make, a sentence each; this one is tested against the publication.
     """
 

@@ -1,4 +1,4 @@
-"""What every method does with the parameters that it does not mention.
+"""The rules that every method shares, for parameters that it does not fill itself.
 
 | part                          | rule                                                                                        |
 |-------------------------------|---------------------------------------------------------------------------------------------|
@@ -8,7 +8,7 @@
 | position, where it is a map   | torch's default                                                                             |
 | the rest, and what is frozen  | left alone                                                                                  |
 
-What the publications say of these, if anything, is the same for all methods; the choice is ours.
+They are the same for all methods, whatever their publications say of these parameters: a choice of ours.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def fill_rest(net: Network) -> None:
 
 
 def open_branches(net: Network) -> None:
-    """Lets the branches pass: where a branch starts almost silent by itself, a small factor on it would be one too many.
+    """Resets the scales of residual branches (LayerScale and the like) to 1: near zero, a branch must not be damped twice.
 
-    Two factors near zero in a row, as an almost silent last weight and a LayerScale of 1e-6, learn from each other only.
+    Two factors near zero in a row, a last weight and a LayerScale of 1e-6, learn only from each other.
     """
     for name in dict.fromkeys(name for branch in net.branches for name in branch.scales):
         neutralize(net, name, "the last weight keeps its branch silent")
 
 
 def neutral(net: Network, name: str) -> float | None:
-    """The value at which a scale or a shift changes nothing; None where that could not be told."""
+    """The value at which a scale or a shift changes nothing; None where that is not known."""
     by_name = 0.0 if name.rpartition(".")[2] in ("bias", "beta", "shift") else 1.0
     return net.structure.neutral.get(name, by_name)
 
@@ -53,7 +53,7 @@ def neutralize(net: Network, name: str, note: str = "") -> None:
     """Gives a scale or a shift the value at which it changes nothing."""
     value = neutral(net, name)
     if value is None:
-        return net.leave(name, "at which value it changes nothing could not be told")
+        return net.leave(name, "the value at which it changes nothing is not known")
     net.fill(name, f"{value:g}", lambda w: w.fill_(value), note)
 
 
@@ -68,7 +68,7 @@ def _fill(net: Network, name: str) -> None:
     elif part in ("embedding", "position") or part in MAPS and name not in layouts:
         fill_table(net, name)
     elif part in MAPS and layouts[name] is None:
-        net.leave(name, "which of its dimensions are outputs could not be told")
+        net.leave(name, "which of its dimensions are outputs is not known")
     else:
         net.leave(name, f"{net.method} has no rule for the part '{part}'")
 

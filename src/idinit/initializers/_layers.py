@@ -59,13 +59,16 @@ def branch_depths(structure: Structure) -> dict[Branch, int]:
     """How many residual branches there are up to the end of each branch's layer: 2 (l + 1) in layer l of a Transformer.
 
     A layer starts at a branch with attention, unless that is to another sequence; without attention each branch is a layer of
-    its own. A decoder that attends to an encoder counts from one again.
+    its own. Each tower counts from one, and so does a decoder that attends to an encoder.
     """
     of_decoder = decoder_branches(structure)
+    stacks: dict[tuple[bool, int], list[Branch]] = {}
+    for branch, tower in zip(structure.branches, structure.towers or [0] * len(structure.branches), strict=True):
+        stacks.setdefault((branch in of_decoder, tower), []).append(branch)
     depths: dict[Branch, int] = {}
-    for stack in (set(structure.branches) - of_decoder, of_decoder):
+    for stack in stacks.values():
         count = 0
-        for layer in _layers(structure, [branch for branch in structure.branches if branch in stack]):
+        for layer in _layers(structure, stack):
             count += len(layer)
             depths |= dict.fromkeys(layer, count)
     return depths

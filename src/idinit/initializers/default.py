@@ -17,7 +17,7 @@ from . import INITIALIZERS, Method
 def default(net: Network) -> None:
     """The network's own: what ``init_weights`` of its model (timm, Hugging Face) or ``reset_parameters`` of each module gives.
 
-    Parameters of which neither speaks are left alone.
+    Parameters that neither sets are left alone.
     """
     for name, value in _of_models(net):
         if name in net.rest():  # a tied parameter is known by its first name only
@@ -94,5 +94,5 @@ def _run(initialize: Callable[[], object], generator: Generator) -> None:
 
 
 def _like(p: Tensor) -> nn.Parameter:
-    """A parameter of the same shape, of which every value that is not set later shows."""
+    """A parameter of the same shape, NaN throughout, so that values that are not set later show."""
     return nn.Parameter(torch.full(p.shape, torch.nan, dtype=torch.promote_types(p.dtype, torch.float32)), p.requires_grad)

@@ -25,7 +25,8 @@ def depth_scaled(net: Network, *, std: Annotated[float, Field(gt=0)] | Literal["
 
     The last weights of a Transformer's layer l, from 0, with two branches each, are divided by sqrt(2 (l + 1)), as current
     training code of language models does; nothing else depends on depth: neither queries, keys and values nor the gate of a
-    feed-forward layer. A decoder that attends to an encoder counts its own branches. Embeddings follow the shared rules.
+    feed-forward layer. A decoder that attends to an encoder counts its own branches, as does each tower of a model with
+    several side by side, such as CLIP. Embeddings follow the shared rules.
 
     Args:
         net: The network.

@@ -46,7 +46,7 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
             paper's rule for "the other layers" literally.
 
     Raises:
-        UsageError: If it cannot be told to which branch queries or keys belong.
+        UsageError: If the branch that queries or keys belong to is not known.
     """
     depth, attentions = len(net.branches), _attentions(net)
     for weight in net.weights(*BODY):
@@ -83,8 +83,8 @@ def _attentions(net: Network) -> dict[str, Branch]:
     for weight in net.weights("query", "key"):
         if weight.name not in found and weight.branch is None:
             raise UsageError(
-                f"initializer 'fixup': to which residual branch '{weight.name}' ({weight.part}) belongs could not be told: its "
-                "attention has not one weight each for queries, keys, values and output; use 'rezero'"
+                f"initializer 'fixup': the residual branch of '{weight.name}' ({weight.part}) is not known, as its attention "
+                "has not one weight each for queries, keys, values and output; use 'rezero'"
             )
     return {name: branch for name, branch in found.items() if branch}
 

@@ -33,8 +33,8 @@ def idinit(
 ) -> None:
     """IDInit: identity-preserving IDI(tau) on the main path, zero-preserving IDIZ(eps) at the end of each branch.
 
-    From the paper: trunk and inner branch weights are IDI(tau), the last weight of a branch is IDIZ(eps). What could be
-    read of it does not tell the rest. These rules are ours, and the report says so where a weight has one:
+    From the paper: trunk and inner branch weights are IDI(tau), the last weight of a branch is IDIZ(eps). The text that we
+    could read does not say the rest. The following rules are ours, and the report marks each weight that has one:
 
     - What carries values is IDI: stem (an option), shortcut projections, attention's values, and of recurrent layers all
       but the gates, the hidden state's own weight included (as in Le et al. 2015).

@@ -31,7 +31,7 @@ def lsuv(net: Network) -> None:
     """LSUV: orthonormal weights, each divided by the standard deviation of what it makes of the example inputs.
 
     The weights follow one another in the order of execution, each after those before it are scaled. As biases are 0, one
-    pass is exact where the authors' code goes round until the variance is near 1. A weight that several layers share is
+    pass is exact where the authors' code iterates until the variance is near 1. A weight that several layers share is
     scaled for the first of them. Recurrent layers, and weights that are computed from parameters, stay orthonormal.
 
     Raises:
@@ -41,7 +41,7 @@ def lsuv(net: Network) -> None:
     graph = capture(net.model, net.example_inputs)
     inputs, flow = tree_leaves(call_arguments(net.model, net.example_inputs)), Flow(graph)
     with torch.no_grad():
-        evaluate(graph, inputs, lambda _node, value: value)  # fails now if ever, before anything is changed
+        evaluate(graph, inputs)  # fails now if ever, before anything is changed
     for weight in net.weights():
         net.fill(weight, "orthonormal", lambda w: nn.init.orthogonal_(w, generator=net.generator))
     fill_rest(net)

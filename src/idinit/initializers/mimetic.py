@@ -39,7 +39,7 @@ def mimetic(
 
     Args:
         net: The network.
-        weights: Which of queries, keys, values and outputs.
+        weights: Which weights are filled: queries, keys, values and outputs, or the last two.
         query_noise: Factor on the noise of queries and keys.
         query_identity: Factor on their identity.
         value_noise: Factor on the noise of values and output; 0.4 if not given, 0.01 for "vo".

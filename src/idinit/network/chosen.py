@@ -1,27 +1,31 @@
 """Values that a model's author chose: start values that no default initialization of a module gives.
 
-Most parameters are there to be initialized. Some start where they do on purpose: the step sizes of a state space model (a bias
+Some parameters start where they do on purpose: the step sizes of a state space model (a bias
 spread over negative numbers), the prior of a detector (-4.6), the gate of a highway network (-2), the identity of a spatial
-transformer, the offsets of a deformable convolution (0). These are kept unless ``replace`` names them.
+transformer, the offsets of a deformable convolution (0), the modulation of adaLN-Zero (0). These are kept unless ``replace``
+names them.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..parts.structure import MAPS, Structure, owner_of
+from .network import Network
 
-_SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or memory that nobody has initialized
+_SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or uninitialized memory
 _FEW = 16
 
 
 def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     """The parameters that hold values chosen by the model's author, and what these are.
 
-    These are biases that are not 0 and no sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
-    values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros whose output says where
-    another value is read, with their biases. In a network whose normalizations hold other values than 0
-    and 1 nothing counts as chosen: it has been trained.
+    These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
+    values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros, with their biases,
+    whose output says where another value is read or what it is multiplied with. No method here fills these with zeros.
+    In a network whose normalizations hold other values than 0 and 1 nothing counts as chosen: it has been trained. Where
+    they are all 0, or all maps are, zeros are uninitialized memory.
 
     Args:
         model: A network.
@@ -36,15 +40,49 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
         is_ours = keeper is not None and value.sum() == keeper.stop - keeper.start == value.count_nonzero()
         if structure.parts.get(name) == "bias" and not is_ours and _is_chosen(value.double(), _default_bound(name, parameters)):
             found[name] = _described(value)
+    if _is_blank(parameters, structure):
+        return found
     for name, value in parameters.items():
         if structure.parts.get(name) not in MAPS or value.any():
             continue
         bias = f"{name.rpartition('.')[0]}.bias".lstrip(".")
-        if bias in found or name in structure.coordinates:
+        is_gate = structure.parts[name] == "gate" and bias in parameters and not parameters[bias].any()
+        if bias in found or name in structure.coordinates or is_gate:
             found[name] = "0"
             if bias in parameters:
                 found.setdefault(bias, _described(parameters[bias]))
     return {name: found[name] for name in parameters if name in found}
+
+
+def require_one_zero(net: Network) -> None:
+    """Refuses that a method silences residual branches that a gate of zeros, kept as its author chose, silences already.
+
+    Two factors of zero keep each other at zero for ever.
+
+    Args:
+        net: A network that a method has filled.
+
+    Raises:
+        UsageError: If the method does.
+    """
+    kept = [name for name in net.names("gate") if name in net.kept and not net.model.get_parameter(name).any()]
+    ends = (net.model.get_parameter(branch.end).any() for branch in net.branches)
+    scales = (row.rule != "0" for row in net.rows() if row.part == "scale")
+    if kept and not (all(ends) and all(scales)):
+        module = owner_of(kept[0]).rpartition(".")[2]
+        raise UsageError(
+            f"initializer '{net.method}' starts residual branches at zero, and so does '{kept[0]}', a gate that the "
+            f"model's author zeroed: neither would ever move; let it be filled, replace='*{module}.*', or use 'idinit'"
+        )
+
+
+def _is_blank(parameters: dict[str, Tensor], structure: Structure) -> bool:
+    """Whether zeros say nothing, as nobody has put other values anywhere."""
+    for parts in (("norm",), MAPS):
+        values = [value for name, value in parameters.items() if structure.parts.get(name) in parts]
+        if values and not any(bool(value.any()) for value in values):
+            return True
+    return False
 
 
 def _is_chosen(value: Tensor, bound: float) -> bool:

@@ -1,4 +1,4 @@
-"""What an initializer gets: a network as a list of weights with their parts, and the means to fill them.
+"""The workspace of an initializer: a network as a list of weights with their parts, and methods to fill them.
 
 Methods work on parts and never on model classes. A method says only what is special about it: norms, biases and
 whatever it does not mention get the rules of `idinit.initializers._default_rules`.
@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ..errors import UsageError
 from ..graph.probe import Inputs
+from ..parts.blocks import block_shape
 from ..parts.find import layout_by_hand
 from ..parts.layout import Layout
 from ..parts.structure import MAPS, Branch, Slice, Structure, owner_of
-from .fill import block_shape, fill_blocks
+from .fill import fill_blocks
 from .record import LEFT_ALONE, Record, Row
 from .reparametrized import fit, settle
 from .scalars import Kind, Scalar, attach_scalar, scalar_name
@@ -55,7 +57,7 @@ class Network:
         generator: The one source of randomness, on the CPU.
         method: Name of the initializer.
         kept: The parameters that nothing may change, and why.
-        layouts: How the parameter of each linear map holds its matrices; None where that could not be told.
+        layouts: How the parameter of each linear map holds its matrices; None where that is not known.
     """
 
     def __init__(
@@ -106,9 +108,7 @@ class Network:
         """
         found = [weight for weight in self.weights() if weight.name == name and part in (None, weight.part)]
         if not found:
-            raise UsageError(
-                f"initializer '{self.method}': '{name}' holds no {part or 'matrix'} that could be told: use 'idinit'"
-            )
+            raise UsageError(f"initializer '{self.method}': no {part or 'matrix'} was found in '{name}': use 'idinit'")
         return found[0]
 
     def names(self, *parts: str) -> list[str]:
@@ -122,10 +122,10 @@ class Network:
     def fill(
         self, weight: Weight | str, rule: str, init: Callable[[Tensor], object], note: str = "", by_group: bool = True
     ) -> None:
-        """Fills a weight, or a parameter that is none, and records by which rule.
+        """Fills a weight, or another parameter as a whole, and records by which rule.
 
         Args:
-            weight: The weight; or the name of a parameter, which is filled as it is.
+            weight: The weight; or the name of a parameter, which is filled as one tensor of its own shape.
             rule: What the report says.
             init: Fills a tensor in place: each block of the weight, as [out, in, *kernel]. It gets contiguous CPU memory in
                 float32 or better, so the same seed gives the same bytes whatever the parameter's device, dtype and memory
@@ -157,7 +157,7 @@ class Network:
 
     def fill_default(self, weight: Weight, note: str = "") -> None:
         """Fills a weight as torch's convolutions and linear layers do: U(-b, b), b = 1/sqrt(fan-in)."""
-        self.fill(weight, "torch default", lambda w: _torch_default_(w, self.generator), note)
+        self.fill(weight, "torch default", partial(nn.init.kaiming_uniform_, a=math.sqrt(5), generator=self.generator), note)
 
     def set(self, name: str, value: Tensor, rule: str, note: str = "") -> None:
         """Copies a value into a parameter and records by which rule."""
@@ -214,7 +214,7 @@ class Network:
         lr_scale: float = 1.0,
         learnable: bool = True,
     ) -> None:
-        """Adds a number to the network; one that is there already stays, as that of a weight which several branches share.
+        """Adds a scalar to the network; one that is there already stays, as that of a weight which several branches share.
 
         Args:
             kind: What it does there.
@@ -240,7 +240,3 @@ class Network:
     def rows(self) -> list[Row]:
         """A row for every parameter, those of the network first, added scalars last."""
         return self._record.rows(self._parameters, self.structure)
-
-
-def _torch_default_(w: Tensor, generator: Generator) -> Tensor:
-    return nn.init.kaiming_uniform_(w, a=math.sqrt(5), generator=generator)

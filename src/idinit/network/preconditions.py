@@ -1,4 +1,4 @@
-"""What every network must be like to be initialized."""
+"""Checks of arguments and networks that every method requires."""
 
 from __future__ import annotations
 

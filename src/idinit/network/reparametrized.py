@@ -1,4 +1,4 @@
-"""Filling a weight that its layer computes from parameters, so that the one that acts is the one wanted."""
+"""Fills parameters so that the weight computed from them (weight norm, spectral norm, ...) has the wanted values."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from ..parts.reparametrized import Computed
 
 _EXACT, _NEAR = 1e-3, 0.2  # relative differences
-_SILENT = 1e-3  # root mean square below which a weight is one that silences
+_SILENT = 1e-3  # root mean square below which a weight silences its layer
 _ROUNDS = 30
 
 
 def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed, kept: Container[str] = ()) -> str | None:
-    """Changes a filled parameter, and the magnitudes beside it, so that what acts is what the parameter holds.
+    """Adjusts a filled parameter and its magnitudes so that the layer computes the values with which it was filled.
 
     A magnitude takes the length that the weight should have. Without one, as in weight standardization, the scale is the
     layer's own, except near zero, where its epsilon lets small weights through.
 
     Args:
-        name: The parameter; it holds the weight that is wanted.
+        name: The parameter; it holds the wanted weight.
         parameters: All parameters by name; the ones concerned are changed in place.
         computed: How the layer computes the weight.
         kept: Names of parameters that nothing may change.
 
     Returns:
-        In which way what acts differs from what is wanted; empty where it does not. None if nothing makes the layer compute
-        such a weight; the magnitudes are then as they were.
+        How the computed weight differs from the wanted one; empty where it does not. None if the layer cannot compute such a
+        weight; the magnitudes are then as they were.
     """
     value = parameters[name]
     before = {key: parameters[key].clone() for key in computed.magnitudes if key not in kept}
@@ -53,10 +53,7 @@ def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed, kept: C
 
 
 def settle(module: nn.Module) -> None:
-    """Lets a layer adapt what it remembers of a weight to a new one, as the vectors of spectral normalization.
-
-    They follow the weight by an iteration, one step each time the weight is computed in training mode.
-    """
+    """Re-runs the power iteration of spectral normalization, which takes one step each time the weight is computed."""
     for weight in getattr(module, "parametrizations", {}).values():
         if next(weight.buffers(), None) is not None:
             mode = weight.training
@@ -73,7 +70,7 @@ def settle(module: nn.Module) -> None:
 
 
 def _set_length(value: Tensor, magnitude: Tensor, wanted: Tensor, parameters: Mapping[str, Tensor], computed: Computed) -> None:
-    """Sets a magnitude so that the weight has the lengths wanted, of its rows or of whatever the magnitude numbers."""
+    """Sets a magnitude so that the weight has the wanted lengths: of its rows, or by the dimensions of the magnitude."""
     shape = (1,) * (wanted.ndim - magnitude.ndim) + tuple(magnitude.shape)
     length = _lengths(wanted, shape)
     value.copy_(torch.where(length > 0, wanted, torch.ones_like(wanted)))  # zeros have no direction

@@ -1,4 +1,4 @@
-"""What initializers may need of a network, checked before they change it."""
+"""Requirements of initializers, checked before they change a network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Need = Literal["branches", "attention", "no_norm", "end_norm", "sum_norm", "inpu
 def _lacks_branches(net: Network) -> str:
     if net.branches:
         return ""
-    return "acts on residual branches, and the network has none: use a network with shortcuts, or 'kaiming'"
+    return "needs residual branches, and the network has none: use a network with shortcuts, or 'kaiming'"
 
 
 def _lacks_attention(net: Network) -> str:
     if net.structure.heads:
         return ""
     return (
-        "is for attention with one weight each for queries, keys, values and output, and the network has none: "
+        "needs attention with one weight each for queries, keys, values and output, and the network has none: "
         "use a transformer, or 'idinit'"
     )
 
@@ -37,8 +37,8 @@ def _lacks_end_norm(net: Network) -> str:
     for branch in net.branches:
         if f"{branch.end_norm}.weight" not in net.structure.parts:
             return (
-                "starts the last normalization of each residual branch at zero, and none follows the branch_end "
-                f"'{branch.end}': use a network with normalization there, or 'skipinit'"
+                f"needs a normalization at the end of every residual branch, and none follows '{branch.end}': "
+                "use a network with normalization there, or 'skipinit'"
             )
     return ""
 
@@ -47,8 +47,8 @@ def _lacks_sum_norm(net: Network) -> str:
     for branch in net.branches:
         if branch.sum_norm is None:
             return (
-                "weighs the two sides of each residual sum before a normalization, and none follows the sum after the "
-                f"branch_end '{branch.end}': use a transformer with the norm after the sum (post-norm), or 'idinit'"
+                f"needs a normalization right after every residual sum, and none follows that of '{branch.end}': "
+                "use a transformer with the norm after the sum (post-norm), or 'idinit'"
             )
     return ""
 
@@ -58,14 +58,14 @@ def _lacks_sines(net: Network) -> str:
         return problem
     if any(node.op == "sin" and node.inputs[0].op != "constant" for node in capture(net.model, net.example_inputs or ()).nodes):
         return ""
-    return "is for networks whose activation is a sine, and this one computes none: use 'kaiming'"
+    return "needs sines as activations, and the network computes none: use 'kaiming'"
 
 
 def _lacks_inputs(net: Network) -> str:
-    return "measures what flows through the network: give example_inputs=(x,)" if net.example_inputs is None else ""
+    return "measures activations of the network: give example_inputs=(x,)" if net.example_inputs is None else ""
 
 
-# The problem in words, or nothing.
+# Each returns what is missing and the remedy, or "".
 REQUIREMENTS: dict[Need, Callable[[Network], str]] = {
     "branches": _lacks_branches,
     "attention": _lacks_attention,

@@ -136,8 +136,8 @@ def named_scalars(model: nn.Module) -> Iterator[tuple[str, Scalar]]:
 def param_groups(model: nn.Module, lr: float, weight_decay: float = 0.0, decay: Decayed = "all") -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer, with each scalar's own learning rate.
 
-    Scalars are told by their type, not by a name: a classifier's bias keeps the full rate (Fixup's own code slows down
-    every parameter with "bias" in its name).
+    Scalars are identified by their type, not by a name: a classifier's bias keeps the full rate (Fixup's own code slows
+    down every parameter with "bias" in its name).
 
     Args:
         model: The network, wrapped or not.

@@ -1,4 +1,4 @@
-"""Attention: a softmax of products of queries and keys, whose product with the values goes on."""
+"""Finds attention: a softmax of products of queries and keys that is multiplied with values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..graph.node import Node
 from ..graph.operators import NORMS, PRODUCTS, REARRANGEMENTS
 
 FUSED = "scaled_dot_product_attention"
-# What may stand between queries' product with keys, the softmax, and the product with the values.
+# Operators allowed between the product of queries and keys, the softmax, and the product with the values.
 _ELEMENTWISE = {
     "add", "sub", "mul", "div", "rsub", "neg", "exp", "log", "tanh", "sigmoid", "clamp", "clamp_min", "clamp_max", "maximum",
     "minimum", "where", "masked_fill", "nan_to_num", "gather", "cat", "pad", "constant_pad_nd", "index_put", "write", "copy",
@@ -34,7 +34,7 @@ class Attention:
 
 
 def find_attention(flow: Flow) -> Iterator[Attention]:
-    """Finds every attention, and tells the flow that the probabilities are coefficients of the values."""
+    """Finds every attention, and notes in the flow that the probabilities are coefficients of the values."""
     for node in flow.nodes:
         if node.op == FUSED:
             attention = Attention([(name, node.arguments[name]) for name in ("query", "key", "value")], products={node.index})
@@ -46,7 +46,7 @@ def find_attention(flow: Flow) -> Iterator[Attention]:
             attention = Attention()
             _add_scores(flow, node.inputs[0], attention)
             _add_values(flow, node, attention)
-            if not any(name == "key" for name, _ in attention.operands):  # what is multiplied with the keys is learned itself
+            if not any(name == "key" for name, _ in attention.operands):  # the other factor is a learned parameter
                 attention.operands = [("query" if n == "position" else n, node) for n, node in attention.operands]
             # Without any query, the probabilities are an ordinary gate.
             if attention.products and any(name == "query" for name, _ in attention.operands):

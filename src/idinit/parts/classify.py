@@ -14,10 +14,12 @@ from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
 from .attention import Attention, find_attention
+from .exclusive import is_split
 from .heads import Heads, find_heads
 from .recurrent import Cells, find_cells
-from .residual_sums import Region, find_forks, find_gates, find_sides, is_split
+from .residual_sums import Region, find_gates, find_sides
 from .row_labels import rows
+from .side_paths import find_forks
 
 # Of a parameter with several parts, the one that comes first here stands for it: a tied embedding is no head.
 _PRIORITY = (
@@ -44,6 +46,7 @@ class Analysis:
         heads: The weights of each attention that has one each for queries, keys, values and output.
         unknown: The other parameters, with the reason.
         idle: Those of them that take no part in the forward pass.
+        carriers: The linear maps that values flow through, not only queries, keys, gates or positions.
     """
 
     graph: Graph

@@ -24,18 +24,16 @@ from .reparametrized import find_computed
 from .residual_sums import Region
 from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching, owner_of
 
-__all__ = ["PARTS", "Branch", "Part", "Slice", "Structure", "find_parts", "find_structure"]
-
 _MULTIPLIERS = ("mul", "div", "addcmul")
 
 
 def find_parts(model: nn.Module, example_inputs: Inputs | None = None) -> dict[str, Part]:
-    """Finds the part of every parameter whose part can be told; see `find_structure`.
+    """Finds the part of every parameter that can be classified; see `find_structure`.
 
     Args:
         model: Any module.
         example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
-            tells what it takes, see `idinit.initialize_`.
+            describes its inputs, see `idinit.initialize_`.
 
     Raises:
         UsageError: If the model does not run on the inputs.
@@ -67,7 +65,7 @@ def find_structure(
         analysis: What `analyze` found in evaluation mode, where it has been called already.
 
     Returns:
-        The parts, residual branches, shared parameters, and what could not be told.
+        The parts, residual branches, shared parameters, and the parameters of unknown part.
 
     Raises:
         UsageError: If the model does not run on the inputs, has parameters without a shape (lazy modules), or if an override
@@ -91,10 +89,11 @@ def find_structure(
     slices |= {name: tuple(_runs(lines)) for name, lines in analysis.row_parts.items()}
     biases = {use.parameter: keeper(use) for flow in flows for use in flow.uses if use.role == "bias"} | analysis.keepers
     declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
-    branches = (_branch(analysis, side) for side in analysis.sides if side.kind == "branch")
+    branches = [(side.sum, branch) for side in analysis.sides if side.kind == "branch" and (branch := _branch(analysis, side))]
     return Structure(
         parts={name: parts[name] for name, _ in model.named_parameters() if name in parts},
-        branches=tuple(branch for branch in branches if branch),
+        branches=tuple(branch for _, branch in branches),
+        towers=tuple(_towers(analysis.flow, [node for node, _ in branches])),
         shared={first: tuple(others) for first, *others in names.values() if others},
         unknown={name: reason for name, reason in analysis.unknown.items() if name not in chosen},
         slices={name: runs for name, runs in slices.items() if name not in chosen},
@@ -144,6 +143,15 @@ def _branch(analysis: Analysis, side: Region) -> Branch | None:
         scales=tuple(dict.fromkeys(_scales(analysis.flow, side))),
         sum_norm=_reader(analysis.flow, side.sum),
     )
+
+
+def _towers(flow: Flow, sums: list[Node]) -> list[int]:
+    """The tower of each residual sum: that of the last sum that it depends on, or a new one."""
+    towers: list[int] = []
+    for i, node in enumerate(sums):
+        before = [tower for other, tower in zip(sums[:i], towers, strict=True) if other is node or flow.depends(node, other)]
+        towers.append(before[-1] if before else max(towers, default=-1) + 1)
+    return towers
 
 
 def _reader(flow: Flow, node: Node) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..graph.dataflow import Flow
-from ..graph.node import Node
+from ..graph.node import Node, reach
 from ..graph.operators import LOOKUPS
 from ..graph.traversal import walk_back
 from .attention import Attention
@@ -21,8 +21,7 @@ class Heads:
         value: The same for the values.
         output: Name of the first weight that the attended values go through.
         size: Components of one head's query.
-        is_cross: Whether the queries come from tokens that the keys know nothing of, as in a decoder that attends to an
-            encoder.
+        is_cross: Whether the queries come from another sequence than the keys, as in a decoder that attends to an encoder.
     """
 
     query: str
@@ -34,7 +33,7 @@ class Heads:
 
 
 def find_heads(flow: Flow, attention: Attention, stop: frozenset[int]) -> Heads | None:
-    """The weights of an attention; None where one of the four is not the work of exactly one weight.
+    """The weights of an attention; None where one of the four operands is not made by exactly one weight.
 
     Args:
         flow: The graph.
@@ -61,15 +60,10 @@ def _sources(flow: Flow) -> list[Node]:
 
 def _readers(flow: Flow, products: set[int]) -> set[str]:
     """The first weights that values go through after some nodes."""
-    found, seen, queue = set(), set(products), [flow.nodes[index] for index in products]
-    while queue:
-        node = queue.pop()
-        for user in node.users:
-            if user.index in seen or node not in flow.values(user):
-                continue
-            seen.add(user.index)
-            if user.index in flow.maps_at:
-                found |= {use.parameter for use in flow.maps_at[user.index]}
-            else:
-                queue.append(user)
-    return found
+
+    def after(node: Node) -> list[Node]:
+        is_reader = node.index in flow.maps_at and node.index not in products
+        return [] if is_reader else [user for user in node.users if node in flow.values(user)]
+
+    reached = {node.index for node in reach([flow.nodes[index] for index in products], after)} - products
+    return {use.parameter for index in reached for use in flow.maps_at.get(index, ())}

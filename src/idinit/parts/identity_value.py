@@ -7,7 +7,7 @@ from ..graph.operators import REARRANGEMENTS, SUMS
 
 
 def neutral(use: Use) -> float | None:
-    """The value at which a parameter that scales or shifts changes nothing; None where that cannot be told.
+    """The value at which a parameter that scales or shifts changes nothing; None where that is not known.
 
     It is 1 for a scale and 0 for a shift, but 0 for the scale of a normalization that multiplies by 1 + w.
     """

@@ -35,7 +35,7 @@ class Layout:
 
 
 def find_layout(flow: Flow, use: Use) -> Layout | None:
-    """How the parameter of a linear map holds its matrices; None where that cannot be told."""
+    """How the parameter of a linear map holds its matrices; None where that is not known."""
     roles = _roles(use)
     parameter = next(n for n in flow.nodes if n.op == "parameter" and n.name == use.parameter)
     origins = _origins(use.operand, parameter)

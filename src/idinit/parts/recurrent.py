@@ -9,8 +9,8 @@ from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
 from ..graph.operators import REARRANGEMENTS, RECURRENT
 from ..graph.traversal import walk_back
-from .residual_sums import find_loops
 from .row_labels import rows
+from .side_paths import find_loops
 
 # In torch's order. The gate that keeps the state is second in both: forget of the LSTM, update of the GRU.
 _BLOCKS = {

@@ -27,7 +27,7 @@ class Computed:
 
     def __call__(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The weight that acts, for values of the parameters by name."""
-        result: Tensor = evaluate(self.graph, (), lambda _node, value: value, parameters)
+        result: Tensor = evaluate(self.graph, (), parameters=parameters)
         return result
 
 

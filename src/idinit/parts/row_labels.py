@@ -32,7 +32,7 @@ def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
         The parameter's dimension that numbers the outputs, and the numbers.
 
     Raises:
-        LookupError: If they cannot be told.
+        LookupError: If they cannot be found.
     """
     of_weight, of_output = _output_dims(use)
     count = use.operand.shape[of_weight]

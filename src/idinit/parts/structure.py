@@ -31,7 +31,7 @@ Part = Literal[
     "head",  # last weight(s), from the main path to the output
 ]
 PARTS: tuple[str, ...] = get_args(Part)
-# The parts of linear maps; of those, what is nobody's map is a learned token.
+# The parts that linear maps can have. A parameter with one of them that no linear map uses is a learned token.
 MAPS = ("stem", "trunk", "branch", "branch_end", "shortcut", "gate", "query", "key", "value", "recurrent", "head")
 
 
@@ -81,11 +81,11 @@ class Structure:
         parts: Part of every parameter, in the order of ``named_parameters``; one of them where it has several.
         branches: The residual branches in the order of their sums.
         shared: Names under which a parameter is also known, where it is tied: first name -> the others.
-        unknown: Parameters whose part could not be told, with the reason.
+        unknown: Parameters whose part was not found, with the reason.
         slices: Parameters that have several parts side by side, e.g. query, key and value, from first to last index.
-        layouts: How the parameter of each linear map holds its matrices; None where that could not be told. Empty in a
+        layouts: How the parameter of each linear map holds its matrices; None where that is not known. Empty in a
             structure by hand: each is [out, in, *kernel].
-        neutral: The values at which norms and the scales of branches change nothing; None where that could not be told.
+        neutral: The values at which norms and the scales of branches change nothing; None where that is not known.
         keepers: Biases of recurrent layers, and which of their indices belong to the gate that keeps the state.
         gains: Names of the scales that multiply what layers of the main path put out.
         heads: The weights of each attention.
@@ -93,6 +93,8 @@ class Structure:
         coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
             they return; None in a structure by hand: all.
+        towers: For each branch the number of its tower: branches that do not follow one another, as those of CLIP's two
+            encoders or of an encoder and its decoder's first layer, have two. Empty in a structure by hand: there is one.
     """
 
     parts: dict[str, Part]
@@ -108,6 +110,7 @@ class Structure:
     computed: dict[str, Computed] = field(default_factory=dict)
     coordinates: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
+    towers: tuple[int, ...] = ()
 
 
 def owner_of(name: str) -> str:

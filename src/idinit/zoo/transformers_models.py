@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import UsageError, nearest
+from ..graph.own_inputs import transformers_inputs
 from ..graph.probe import Inputs
-from . import BATCH
 
 # The values of a small configuration, by the names that configurations use.
 _SMALL = {
@@ -35,8 +34,6 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "swin": {"image_size": 224},  # smaller than its windows it fails
     "funnel": {"block_sizes": [1, 1, 1], "num_decoder_layers": 1},
 }
-_TOKENS = 16
-_SAMPLES = 6400  # of sound, 0.4 seconds
 
 
 def build(model_type: str, shape: Sequence[int] | None = None) -> tuple[nn.Module, Inputs]:
@@ -62,7 +59,7 @@ def build(model_type: str, shape: Sequence[int] | None = None) -> tuple[nn.Modul
         raise UsageError(f"a small '{model_type}' cannot be built ({reason}): give a factory, FILE.py:FACTORY") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
-    return model, _inputs(model, config, shape)
+    return model, transformers_inputs(model, shape)
 
 
 def classifier(
@@ -139,30 +136,3 @@ def _class(config: Any) -> type[nn.Module]:
     )
     found = next(cls._model_mapping[type(config)] for cls in classes if type(config) in cls._model_mapping)
     return cast(type[nn.Module], found[0] if isinstance(found, (tuple, list)) else found)
-
-
-def _inputs(model: Any, config: Any, shape: Sequence[int] | None) -> dict[str, Tensor]:
-    main = model.main_input_name
-    vision = getattr(config, "vision_config", config)
-    size = getattr(vision, "image_size", None) or 64
-    height, width = (size, size) if isinstance(size, int) else size
-    usual = {
-        "input_ids": (_TOKENS,),
-        "pixel_values": (getattr(vision, "num_channels", 3), height, width),
-        "input_values": (_SAMPLES,),
-    }
-    if main == "input_features":
-        usual[main] = (config.num_mel_bins, 2 * config.max_source_positions)
-    if main not in usual:
-        raise UsageError(f"its main input '{main}' is not understood: give a factory, FILE.py:FACTORY")
-    wanted = tuple(shape or usual[main])
-    inputs = {main: _tokens(wanted) if main == "input_ids" else torch.randn(BATCH, *wanted)}
-    if config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = _tokens((_TOKENS // 2,))
-    if main == "input_ids" and vision is not config:
-        inputs["pixel_values"] = torch.randn(BATCH, *usual["pixel_values"])
-    return inputs
-
-
-def _tokens(shape: tuple[int, ...]) -> Tensor:
-    return torch.randint(3, _SMALL["vocab_size"], (BATCH, *shape))

@@ -9,7 +9,7 @@ LEGEND = "↑ or ↓: the highest or the lowest of the learning rates searched f
 
 
 def edge(searched: Iterable[float], picked: float) -> str:
-    """Where a learning rate stands among those searched.
+    """The place of a learning rate among those searched.
 
     Args:
         searched: The learning rates of a variant's search runs, in any order.

@@ -39,7 +39,7 @@ class Forecast(BaseModel):
     before: tuple[str, ...]
 
     def took(self, runs: pd.DataFrame) -> tuple[int, float]:
-        """What was run since.
+        """The runs since the forecast.
 
         Args:
             runs: The archive's; see `Archive.runs`.
@@ -70,7 +70,7 @@ def read(results_dir: Path) -> list[Forecast]:
 
 
 def keep(forecast: Forecast, results_dir: Path) -> None:
-    """Writes a forecast, unless there is one of the same grid: that of a grid which goes on stays as it was.
+    """Writes a forecast, unless there is one of the same grid: that of a resumed grid stays as it was.
 
     Args:
         forecast: The forecast.

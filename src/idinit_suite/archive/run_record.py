@@ -21,6 +21,7 @@ from ..training.run_folder import FINISHED, read_metrics
 
 SPLITS = ("train", "validation", "test")
 METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
+FURTHER_METRICS = ("top5_accuracy", "ema_accuracy")  # that some runs have on the test split
 CURVE_COLUMNS = {
     "hash": "string",
     "step": "Int64",
@@ -53,7 +54,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Folder:
-    """What the files of a finished run say: status, configuration, environment without paths, and metrics."""
+    """The content of a finished run's folder: status, configuration, environment without paths, and metrics."""
 
     status: dict[str, Any]
     config: dict[str, Any]
@@ -79,6 +80,8 @@ def read_folder(folder: Path, record: Callable[[Folder], RunRecord]) -> RunRecor
         return None
     try:
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML)
+        if not isinstance(config, dict):
+            raise ValueError("config.yaml has no keys")
         environment = without_paths(json.loads((folder / "env.json").read_text(encoding="utf-8")))
         return record(Folder(status, config, environment, read_metrics(folder / "metrics.jsonl")))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -113,7 +116,11 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     """
     try:
         status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return status if status["state"] in FINISHED else None
+        if status["state"] not in FINISHED:
+            return None
+        if lacking := {"hash", "time_s"} - status.keys():
+            raise ValueError(f"status.json lacks {', '.join(sorted(lacking))}")
+        return status
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -154,6 +161,8 @@ def _row(
     for name in SPLITS:
         for metric in ("loss", "accuracy"):
             row[f"{name}_{metric}"] = _number((final.get(name) or {}).get(metric))
+    for metric in FURTHER_METRICS:
+        row[f"test_{metric}"] = _number((final.get("test") or {}).get(metric))
     best = split["test"]["accuracy"].astype(float).idxmax() if split["test"]["accuracy"].notna().any() else None
     row["best_test_accuracy"] = math.nan if best is None else metrics.loc[best, "accuracy"]
     row["best_test_epoch"] = math.nan if best is None else metrics.loc[best, "epoch"]

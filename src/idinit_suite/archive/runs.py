@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..config import hash_of_stored
 from ..statistics.estimates import THRESHOLDS
-from .run_record import CURVE_COLUMNS, SPLITS, read_run
+from .run_record import CURVE_COLUMNS, FURTHER_METRICS, SPLITS, read_run
 from .store import Archive, Store
 
 __all__ = ["RUN_COLUMNS", "TRAININGS", "Archive", "archived", "folders", "load", "merge"]
@@ -22,6 +22,7 @@ RUN_COLUMNS = {
     **dict.fromkeys(["step", "steps"], "Int64"),
     **dict.fromkeys(["epoch", "epochs", "lr"], "float64"),
     **dict.fromkeys([f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")], "float64"),
+    **dict.fromkeys([f"test_{metric}" for metric in FURTHER_METRICS], "float64"),
     **dict.fromkeys(["best_test_accuracy", "best_test_epoch"], "float64"),
     **dict.fromkeys([f"epochs_to_{percent}" for percent in THRESHOLDS], "float64"),
     **dict.fromkeys(["time_s", "samples_per_s", "tokens", "flops"], "float64"),
@@ -48,7 +49,7 @@ TRAININGS = Store(
     sort_table=lambda curves: curves.sort_values(["hash", "step", "split"], kind="stable", key=_split_rank),
     digits=6,
     tables={"curves": CURVE_COLUMNS},
-    added=frozenset(["tokens", "flops"]),
+    added=frozenset(["tokens", "flops", *(f"test_{metric}" for metric in FURTHER_METRICS)]),
 )
 load, archived, merge = TRAININGS.load, TRAININGS.archived, TRAININGS.merge
 

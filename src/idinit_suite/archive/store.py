@@ -25,7 +25,7 @@ Columns = Mapping[str, str]  # name -> dtype
 
 @dataclass(frozen=True)
 class Archive:
-    """What ``results/<experiment>/`` holds.
+    """The content of ``results/<experiment>/``.
 
     Attributes:
         runs: One row a run; accuracies are fractions, times seconds, NaN where there is no value.
@@ -164,7 +164,7 @@ class Store:
 
 
 def _outcome(run: Mapping[Any, Any]) -> tuple[str, ...]:
-    """What distinguishes one training from another of the same run; the time that it took is never twice the same."""
+    """Identifies one training of a run among others of the same run, whose times are never equal."""
     return str(run["hash"]), str(run.get("state")), str(run.get("step")), f"{run['time_s']:.6g}"
 
 
@@ -199,7 +199,7 @@ def _read(file: Path, columns: Columns | None = None, added: Iterable[str] = ())
 
 
 def damaged(file: Path, error: Exception) -> UsageError:
-    """What to say of a file of an archive that cannot be read."""
+    """The error of a file of an archive that cannot be read."""
     problem = str(error).splitlines()[0]
     return UsageError(
         f"'{file.name}' of the archive '{file.parent.name}' is damaged ({problem}): restore it from version control"

@@ -114,6 +114,16 @@ class Variant:
         """Validation accuracy after the last epoch, over completed runs: what recipes may be chosen by."""
         return estimate(self.completed["validation_accuracy"])
 
+    @cached_property
+    def top5(self) -> Estimate:
+        """Top-5 test accuracy after the last epoch, over completed runs that have one."""
+        return estimate(self.completed["test_top5_accuracy"])
+
+    @cached_property
+    def averaged(self) -> Estimate:
+        """Test accuracy of the averaged weights after the last epoch, over completed runs that have them."""
+        return estimate(self.completed["test_ema_accuracy"])
+
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
@@ -126,7 +136,7 @@ class Variant:
 
     @cached_property
     def is_language_model(self) -> bool:
-        """Whether it is a language model, of which the loss is told and not the accuracy."""
+        """Whether it is a language model, which is judged by its loss and not by its accuracy."""
         return predicts_tokens(self._dataset)
 
     @cached_property
@@ -236,13 +246,13 @@ def _searched(tune: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
 
 
 def _searched_with(recipe: dict[str, Any]) -> str:
-    """What search runs share with the runs that they pick a learning rate for: all but that and the length."""
+    """The part of a recipe that search runs share with the runs that use their learning rate: all but that and the length."""
     kept = {key: value for key, value in recipe.items() if key != "optim.lr" and key.split(".")[0] not in ("train", "schedule")}
     return json.dumps(kept, sort_keys=True)
 
 
 def _classes(run: pd.Series, archive: Archive) -> int | None:
-    """Number of classes of the data of a run: what the registry says of the data set, or the run's environment of one's own."""
+    """Number of classes of a run's data: from the registry, or for a user's data from the run's environment."""
     known = DATASETS[json.loads(run["config"])["data"]["name"]].info.classes
     return known or archive.environments.get(run["environment"], {}).get("classes")
 
@@ -267,7 +277,7 @@ def varied(variants: Sequence[Variant]) -> tuple[str, ...]:
 
 
 def _score(runs: pd.DataFrame) -> float:
-    """What recipes are chosen by: mean accuracy on the validation split at the last epoch, 0 for a run that diverged."""
+    """The score of a recipe: mean accuracy on the validation split at the last epoch, 0 for a run that diverged."""
     return float(runs["validation_accuracy"].where(runs["state"] == "done", 0).fillna(0).mean())
 
 

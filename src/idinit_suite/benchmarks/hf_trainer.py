@@ -27,7 +27,7 @@ from ..training.build import build
 
 
 class TrainerInTurns(TrainerCallback):
-    """A Trainer as people use it, in a thread of its own that waits after each step.
+    """A Trainer with its usual settings, in a thread of its own that waits after each step.
 
     A context: leaving it ends the training.
     """
@@ -128,7 +128,7 @@ def _unmasked(data: Batches, step: int) -> Tensor:
 
 
 def _tokenizer(data: Any) -> PreTrainedTokenizerFast:
-    """What the collator asks for: the numbers of special tokens, and how many tokens there are."""
+    """A tokenizer for the collator, which asks for the ids of special tokens and the size of the vocabulary."""
     entries = [*SPECIAL, *(str(number) for number in range(len(SPECIAL), data.spec.vocabulary))]
     words = Tokenizer(models.WordLevel({entry: number for number, entry in enumerate(entries)}, unk_token="[UNK]"))
     named = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))

@@ -1,4 +1,4 @@
-"""How long `initialize_` takes on large networks, beside torch.export alone, which records the graph that it looks at."""
+"""The time that `initialize_` takes on large networks, beside that of torch.export, which records the graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idinit.initialize import initialize_
 from idinit.zoo import load
 
 from ..atomic import write_atomically
-from ..report.page import environment_facts
+from ..report.page import environment_facts, in_one_line
 from ..report.table import markdown_table, table, terminal_table
 from ..training.environment import describe
 from ..training.progress import console
@@ -49,7 +49,7 @@ def measure(networks: Sequence[str] = NETWORKS, methods: Sequence[str] = METHODS
         f"up to {_ROUNDS} calls. The clock counts what else the machine does as well, the processor's time does not. "
         "Orthogonal matrices take a QR decomposition of each weight."
     )
-    facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
+    facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
     return f"# Time to initialize\n\n{text}\n\n{markdown_table(times)}\n\n{facts}.\n"
 
 

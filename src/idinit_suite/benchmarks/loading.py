@@ -17,7 +17,7 @@ from ..data import DATASETS, DataContext
 from ..data.images.imagenet import MEAN, STD
 from ..data.images.streaming import StreamedImages
 from ..data.images.worker_transforms import Evaluation, Training, Transform
-from ..report.page import environment_facts
+from ..report.page import environment_facts, in_one_line
 from ..report.table import markdown_table, table, terminal_table
 from ..training.environment import describe
 from ..training.progress import console
@@ -57,7 +57,7 @@ def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample",
             for what, transform in (("training", Training(side, flip=False)), ("evaluation", Evaluation(side)))
         ],
     )
-    facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
+    facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
     page = (
         f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
         f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of "
@@ -120,7 +120,7 @@ def _timm(folder: Path, size: int, batch: int, workers: int, prefetcher: bool) -
 
 
 def scaled_decoding(folder: Path, transform: Transform, count: int = _PICTURES) -> tuple[str, str]:
-    """How many of the pictures of a folder are decoded at a fraction of their size, and how much that changes them."""
+    """The number of pictures of a folder that are decoded at a fraction of their size, and the mean difference."""
     paths = sorted(folder.rglob("*.JPEG"))[:count]
     differences = []
     for seed, path in enumerate(paths):

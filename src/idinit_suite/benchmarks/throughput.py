@@ -20,7 +20,7 @@ import torch
 from ..atomic import write_atomically
 from ..config import RunConfig
 from ..data import Batches, Inputs
-from ..report.page import environment_facts
+from ..report.page import environment_facts, in_one_line
 from ..report.table import markdown_table, table, terminal_table
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
@@ -36,7 +36,7 @@ OURS, CEILING = "this loop", "same step, batch already on the device"
 
 @dataclass(frozen=True)
 class Contest:
-    """How fast each contestant was in each round.
+    """The speed of each contestant in each round.
 
     Attributes:
         title: The model, the data and how they were trained.
@@ -112,8 +112,7 @@ def write_page(contests: Sequence[Contest], folder: Path, rounds: int = ROUNDS, 
     """Writes ``README.md`` in a folder, which is made if missing."""
     sections = [
         f"## {contest.title}\n\n{markdown_table(table(contest.title, contest.head, contest.rows))}\n\n"
-        + ", ".join(f"{name} {value}" for name, value in environment_facts(contest.environment))
-        + "."
+        f"{in_one_line(environment_facts(contest.environment))}."
         for contest in contests
     ]
     opening = (

@@ -1,9 +1,7 @@
-"""What an initialization does for networks of others that have lost their normalization layers: a few steps on digits."""
+"""The effect of initialization on other libraries' networks without normalization layers: a few steps on digits."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +21,8 @@ from torch.nn import functional as F
 from idinit.errors import UsageError
 from idinit.initialize import initialize_
 
-from ..atomic import write_atomically
-from ..report.page import environment_facts
+from ..atomic import read_csv, write_atomically, write_csv
+from ..report.page import environment_facts, in_one_line
 from ..report.table import markdown_table, table
 from ..training.environment import describe
 from ..training.progress import console
@@ -155,7 +153,7 @@ def measure(path: Path, cases: Mapping[str, Case] = CASES, seeds: Sequence[int] 
     Returns:
         All rows.
     """
-    rows = _read(path)
+    rows = read_csv(path)
     for network, case in cases.items():
         for method in case.methods:
             for rate in RATES:
@@ -215,7 +213,7 @@ def training_page(rows: Sequence[Row]) -> str:
         "the seeds, and the range is that of the last. Chance is "
         f"{math.log(10):.2f}; a run that meets a loss that is not finite ends there and counts as infinite."
     )
-    facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
+    facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
     return f"# Training without normalization\n\n{text}\n\n{markdown_table(losses)}\n\n{facts}.\n"
 
 
@@ -237,12 +235,7 @@ def _complete(path: Path, rows: list[Row], case: Case, key: tuple[str, str, str,
         losses = []
     means = [_mean(losses, int(column.partition("_")[2]) * steps // STEPS) for column in COLUMNS[4:]]
     rows.append(dict(zip(COLUMNS, (*key, *means), strict=True)))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.getvalue().encode())
+    write_csv(path, COLUMNS, rows)
     console.print("  ".join((*key, *means)), soft_wrap=True)
 
 
@@ -266,10 +259,3 @@ def _summary(rows: Sequence[Row], network: str, method: str) -> list[str]:
 def _number(text: str) -> float:
     """A loss to compare: infinity where a run met no finite one."""
     return math.inf if text in ("nan", "refused") else float(text)
-
-
-def _read(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

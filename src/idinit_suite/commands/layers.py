@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Does it.
+    """Runs the subcommand.
 
     Raises:
         UsageError: If the run is not there, or its layers were not measured.

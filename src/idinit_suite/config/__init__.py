@@ -6,6 +6,7 @@ from .command_line import hydra_words
 from .compose import compose, resolve
 from .errors import check_choices, usage_error
 from .groups import CONFIG_DIR, GROUPS, register_choices
+from .launcher import LauncherConfig
 from .schema import (
     BUDGETS,
     ImplConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "CONFIG_DIR",
     "GROUPS",
     "ImplConfig",
+    "LauncherConfig",
     "PathsConfig",
     "RunConfig",
     "Seed",

@@ -19,7 +19,8 @@ from ..models import MODELS, ModelInfo
 from ..optim.optimizers import OPTIMIZERS
 from .compose import resolve
 from .groups import GROUPS, check_groups, entry_name
-from .schema import RunConfig
+from .launcher import LauncherConfig
+from .schema import RunConfig, checked
 
 
 def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
@@ -34,7 +35,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     settings["experiment"] = experiment["name"] if isinstance(experiment, dict) else experiment
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
     settings |= check_groups(settings)
-    settings["processes"] = _processes(settings)
+    launcher = checked(LauncherConfig, values.get("launcher", {}), "launcher")
+    settings["processes"] = _processes(settings, int(os.environ.get("WORLD_SIZE", launcher.processes)))
     optim = dict(settings["optim"])
     OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
     model, data = (GROUPS[group][entry_name(settings[group])] for group in ("model", "data"))
@@ -54,8 +56,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     return run
 
 
-def _processes(settings: Mapping[str, Any]) -> int:
-    """The number of processes that torchrun started, where the outcome depends on it, else 1.
+def _processes(settings: Mapping[str, Any], processes: int) -> int:
+    """The number of processes that torchrun started or is to start, where the outcome depends on it, else 1.
 
     It does if BatchNorm sees each process's share of a batch alone, and if each process draws a mask for its share (dropout,
     stochastic depth), as a network from elsewhere may. Gradients are averaged, which leaves the outcome alone.
@@ -65,7 +67,7 @@ def _processes(settings: Mapping[str, Any]) -> int:
     draws_masks = foreign or any(value for option, value in model.items() if option.startswith("drop"))
     train = settings.get("train")
     local_batchnorm = isinstance(train, Mapping) and train.get("sync_batchnorm") is False
-    return int(os.environ.get("WORLD_SIZE", "1")) if draws_masks or local_batchnorm else 1
+    return processes if draws_masks or local_batchnorm else 1
 
 
 def is_compatible(data: Entry[Any, DatasetInfo], model: Entry[Any, ModelInfo]) -> bool:

@@ -1,11 +1,11 @@
-"""A command line as people and agents type it -> one that Hydra reads as they mean it."""
+"""A command line as it is typed -> one that Hydra reads as it is meant."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-# Not in quotes yet. One of one's own data is left where it holds a comma (several are a sweep), or is a number or null.
+# A path that is not in quotes. One of a user's data is left as it is if it holds a comma (a sweep) or is a number or null.
 _PATH = re.compile(
     r"(paths\.\w+|data\.(?:folder|path|train|validation|test)(?!.*,)(?!=(?:[\d.]+|null|None)$))=(?!(['\"]).*\2$)(.+)"
 )

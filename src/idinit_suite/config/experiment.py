@@ -64,7 +64,7 @@ class ExperimentInfo(BaseModel):
 
     Attributes:
         name: File name of its config, without the ending.
-        title: A heading for people.
+        title: A heading.
         command: What to type to run it.
         claims: The claims it tests; empty where it only shows something.
         deviations: Each way in which it departs from the paper, or settles what the paper leaves open.

@@ -43,12 +43,12 @@ def name_key(section: Mapping[str, Any]) -> str:
 
 
 def entry_name(section: Mapping[str, Any]) -> str:
-    """What the registry calls the entry of a section, such as ``{"name": "resnet", "depth": 20}``."""
+    """The registry's name for the entry of a section, such as ``{"name": "resnet", "depth": 20}``."""
     return str(section.get(name_key(section)))
 
 
 def section_of(entry: Entry[Any, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration says of an entry with some options."""
+    """The section of a configuration for an entry with some options."""
     return {"library" if "name" in entry.options.model_fields else "name": entry.name, **options}
 
 

@@ -33,7 +33,7 @@ class _Strict(Options):
 
 
 class TrainConfig(_Strict):
-    """How a network is trained, all that changes the trained weights beyond the order of floating-point sums."""
+    """The recipe of a training: all that changes the trained weights beyond the order of floating-point sums."""
 
     epochs: Annotated[float, Field(gt=0, le=1e5)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
@@ -43,6 +43,7 @@ class TrainConfig(_Strict):
     precision: Literal["float32", "tf32", "bf16", "fp16"]  # of forward passes; weights are in float32
     compile: bool  # by torch.compile, which fuses operations and so rounds differently
     accumulate: PositiveInt = 1  # parts of a batch that are passed through the network one after the other
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, evaluated beside them
     sync_batchnorm: bool = True  # BatchNorm over the batch of all processes, instead of each one's share
 
 
@@ -77,13 +78,13 @@ class ImplConfig(_Strict):
 
 
 class DiagnosticsConfig(_Strict):
-    """What is measured of a network beside its training, and leaves that alone."""
+    """Measurements during training, which do not change it."""
 
     every: PositiveInt | None = None  # steps after which the layers are measured; None: never
 
 
 class WandbConfig(_Strict):
-    """Where the mirror of the run goes."""
+    """The mirror of the run in Weights & Biases."""
 
     mode: Literal["auto", "online", "offline", "disabled"]
     project: str
@@ -140,7 +141,7 @@ class RunConfig(_Strict):
         return self.paths.runs / self.experiment / self.name
 
     def entry(self, group: str) -> str:
-        """What the registry calls a group's entry."""
+        """The registry's name for a group's entry."""
         return entry_name(getattr(self, group))
 
     def options(self, group: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is checked of a network: its parts, what ``idinit`` makes of it, and what the doctor says of it as it is built."""
+"""Checks one network: its parts, its state after ``idinit``, and the findings of `examine` as its library builds it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from collections import Counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from idinit.diagnostics.branches import branch_sizes
 from idinit.diagnostics.examine import examine
+from idinit.diagnostics.signal import root_mean_square
 from idinit.diagnostics.zeros import first_steps, moved
 from idinit.graph.probe import Inputs, gradients
 from idinit.initialize import initialize_
@@ -65,16 +66,16 @@ def _parts(model: nn.Module, inputs: Inputs, problems: list[str]) -> dict[str, A
     seconds = time.perf_counter() - start
     if missing := {name for name, _ in model.named_parameters()} - {row.parameter for row in report.rows}:
         problems.append(f"not in the report: {_some(sorted(missing))}")
-    told = [row for row in report.rows if row.part != "unknown"]
+    known = [row for row in report.rows if row.part != "unknown"]
     reasons = Counter(row.note for row in report.rows if row.part == "unknown")
     return {
         "seconds": round(seconds, 2),
         "memory_mb": round(_peak_memory() - before),
         "parameters": len(report.rows),
         "weights": sum(parameter.numel() for parameter in model.parameters()),
-        "parts": len(told),
+        "parts": len(known),
         "unknown": "; ".join(f"{count} x {reason}" for reason, count in reasons.items()),
-        "left_alone": sum(row.rule == LEFT_ALONE for row in told),
+        "left_alone": sum(row.rule == LEFT_ALONE for row in known),
     }
 
 
@@ -109,22 +110,22 @@ def _gradients(model: nn.Module, inputs: Inputs, problems: list[str]) -> dict[st
 
 
 def _alarms(model: nn.Module, inputs: Inputs, _problems: list[str]) -> dict[str, Any]:
-    """What the doctor finds wrong with the network as its library makes it, and how much of that is a false alarm."""
+    """The findings of `examine` in the network as its library builds it, and how many of them are false alarms."""
     findings = examine(model, inputs).findings
     alarms = sum(finding.kind not in TRUE_FINDINGS for finding in findings)
     return {"alarms": alarms, "findings": "; ".join(f"{finding.kind}: {finding}" for finding in findings)}
 
 
 def _labels(model: nn.Module, inputs: Inputs, labels: str) -> dict[str, Any]:
-    """How many decisive weights an expert has labelled, and of which the part that is found is another one."""
+    """The number of decisive weights that an expert has labelled, and those whose part is found to be another one."""
     expected = expected_parts(model, labels)
     wrong = wrong_labels(expected, find_parts(model, inputs))
-    told = [f"{name} is {part or 'unknown'}, not {right}" for name, (right, part) in wrong.items()]
-    return {"labels": len(expected), "labels_wrong": len(wrong), "mislabelled": _some(told)}
+    differences = [f"{name} is {part or 'unknown'}, not {right}" for name, (right, part) in wrong.items()]
+    return {"labels": len(expected), "labels_wrong": len(wrong), "mislabelled": _some(differences)}
 
 
 def _receptive(model: nn.Module, inputs: Inputs, names: list[str]) -> list[str]:
-    """Those of some parameters that receive a gradient where no weight is zero or equal to another."""
+    """The parameters that receive a gradient where no weight is zero or equal to another."""
     if not names:
         return []
     generator = torch.Generator().manual_seed(0)
@@ -132,13 +133,10 @@ def _receptive(model: nn.Module, inputs: Inputs, names: list[str]) -> list[str]:
         name: parameter.detach() + _NOISE * torch.randn(parameter.shape, generator=generator)
         for name, parameter in model.named_parameters()
     }
-    sizes = {name: _size(gradient) for name, gradient in gradients(model, inputs, noisy)[1].items()}
+    found = gradients(model, inputs, noisy)[1].items()
+    sizes = {name: 0.0 if gradient is None else root_mean_square(gradient) for name, gradient in found}
     limit = _NEGLIGIBLE * max(size for size in sizes.values() if math.isfinite(size))
     return [name for name in names if sizes[name] > limit]
-
-
-def _size(gradient: Tensor | None) -> float:
-    return 0.0 if gradient is None else float(gradient.norm() / max(gradient.numel(), 1) ** 0.5)
 
 
 def _some(names: list[str]) -> str:

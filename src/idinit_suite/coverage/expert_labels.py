@@ -69,6 +69,34 @@ LIBRARIES: dict[str, str] = {
         "*.ghost2.* branch_end; blocks.9.0.conv.weight trunk; conv_head.weight trunk; classifier.weight head"
     ),
     "timm:repvgg_a0 3 64 64": "stem.* stem; *.conv_* -; head.fc.weight head",
+    # The first rows of a block's last weight are added to the shortcut, the others are concatenated (DPN, ReXNet).
+    "timm:dpn68 3 64 64": (
+        "features.conv1_1.* stem; *.c1x1_w_s?.conv.weight shortcut; *.c1x1_a.conv.weight branch; *.c3x3_b.conv.weight branch; "
+        "*.c1x1_c.conv.weight branch_end; classifier.weight head"
+    ),
+    "timm:dpn48b 3 64 64": (
+        "features.conv1_1.* stem; *.c1x1_w_s?.conv.weight shortcut; *.c1x1_a.conv.weight branch; *.c3x3_b.conv.weight branch; "
+        "*.c1x1_c1.weight branch_end; *.c1x1_c2.weight trunk; classifier.weight head"
+    ),
+    "timm:rexnetr_100 3 64 64": (
+        "stem.conv.weight stem; features.0.* stem; features.1.* stem; *.se.* gate; features.3.* trunk; features.5.* trunk; "
+        "features.11.* trunk; features.16.conv.weight trunk; *.conv_exp.conv.weight branch; *.conv_dw.conv.weight branch; "
+        "*.conv_pwl.conv.weight branch_end; head.fc.weight head"
+    ),
+    # Cells of pairs that are added. A pair of a deeper path and the pooled or plain value that it reads is a residual sum; one
+    # of two paths, or of two inputs, is not. In NASNet's first cell an input comes both plain and projected, which can be
+    # read either way.
+    "timm:nasnetalarge 3 96 96": (
+        "conv0.conv.weight stem; cell_stem_0.conv_1x1.* -; cell_stem_0.comb_iter_0_* -; "
+        "cell_stem_0.*.separable_2.pointwise_conv2d.weight branch_end; cell_stem_0.* branch; "
+        "*.comb_iter_4_left.separable_2.pointwise_conv2d.weight branch_end; *.comb_iter_4_left.* branch; "
+        "cell_stem_1.comb_iter_0_left.* branch; reduction_cell_?.comb_iter_0_left.* branch; last_linear.weight head; * trunk"
+    ),
+    "timm:pnasnet5large 3 96 96": (
+        "conv_0.conv.weight stem; cell_stem_0.comb_iter_0_right.conv.weight shortcut; *.comb_iter_2_* branch; "
+        "*.comb_iter_4_* trunk; *_left.separable_2.pointwise_conv2d.weight branch_end; *_left.* branch; "
+        "last_linear.weight head; * trunk"
+    ),
     "timm:xception41 3 64 64": (
         "stem.* stem; *.shortcut.conv.weight shortcut; blocks.12.* trunk; *.stack.conv1* branch; *.stack.conv2* branch; "
         "*.stack.conv3.conv_dw.weight branch; *.stack.conv3.conv_pw.weight branch_end; head.fc.weight head"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import multiprocessing
 import signal
 from collections.abc import Iterable
@@ -14,7 +12,7 @@ from typing import Any
 
 from idinit.errors import UsageError, nearest
 
-from ..atomic import write_atomically
+from ..atomic import read_csv, write_csv
 from ..training.progress import console
 from .families import Case, list_cases
 from .worker import work
@@ -32,10 +30,7 @@ _LIBRARIES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers"
 
 def read_rows(path: Path) -> dict[str, Row]:
     """The rows of a coverage.csv, by the case's name; none where there is no file."""
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        return {f"{row['source']}:{row['family']}": {**_NOTHING, **row} for row in csv.DictReader(file)}
+    return {f"{row['source']}:{row['family']}": {**_NOTHING, **row} for row in read_csv(path)}
 
 
 def run(path: Path, patterns: Iterable[str] = (), *, force: bool = False) -> dict[str, Row]:
@@ -60,11 +55,10 @@ def run(path: Path, patterns: Iterable[str] = (), *, force: bool = False) -> dic
     wanted = [name for name in cases if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
     rows = read_rows(path)
     todo = [name for name in wanted if force or name not in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(todo, start=1):
         rows[name] = _row(cases[name], checked(cases[name]))
         rows = {known: rows[known] for known in cases if known in rows}
-        write_atomically(path, _text(rows).encode())
+        write_csv(path, COLUMNS, rows.values())
         console.print(f"{number}/{len(todo)}  {name}  {_news(rows[name])}", soft_wrap=True)
     return rows
 
@@ -105,14 +99,6 @@ def _row(case: Case, found: dict[str, Any]) -> Row:
         **found,
     }
     return {column: str(row.get(column, "")) for column in COLUMNS}
-
-
-def _text(rows: dict[str, Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
-    return text.getvalue()
 
 
 def _news(row: Row) -> str:

@@ -35,13 +35,13 @@ class Batches(Protocol):
     """Batches of one data set on one device, as one of ``world_size`` processes sees them.
 
     A training batch is a function of ``(seed, step)`` and of nothing else, so a run can be resumed at any step, and
-    processes that slice the same global batch need not talk to each other. Only a stream, which cannot be read at any
-    context, has a state besides.
+    processes that slice the same global batch need not communicate. Only a stream, which cannot be read at any
+    position, has a state besides.
     """
 
     @property
     def spec(self) -> Spec:
-        """What a model has to know of the data."""
+        """Shapes and sizes of the data, for which a model is built."""
 
     @property
     def batch_size(self) -> int:
@@ -65,7 +65,7 @@ class Batches(Protocol):
 
     @property
     def source(self) -> str:
-        """What was read, for people: ``CIFAR-10 (JPEG copy)``. Results must say it, and compare runs of one source only."""
+        """Title of what was read: ``CIFAR-10 (JPEG copy)``. Results state it and compare only runs of one source."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -84,12 +84,23 @@ class Batches(Protocol):
         """The position of a stream after the last training batch; empty where a batch follows from its step."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to a position that `state_dict` told."""
+        """Goes to a position that `state_dict` returned."""
+
+
+class Stateless:
+    """The part of `Batches` that data in memory have in common: a batch follows from its step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set before it is read.
+    """Description of a data set, before it is read.
 
     Attributes:
         gives: The class of its spec, or a union of several.
@@ -105,7 +116,7 @@ DATASETS: Registry[Callable[..., Batches], DatasetInfo] = Registry("data set")
 
 
 def predicts_tokens(name: str) -> bool:
-    """Whether a run on a data set is a language model's, of which the loss counts and not the accuracy."""
+    """Whether a run on a data set trains a language model, which is judged by its loss and not by its accuracy."""
     return DATASETS[name].info.gives is MaskedTokens
 
 

@@ -28,7 +28,7 @@ class Corrupt(Exception):
 
 
 def folder(root: Path) -> Path:
-    """Where decoded data is kept: beside the data, or in the user's cache where the data root is read-only."""
+    """The folder of decoded data: beside the data, or in the user's cache where the data root is read-only."""
     if is_writable(root):
         return root / ".cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "idinit"

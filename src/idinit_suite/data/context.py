@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class DataContext:
-    """What a data set has to know of the run besides its own options.
+    """The settings of a run on which a data set depends besides its own options.
 
     Attributes:
         root: The data root.

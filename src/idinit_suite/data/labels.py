@@ -1,4 +1,4 @@
-"""Labels as people write them, numbers or words, -> classes from 0."""
+"""Labels, numbers or words, -> classes from 0."""
 
 from __future__ import annotations
 

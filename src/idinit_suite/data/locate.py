@@ -24,7 +24,7 @@ class Source(Generic[T]):
     """A data set that was found.
 
     Attributes:
-        files: What it is made of; their names, sizes and times tell whether it has changed.
+        files: Its files, whose names, sizes and times show whether it has changed.
         read: Reads them.
     """
 
@@ -33,7 +33,7 @@ class Source(Generic[T]):
 
 
 class NotHere(Exception):
-    """The data set is not in a place; the message names the place and says why not."""
+    """A data set is not at a location; the message names the location and says why."""
 
 
 #: A locator looks for a data set, given the data root; it returns what it found or raises NotHere.
@@ -68,7 +68,7 @@ def resolve(
 
 
 def other_data(title: str, sizes: Mapping[str, int]) -> str:
-    """The title of files that lie where a known set may lie and are not that set."""
+    """The title of files that are at the location of a known set, and are not that set."""
     return f"{title} (other data: {', '.join(f'{count} {split}' for split, count in sizes.items())})"
 
 
@@ -98,7 +98,7 @@ def idx_folder(folder: str, owner: str, classes: tuple[str, ...]) -> Locator[Dec
         if not any(place.glob("train-images-idx3-ubyte*")):
             raise NotHere(f"{owner}: there is no {place / 'train-images-idx3-ubyte'} or .gz")
         plain = {name[:-5]: place / f"{name}-ubyte" for name in names}
-        files = _all_of({key: p if p.exists() else p.with_name(f"{p.name}.gz") for key, p in plain.items()})
+        files = all_of({key: p if p.exists() else p.with_name(f"{p.name}.gz") for key, p in plain.items()})
         return Source(tuple(files.values()), lambda: read_idx(files, classes))
 
     return find
@@ -164,30 +164,28 @@ def hub(tables: Parquet) -> Locator[Decoded]:
     """The Hugging Face hub, or what an earlier download has left in its cache."""
 
     def find(root: Path) -> Source[Decoded]:
-        from huggingface_hub import constants, hf_hub_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        def fetch(local: bool) -> Source[Decoded]:
-            names = {split: f"{tables.folder}/{split}-00000-of-00001.parquet" for split in ("train", "test")}
-            return tables.source(
-                {
-                    split: [Path(hf_hub_download(tables.repository, name, repo_type="dataset", local_files_only=local))]
-                    for split, name in names.items()
-                }
-            )
-
-        with contextlib.suppress(LocalEntryNotFoundError):
-            return fetch(local=True)
+        names = {split: f"{tables.folder}/{split}-00000-of-00001.parquet" for split in ("train", "test")}
         with attempt(f"Hugging Face hub, {tables.repository}"):
-            require_permission()
-            require_internet(constants.ENDPOINT)
-            return fetch(local=False)
+            files = {split: [hub_file(tables.repository, name, repo_type="dataset")] for split, name in names.items()}
+        return tables.source(files)
 
     return find
 
 
+def hub_file(repository: str, name: str, **options: Any) -> Path:
+    """A file of a repository on the Hugging Face hub; one that was downloaded before needs no internet."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return Path(hf_hub_download(repository, name, local_files_only=True, **options))
+    require_permission()
+    require_internet(constants.ENDPOINT)
+    return Path(hf_hub_download(repository, name, **options))
+
+
 def load_from_hub(repository: str, **options: Any) -> Any:
-    """`datasets.load_dataset`; without a way out only from what an earlier download has left in its cache."""
+    """`datasets.load_dataset`; without internet, only what an earlier download has left in its cache."""
     import datasets
     from huggingface_hub import constants
 
@@ -195,13 +193,13 @@ def load_from_hub(repository: str, **options: Any) -> Any:
         require_permission()
         require_internet(constants.ENDPOINT)
     except OSError:
-        datasets.config.HF_HUB_OFFLINE = True  # it would try for long before it looks into its cache
+        datasets.config.HF_HUB_OFFLINE = True  # it would retry for minutes before it looks into its cache
     return datasets.load_dataset(repository, **options)
 
 
 @contextlib.contextmanager
 def attempt(place: str) -> Iterator[None]:
-    """Whatever goes wrong on the network is a reason to try the next place; the errors come from many libraries."""
+    """Turns any error, of many libraries, into `NotHere`, so that the next location is tried."""
     try:
         yield
     except Exception as error:
@@ -224,7 +222,7 @@ def require_internet(url: str) -> None:
     urllib.request.urlopen(url, timeout=5).close()
 
 
-def _all_of(files: Mapping[str, Path]) -> dict[str, Path]:
+def all_of(files: Mapping[str, Path]) -> dict[str, Path]:
     """The files, all of which must be there.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which examples are in the batch of a step."""
+"""The order of examples: which are in the batch of a step."""
 
 from __future__ import annotations
 

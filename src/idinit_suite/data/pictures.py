@@ -15,6 +15,8 @@ from torch import Tensor
 
 from idinit.errors import UsageError
 
+from .locate import reason_of
+
 
 def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray:
     """Reads a picture upright (as its EXIF orientation says), 8 bits a channel, in grey or RGB.
@@ -39,6 +41,11 @@ def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray
     if size is not None and image.size != (size, size):
         image = resize_and_crop(image, size)
     return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def unreadable(name: str, reason: str) -> UsageError:
+    """The error of a picture that cannot be decoded."""
+    return UsageError(f"{name} cannot be read as a picture ({reason}): delete it or copy it again")
 
 
 def to_mode(image: Image.Image, channels: int) -> Image.Image:
@@ -78,8 +85,7 @@ def decode_all(contents: Sequence[Path | bytes], names: Callable[[int], str], ch
         try:
             return decode(contents[index], channels, size)
         except OSError as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UsageError(f"{names(index)} cannot be read as a picture ({reason}): delete it or copy it again") from None
+            raise unreadable(names(index), reason_of(error)) from None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         images: np.ndarray | None = None

@@ -1,4 +1,4 @@
-"""Image files in the layouts in which people have them -> arrays."""
+"""Image files in their usual layouts -> arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables in the files in which people keep them: CSV, TSV, JSON, JSON lines, parquet."""
+"""Tables from files: CSV, TSV, JSON, JSON lines, parquet."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Rows:
 
 
 def read_rows(path: Path) -> Rows:
-    """Reads a table; its kind is told by the file's ending.
+    """Reads a table; the file's ending says its format.
 
     Raises:
         UsageError: Naming the file, and the line where one is at fault.

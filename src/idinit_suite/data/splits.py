@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Annotated
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, TypeVar
 
 import torch
 from pydantic import Field
@@ -12,6 +12,8 @@ from torch import Tensor
 from idinit.errors import UsageError
 
 from ..seeds import generator
+
+T = TypeVar("T")
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
@@ -89,3 +91,30 @@ def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test
         asked_for = ", ".join(f"data.{name}={len(rows)}" for name, rows in held.items())
         raise UsageError(f"{asked_for} leave nothing of the {len(labels)} training examples: ask for fewer")
     return {"train": order, **held}
+
+
+def whole_splits(
+    found: Mapping[str, T],
+    labels: Tensor,
+    pick: Callable[[T, Tensor], T],
+    validation: HeldOut,
+    test: HeldOut,
+    seed: int,
+    limit: int | None,
+) -> dict[str, T]:
+    """All splits of data that may lack some: those are held out of the training split; see `hold_out`.
+
+    Args:
+        found: The splits that the data bring.
+        labels: Of the training split, int64 [N].
+        pick: From a split and indices into it to these examples.
+        validation: What to hold out for validation.
+        test: What to hold out for the test.
+        seed: Seed of the split, not of the run.
+        limit: Examples to train on at most; None for all that are left.
+    """
+    rows = hold_out(labels, found, validation, test, seed)
+    rows["train"] = rows["train"][:limit]
+    asked = {"validation": validation, "test": test}
+    brought = {split: found[split] for split, held in asked.items() if held is None and split in found}
+    return {split: pick(found["train"], chosen) for split, chosen in rows.items()} | brought

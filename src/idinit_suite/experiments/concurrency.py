@@ -1,4 +1,4 @@
-"""How many runs at once a machine trains fastest: one on all of its cores, or one on each. It depends on the network."""
+"""Measures whether a machine trains faster with one run on all cores or with one on each, which depends on the network."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def choose_jobs(runs: Sequence[RunConfig]) -> int:
 
 
 def _known_speeds(config: RunConfig, jobs: int, cores: Sequence[int]) -> tuple[float, float] | None:
-    """What `measure` says, now or when it was asked before."""
+    """The result of `measure`, kept from an earlier call where there was one."""
     file = config.paths.runs / ".concurrency.json"
     here = describe(torch.device("cpu"))
     network = [config.model, config.data["name"], config.data.get("batch_size"), config.optim["name"]]
@@ -91,7 +91,7 @@ def measure(config: RunConfig, jobs: int, cores: Sequence[int]) -> tuple[float, 
 
     Args:
         config: The run.
-        jobs: How many are the several.
+        jobs: The number of runs at once.
         cores: Cores to use.
 
     Returns:

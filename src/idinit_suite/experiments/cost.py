@@ -43,9 +43,14 @@ class Costs:
 
     What is measured once is not measured again. Runs that are partly done count in full, and a run that diverges early
     takes less: an upper bound but for noise, and for what compilation saves.
+
+    Args:
+        processes: That train each run together. On GPUs a step is taken to last as long as that of one process on its share of
+            the batch; processes on the cores of one machine are as fast as one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
+        self._processes = processes
         self._data: dict[str, _Sizes] = {}
         self._measured: dict[str, tuple[float, float]] = {}
 
@@ -62,7 +67,7 @@ class Costs:
         data_key = json.dumps(config.data, sort_keys=True, default=str)
         key = _step_key(config)
         if data_key not in self._data or key not in self._measured:
-            data = _load(config)
+            data = _load(config, self._processes)
             self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
             if key not in self._measured:
                 try:
@@ -94,7 +99,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
 
 
 def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:
-    """What the missing runs of an experiment will take.
+    """A forecast of the time that the missing runs of an experiment will take.
 
     Args:
         experiment: What is begun.
@@ -128,7 +133,7 @@ def plan(overrides: Sequence[str]) -> None:
     table = Table(title="What is missing, and the hours it would take on this machine, one run after the other")
     for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
         table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
-    costs = Costs()
+    costs = functools.cache(Costs)
     said = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
     asked = [budget for value in said for budget in value.split(",")]
     others = [override for override in overrides if not override.startswith("budget=")]
@@ -151,7 +156,7 @@ def plan(overrides: Sequence[str]) -> None:
     console.print(table)
 
 
-def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
+def _planned(overrides: Sequence[str], costs: Callable[[int], Costs]) -> list[str]:
     experiment = load(overrides)
     results = experiment.paths.results / experiment.info.name
     known = plan_runs(experiment, read_scores(results))
@@ -159,7 +164,7 @@ def _planned(overrides: Sequence[str], costs: Costs) -> list[str]:
     missing = [*(config for config in known.runs if config.hash not in done), *known.later]
     runs = [*known.runs, *known.later]
     try:
-        hours = f"{costs.total(missing) / 3600:,.2f}"
+        hours = f"{costs(experiment.launcher.processes).total(missing) / 3600:,.2f}"
     except UsageError as error:
         hours = str(error).splitlines()[0]
     return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
@@ -172,11 +177,12 @@ def _planned_study(overrides: Sequence[str]) -> list[str]:
     return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
 
 
-def _load(config: RunConfig) -> Batches:
+def _load(config: RunConfig, processes: int) -> Batches:
     impl = config.impl
-    device, workers = impl.torch_device(), impl.workers_of(1)
-    context = DataContext(config.paths.data, config.seed, device, channels_last=impl.channels_last, workers=workers)
-    return load_data(config, context)
+    device = impl.torch_device()
+    shares = processes if device.type == "cuda" else 1
+    workers = impl.workers_of(processes)
+    return load_data(config, DataContext(config.paths.data, config.seed, device, 0, shares, impl.channels_last, workers))
 
 
 def _step_key(config: RunConfig) -> str:

@@ -1,4 +1,4 @@
-"""A grid of runs: what an experiment's file and the command line ask for, as one configuration a run."""
+"""The grid of runs that an experiment's file and the command line describe, as one configuration a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
+from ..config import LauncherConfig, PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
 from ..config.experiment import ExperimentInfo, list_experiments
 
 
@@ -100,13 +100,13 @@ class Experiment:
     """An experiment as asked for on the command line.
 
     Attributes:
-        info: What its page says of it.
+        info: The head of its page.
         grid: Its variants, seeds and search, as narrowed by ``init=`` and ``seed=``.
         overrides: The other overrides; they hold for every run.
         sweep: Overrides with several values (``optim.lr=0.01,0.1``), and those of the grid that the command line leaves:
             key -> values.
         paths: Where its data, runs and results are.
-        launcher: What ``launcher`` says; see `idinit_suite.experiments.launcher`.
+        launcher: Where its runs take place.
     """
 
     info: ExperimentInfo
@@ -114,7 +114,7 @@ class Experiment:
     paths: PathsConfig
     overrides: tuple[str, ...]
     sweep: Mapping[str, tuple[str, ...]]
-    launcher: Mapping[str, Any]
+    launcher: LauncherConfig
 
     @property
     def tuned(self) -> bool:
@@ -131,7 +131,7 @@ class Experiment:
         return [Cell(variant, point) for variant in self.grid.arms for point in points]
 
     def recipe_value(self, cell: Cell) -> float:
-        """What the recipe of a cell says of the search's key, e.g. its learning rate."""
+        """The value that the recipe of a cell has for the search's key, e.g. its learning rate."""
         assert self.grid.tune is not None
         value = OmegaConf.select(compose(self._overrides(cell)), self.grid.tune.key)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -247,12 +247,13 @@ def load(arguments: Sequence[str]) -> Experiment:
     if seeds is not None:
         grid["seeds"] = seeds
     paths = checked(PathsConfig, settings.get("paths"), "paths")
+    launcher = checked(LauncherConfig, settings.get("launcher"), "launcher")
     try:
         info = ExperimentInfo(**settings["experiment"], variants=tuple(planned))
         runs = Grid(**grid)
         said = {override.key_or_group for override in parsed}
         mapped = {key: tuple(map(str, values)) for key, values in runs.sweep.items() if key not in said}
-        return Experiment(info, runs, paths, tuple(plain), {**mapped, **sweep}, settings["launcher"])
+        return Experiment(info, runs, paths, tuple(plain), {**mapped, **sweep}, launcher)
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None
 

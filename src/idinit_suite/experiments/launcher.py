@@ -1,6 +1,7 @@
 """Where the runs of a sweep take place: in this process, in several on this machine, or in an array of Slurm's.
 
-Each process is a sweep like any other. They share the runs by the locks on the run folders, so nothing is handed out.
+Each process is a sweep like any other. They share the runs by the locks on the run folders, so nothing is handed out. A run
+that several processes train together is started by one of these sweeps, see `idinit_suite.experiments.together`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
 
 import submitit
 import torch
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from idinit.errors import UsageError
-from idinit.options import Options
 
 from ..cli import run_command
-from ..config import checked
 from ..errors import EXIT_PREEMPTED, EXIT_USAGE, Preempted
 from ..report.update import update_results
 from ..training.preemption import stop_signals
@@ -34,42 +31,6 @@ _WORKER = "from idinit_suite.experiments.launcher import work; work()"
 _WARNING_S = 120  # before a job's time is over; enough for a checkpoint
 _GRACE_S = 3600  # longer than a cluster's time between asking a job to stop and ending it
 _POLL_S = 5.0
-
-
-def _checked_jobs(jobs: object) -> object:
-    if jobs == "auto" or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs >= 1):
-        return jobs
-    raise ValueError("say a whole number from 1 on, or auto")
-
-
-class LauncherConfig(Options):
-    """Where runs take place.
-
-    Attributes:
-        name: One of the three.
-        jobs: Processes at once; ``auto`` for what is fastest here, see `idinit_suite.experiments.concurrency`.
-        hours: Slurm: longest time of a job.
-        partition: Slurm: where, or None for its default.
-        gpus: Slurm: of each job.
-        cores: Slurm: of each job.
-        memory_gb: Slurm: of each job, or None for its default.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: Literal["serial", "local", "slurm"]
-    jobs: Annotated[int | Literal["auto"], BeforeValidator(_checked_jobs)] = 1
-    hours: Annotated[float, Field(gt=0, le=8760)] = 24
-    partition: str | None = None
-    gpus: Annotated[int, Field(ge=0)] = 0
-    cores: PositiveInt = 1
-    memory_gb: PositiveInt | None = None
-
-    @model_validator(mode="after")
-    def _measured_here(self) -> LauncherConfig:
-        if self.jobs == "auto" and self.name == "slurm":
-            raise ValueError("jobs=auto is measured on this machine, for launcher=local: give a number")
-        return self
 
 
 def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
@@ -87,36 +48,27 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     experiment = load(arguments)
-    launcher = read_config(experiment.launcher)
-    jobs = _jobs(launcher, experiment, force)
+    launcher = experiment.launcher
+    jobs = _jobs(experiment, force)
     if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
         return run(experiment, force=force)
     words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
-    serial = [*words, "launcher=serial"]
+    serial = [*words, "launcher=serial", f"launcher.processes={launcher.processes}"]
     refused = False
     with stop_signals() as stop:
         if launcher.name == "local":
             refused = _on_this_machine(jobs, experiment, serial, force, stop)
         else:
-            _on_slurm(launcher, jobs, experiment, serial, force, stop)
+            _on_slurm(jobs, experiment, serial, force, stop)
     console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
     if refused:
         raise UsageError(f"{experiment.info.name} cannot be run wholly as asked: the lines above say what and why")
     return unfinished(experiment)
 
 
-def read_config(settings: Mapping[str, Any]) -> LauncherConfig:
-    """Checks what ``launcher`` says.
-
-    Raises:
-        UsageError: Naming what is unknown or out of range.
-    """
-    return checked(LauncherConfig, settings, "launcher")
-
-
-def _jobs(launcher: LauncherConfig, experiment: Experiment, force: bool) -> int:
-    if launcher.jobs != "auto":
-        return launcher.jobs
+def _jobs(experiment: Experiment, force: bool) -> int:
+    if experiment.launcher.jobs != "auto":
+        return experiment.launcher.jobs
     missing = missing_runs(experiment, force=force)
     return choose_jobs(missing) if missing else 1
 
@@ -189,9 +141,8 @@ class SlurmWorker:
         return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, force=False), number)
 
 
-def _on_slurm(
-    launcher: LauncherConfig, jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event
-) -> None:
+def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event) -> None:
+    launcher = experiment.launcher
     folder = experiment.paths.runs / experiment.info.name / ".slurm"
     try:
         executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=1000)

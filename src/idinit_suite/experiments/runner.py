@@ -16,7 +16,7 @@ from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
 from ..archive.variants import pluralize
 from ..config import RunConfig
-from ..errors import Preempted, RunLocked
+from ..errors import LostProcess, Preempted, RunLocked
 from ..report.update import update_results
 from ..training.compile_cache import CompiledNetworks
 from ..training.preemption import stop_signals
@@ -25,6 +25,7 @@ from ..training.run_folder import FINISHED, RunFolder
 from ..training.trainer import train
 from .cost import Costs, announce, forecast
 from .grid import Cell, Experiment
+from .together import train_together
 from .tuning import Plan, plan_runs, read_scores
 
 log = logging.getLogger(__name__)
@@ -98,8 +99,9 @@ class _Sweep:
         self.failed: dict[str, str] = {}  # hash of a run -> what went wrong
         self.refused: dict[str, str] = {}  # label of a variant -> why it cannot be trained as asked
         self.compiled = CompiledNetworks()
-        self.costs = Costs()
-        self.progress = SweepProgress(experiment.info.name)
+        self.processes = experiment.launcher.processes
+        self.costs = Costs(self.processes)
+        self.progress = SweepProgress(experiment.info.name, bar=self.processes == 1)
 
     def run(self) -> list[str]:
         plan = self._plan()
@@ -126,7 +128,7 @@ class _Sweep:
         return plan_runs(self.experiment, {run: scores[run] for run in self._done(scores.keys())})
 
     def _done(self, archived_runs: Set[str]) -> Set[str]:
-        """What counts as done; with ``force`` only what was run again."""
+        """The runs that count as done; with ``force`` only those that were run again."""
         return archived_runs & self.ended if self.forced else archived_runs
 
     def _missing(self, plan: Plan) -> list[RunConfig]:
@@ -162,13 +164,18 @@ class _Sweep:
             self.progress.begin(self._describe(config), count, self.costs.total(missing))
         begun = time.monotonic()
         try:
-            train(config, self.compiled)
+            if self.processes == 1:
+                train(config, self.compiled)
+            else:
+                train_together(config, self.processes)
             merge([config.folder], self.results, config.experiment)
             self.ended.add(config.hash)
         except (RunLocked, OSError):
             raise  # the next run would meet the state of the disk too
         except UsageError as error:
             self.refused[config.arm] = str(error)
+        except LostProcess as error:
+            self.failed[config.hash] = str(error)
         except Exception as error:
             log.exception("run %s failed", config.name)
             self.failed[config.hash] = f"{config.name}: {type(error).__name__}: {error}"

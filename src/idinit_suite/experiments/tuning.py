@@ -1,4 +1,4 @@
-"""The search before the main runs: what is known of it from the archive, and which of its runs come next.
+"""The search before the main runs: its state, from the archive, and the runs that come next.
 
 Every cell of an experiment (`Cell`) is searched by the same rule, in two parts:
 
@@ -132,7 +132,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Steps:
-    """How far the search of one cell has come.
+    """The state of the search of one cell.
 
     Attributes:
         trials: What is known to be needed.

@@ -25,7 +25,7 @@ from ..data.spec import MaskedTokens, Spec
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model.
+    """Description of a model.
 
     Attributes:
         takes: The class of spec it is made for, or a union of several.
@@ -43,8 +43,8 @@ def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapp
     """Builds a network for some data.
 
     Args:
-        name: What the registry calls it.
-        spec: What the data are like.
+        name: Its name in the registry.
+        spec: Shapes and sizes of the data.
         inputs: Some of them, as the network will be called.
         options: Options of the network.
 

@@ -11,6 +11,7 @@ from idinit.errors import UsageError
 
 from ..data.spec import MaskedTokens
 from . import MODELS, ModelInfo
+from .sizes import require_whole_heads
 
 Count = Annotated[int, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -62,8 +63,7 @@ def bert(
 
     if spec.length > positions:
         raise UsageError(f"texts of data.length={spec.length} tokens are longer than model.positions={positions}: change one")
-    if width % heads:
-        raise UsageError(f"model.heads={heads} does not divide model.width={width}")
+    require_whole_heads(heads, width)
     config = BertConfig(
         vocab_size=spec.vocabulary,
         hidden_size=width,

@@ -7,10 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from idinit.errors import UsageError
-
 from ..data.spec import Images
 from . import MODELS, ModelInfo
+from .sizes import require_whole_patches
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -34,9 +33,6 @@ def mixer(spec: Images, *, patch: Count = 4, width: Count = 192, depth: Count = 
     from timm.models.mlp_mixer import MlpMixer  # takes seconds to import
 
     channels, height, side = spec.shape
-    if height % patch or side % patch:
-        raise UsageError(
-            f"model.patch={patch}: images of {height}x{side} pixels cannot be cut into such patches: use a divisor"
-        )
+    require_whole_patches(patch, height, side)
     size = (height, side)
     return MlpMixer(spec.num_classes, size, channels, patch, depth, width)  # type: ignore[arg-type]  # pairs are fine

@@ -1,4 +1,4 @@
-"""Networks of timm, torchvision and transformers by name, and networks of one's own, built for the data and without weights."""
+"""Networks of timm, torchvision and transformers by name, and a user's own, built for the data and not trained."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def hf(spec: Images | Sentences, *, name: str, options: Options = {}) -> nn.Modu
 
 @MODELS.register("python", ModelInfo(Images | Sentences | MaskedTokens, foreign=True))
 def python(spec: Images | Sentences | MaskedTokens, *, target: str, options: Options = {}) -> nn.Module:  # noqa: B006
-    """What MODULE:CLASS makes, a torch module of one's own from the working directory.
+    """A network made by MODULE:CLASS, a user's torch module from the working directory.
 
     It is called with ``options`` and with those of these that it has parameters for: ``num_classes``, ``shape`` (channels,
     height, width of images), ``channels``, ``vocabulary``, ``length``, ``padding``, and ``spec``, which has them all.

@@ -17,6 +17,7 @@ from idinit.errors import UsageError
 
 from ..data.spec import Sentences
 from . import MODELS, ModelInfo
+from .sizes import require_whole_heads
 
 Count = Annotated[int, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -179,7 +180,6 @@ def text_transformer(
     Raises:
         UsageError: If ``heads`` does not divide ``width``.
     """
-    if width % heads:
-        raise UsageError(f"model.heads={heads} does not divide model.width={width}")
+    require_whole_heads(heads, width)
     encoder = Attention(spec.vectors.shape[1], spec.length, depth, width, heads, hidden, dropout)
     return TextClassifier(spec, encoder, width, dropout)

@@ -11,6 +11,7 @@ from idinit.errors import UsageError
 
 from ..data.spec import Images
 from . import MODELS, ModelInfo
+from .sizes import require_whole_heads, require_whole_patches
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -50,18 +51,14 @@ def vit(
     from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
 
     channels, height, side = spec.shape
-    if height % patch or side % patch:
-        raise UsageError(
-            f"model.patch={patch}: images of {height}x{side} pixels cannot be cut into such patches: use a divisor"
-        )
+    require_whole_patches(patch, height, side)
     if height == side == patch:  # attention would have nothing to look at
         fitting = ", ".join(str(size) for size in range(1, patch) if patch % size == 0)
         raise UsageError(
             f"model.patch={patch} makes one patch of an image of {height}x{side} pixels: "
             f"use one of {fitting} (model=vit_ti4 has 4)"
         )
-    if width % heads:
-        raise UsageError(f"model.heads={heads} does not divide model.width={width}")
+    require_whole_heads(heads, width)
     return VisionTransformer(
         img_size=(height, side),
         patch_size=patch,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..archive.edges import LEGEND, MARKS
 from ..archive.variants import Variant
-from ..statistics.estimates import THRESHOLDS
+from ..statistics.estimates import THRESHOLDS, Estimate
 from .formatting import amount, duration, percent, plain
 
 _OF_ACCURACIES = (
@@ -56,15 +56,26 @@ def columns(variants: Sequence[Variant], tuned: bool) -> list[Column]:
         Column("initializer", "initializer", lambda one: one.label),
         Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda one: len(one.runs)),
         Column(*rate, lambda one: f"{one.lr:g}{MARKS.get(one.edge, '')}", lambda one: one.lr),
-        *(_LOSSES if variants and variants[0].is_language_model else _ACCURACIES),
+        *(_LOSSES if variants and variants[0].is_language_model else _accuracies(variants)),
         Column("time", "time", lambda one: duration(one.time), lambda one: one.time),
     ]
 
 
 def notes(variants: Sequence[Variant]) -> str:
-    """What the columns mean."""
+    """The meaning of the columns."""
     words = _OF_LOSSES if variants and variants[0].is_language_model else _OF_ACCURACIES
     return f"{words} {LEGEND}" if any(variant.edge for variant in variants) else words
+
+
+def _accuracies(variants: Sequence[Variant]) -> list[Column]:
+    first, *others = _ACCURACIES
+    top5 = [_TOP5] if any(variant.top5.n for variant in variants) else []
+    averaged = [_AVERAGED] if any(variant.averaged.n for variant in variants) else []
+    return [first, *top5, *averaged, *others]
+
+
+def _where_measured(value: Estimate) -> str:
+    return percent(value) if value.n else "–"
 
 
 def _runs(variant: Variant) -> str:
@@ -84,6 +95,10 @@ _ACCURACIES = (
     Column("test accuracy,\nlast epoch", "test %\nlast", lambda one: percent(one.test), lambda one: one.test.mean),
     Column("test accuracy,\nbest epoch", "test %\nbest", lambda one: percent(one.best), lambda one: one.best.mean),
     *map(_reached, THRESHOLDS),
+)
+_TOP5 = Column("top-5 accuracy,\nlast epoch", "top-5 %\nlast", lambda one: _where_measured(one.top5), lambda one: one.top5.mean)
+_AVERAGED = Column(
+    "averaged weights,\nlast epoch", "EMA %\nlast", lambda one: _where_measured(one.averaged), lambda one: one.averaged.mean
 )
 _LOSSES = (
     Column("validation loss,\nlast step", "loss\nlast", lambda one: plain(one.loss, 3), lambda one: one.loss.mean),

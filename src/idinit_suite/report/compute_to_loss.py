@@ -47,7 +47,7 @@ def typical(values: Mapping[int, float]) -> float:
 
 
 def compute_table(variants: Sequence[Variant], baseline: str) -> Table:
-    """What each variant needs to reach the loss with which the baseline, one of them, ends."""
+    """The compute that each variant needs to reach the loss with which the baseline, one of them, ends."""
     reference = next(variant for variant in variants if variant.name == baseline)
     theirs = measured(reference)
     total = estimate(reference.completed["step"]).mean

@@ -120,7 +120,7 @@ def _draw_model(figure: FigureBase, variants: Sequence[Variant]) -> None:
 
 
 def _mark_work(axes: Axes, variant: Variant) -> None:
-    """Says on upper axes how many steps, tokens and operations the epochs are: they are the same for all variants."""
+    """Shows steps, tokens and operations on upper axes, as they are the same for all variants."""
     totals = {"steps": variant.runs["steps"].max(), "tokens": variant.tokens.mean, "FLOPs": variant.flops.mean}
     for place, (unit, total) in enumerate((unit, float(total)) for unit, total in totals.items() if total == total):
         rate = total / variant.last

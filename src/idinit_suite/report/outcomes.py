@@ -1,4 +1,4 @@
-"""Verdicts: the outcomes that there are, what each means, and what a verdict says beside its outcome."""
+"""Verdicts: the possible outcomes, what each means, and the numbers beside an outcome."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Headline:
 
 
 class Finding(NamedTuple):
-    """What numbers say of a claim.
+    """The outcome of a claim, with the numbers that decide it.
 
     Attributes:
         outcome: A key of ``OUTCOMES``.
@@ -69,7 +69,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs of one scale say of a claim.
+    """The outcome of a claim from the runs of one scale.
 
     Attributes:
         claim: Its id.

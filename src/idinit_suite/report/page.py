@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,13 @@ class Section:
 
     @property
     def metric(self) -> str:
-        """What its curves show first of the validation split: ``accuracy`` or ``loss``."""
+        """The metric of the validation split that its curves show first: ``accuracy`` or ``loss``."""
         return "loss" if self.variants and self.variants[0].is_language_model else "accuracy"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Where some of the runs took place.
+    """The hardware and software of some of the runs.
 
     Attributes:
         key: Its short name.
@@ -72,14 +72,14 @@ class Environment:
 
 @dataclass(frozen=True)
 class Page:
-    """All that is said of an experiment.
+    """The content of an experiment's page.
 
     Attributes:
         info: The head of its config.
         sources: The files that it is made from, in words.
         sections: Its results, the largest scale first.
         lead: What comes before them, below the command and the cost.
-        environments: Where its runs took place.
+        environments: The environments of its runs.
         seconds: Sum of the times that its runs took.
         missing: What was not run, a line each.
         notes: What columns of the tables mean, for a terminal.
@@ -190,7 +190,7 @@ def claims_table(info: ExperimentInfo) -> list[Block]:
 
 
 def list_environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]) -> list[Environment]:
-    """Where the runs of an archive took place.
+    """The environments of the runs of an archive.
 
     Args:
         keys: The environment of each run.
@@ -201,7 +201,7 @@ def list_environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]
 
 
 def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is known of an environment, as names and values in words."""
+    """The content of an environment, as names and values in words."""
     facts = []
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -211,10 +211,10 @@ def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
+def in_one_line(facts: Iterable[tuple[str, str]]) -> str:
+    """Facts of an environment as ``torch 2.9, cores 2, ...``."""
+    return ", ".join(f"{name} {value}" for name, value in facts)
+
+
 def _environments(environments: Sequence[Environment]) -> Items:
-    return Items(
-        [
-            f"`{one.key}` ({pluralize(one.runs, 'run')}): {', '.join(f'{name} {value}' for name, value in one.facts)}"
-            for one in environments
-        ]
-    )
+    return Items([f"`{one.key}` ({pluralize(one.runs, 'run')}): {in_one_line(one.facts)}" for one in environments])

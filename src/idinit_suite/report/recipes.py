@@ -29,7 +29,7 @@ def main_table(variants: Sequence[Variant], tuned: bool) -> list[Block]:
 
 
 def more_tables(variants: Sequence[Variant], baseline: str, name: str) -> list[Block]:
-    """What else there is to say: each variant against the baseline, the shared recipe, the maps.
+    """The blocks below the main table: each variant against the baseline, the shared recipe, the maps.
 
     Args:
         variants: The variants in all their recipes.
@@ -78,7 +78,7 @@ def _own(variants: Sequence[Variant]) -> list[Variant]:
 
 
 def _shared(variants: Sequence[Variant], own: Sequence[Variant], name: str) -> list[Block]:
-    """One recipe for all: what is said of methods without any tuning of each."""
+    """One recipe for all, as where methods are compared without tuning each."""
     shared = [variant for variant in variants if variant.is_common_recipe]
     keys = varied(variants)
     recipe = [f"{key}={shared[0].recipe[key]}" for key in keys if key in shared[0].recipe]

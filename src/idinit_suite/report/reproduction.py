@@ -65,10 +65,11 @@ def reproduction(pages: Sequence[Page]) -> str:
         "computing in sum. All methods of an experiment share network, data, recipe and seeds; the learning rate of each is "
         "picked by the same search on a validation split. Runs of one seed see the same batches, so that methods are compared "
         "pair by pair.",
-        "Each rule for training runs (C1 to C9) was simulated with methods that are all equal, for C3 with methods that differ "
-        "by its margin: *reproduced* or *partly* then come out in at most 5 % of experiments. One of several experiments that "
-        "finds a part of a claim, alone, does not make a verdict. An experiment with too few runs has no say, nor has a "
-        "demonstration.",
+        "Each rule that compares was simulated, those of training runs (C1 to C9) and those of studies (C1 against depth, C10 "
+        "to C12, C14), with methods that are all equal, for C3 with methods that differ by its margin: *reproduced* or *partly* "
+        "then come out in at most 5 % of experiments. C13 and C15 ask of each network whether IDInit does what the claim says. "
+        "One of several experiments that finds a part of a claim, alone, does not make a verdict. An experiment with too few "
+        "runs has no say, nor has a demonstration.",
         Items([f"*{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()]),
         Heading(2, "Results"),
         "By claim, with every experiment that tests it; the evidence is in the experiment's page.",
@@ -91,7 +92,7 @@ def reproduction(pages: Sequence[Page]) -> str:
 
 
 def described_counts(summaries: Sequence[Summary]) -> str:
-    """How many claims have each outcome, in words."""
+    """The number of claims with each outcome, in words."""
     return ", ".join(f"{count} {outcome}" for outcome, count in count_outcomes(summaries).items())
 
 
@@ -127,7 +128,7 @@ def _result(summary: Summary) -> str:
 
 
 def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> str:
-    """What holds, what does not, and which reading of the paper comes nearest to its claims."""
+    """The claims by outcome, and the reading of the paper that comes nearest to its claims."""
     sentences = []
     for outcome, words in _GROUPS.items():
         claims = [f"{one.claim.id} ({one.claim.short})" for one in summaries if one.outcome == outcome]
@@ -138,7 +139,7 @@ def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> str:
 
 
 def nearest_reading(page: Page) -> str:
-    """Which variant of the experiment on open questions ends highest, and how it compares with our default.
+    """The variant of the experiment on open questions that ends highest, compared with our default.
 
     Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
     """

@@ -13,7 +13,7 @@ from .page import Page
 
 @dataclass(frozen=True)
 class Summary:
-    """What all experiments say of a claim, each at its largest scale.
+    """The verdicts of all experiments on a claim, each at its largest scale.
 
     Attributes:
         claim: The claim.

@@ -117,7 +117,7 @@ def _against(found: Comparison) -> list[Cell]:
 
 
 def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[Block]:
-    """What was tried before the learning rates were picked: mean validation accuracy, or loss, by variant and learning rate.
+    """The search for learning rates: mean validation accuracy, or loss, by variant and learning rate.
 
     Args:
         archive: The experiment's archive.

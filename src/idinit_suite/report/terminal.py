@@ -102,7 +102,7 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
 
 
 def overview(runs: Path) -> RenderableType:
-    """How many runs of each experiment are in which state, and how far those are that train."""
+    """The number of runs of each experiment by state, and the progress of those that train."""
     folders = [path.parent for path in sorted(runs.glob("*/*/status.json"))]
     status = {
         folder: RunFolder(folder).status() or {"state": "failed", "error": "status.json is damaged"} for folder in folders
@@ -116,22 +116,35 @@ def overview(runs: Path) -> RenderableType:
         states = Counter(status[folder]["state"] for folder in folders if folder.parent.name == name)
         counts.add_row(name, *(str(states[state] or "") for state in STATES))
     unfinished = [folder for folder in folders if status[folder]["state"] not in ("done", "diverged")]
+    killed = {folder for folder in unfinished if status[folder]["state"] == "running" and not RunFolder(folder).is_held()}
     rows = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for folder in unfinished:
         one = status[folder]
-        held = "" if one["state"] != "running" or (folder / ".lease").exists() else " (no process)"
+        held = " (no process)" if folder in killed else ""
         done, steps = one.get("step", 0), one.get("steps", 1)
         news = str(one.get("error") or f"{done}/{steps}")
         rows.add_row(folder.name, one["state"] + held, ProgressBar(total=steps, completed=done, width=16), news)
-    return Group(counts, "", rows) if unfinished else counts
+    hint = (
+        ["", "What no process trains was killed: the same command as before goes on from its last checkpoint."]
+        if killed
+        else []
+    )
+    return Group(counts, "", rows, *hint) if unfinished else counts
 
 
 def _from_folder(folder: Path) -> Run:
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return Run(folder.name, flatten(config), status, read_metrics(folder / "metrics.jsonl"), folder)
-    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        config, status = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), RunFolder(folder).status()
+        rows = read_metrics(folder / "metrics.jsonl")
+        for file, whole in (
+            ("config.yaml", isinstance(config, dict)),
+            ("status.json", status is not None and "epoch" in status),
+            ("metrics.jsonl", all(isinstance(row, dict) and {"step", "epoch", "split"} <= row.keys() for row in rows)),
+        ):
+            if not whole:
+                raise ValueError(f"{file} is damaged")
+        return Run(folder.name, flatten(config), status or {}, rows, folder)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
 
 

@@ -78,7 +78,7 @@ def update_results(info: ExperimentInfo, run_dirs: Iterable[Path], results_dir: 
 
 
 def _ending(page: Page, runs: set[str], results_dir: Path) -> list[RenderableType]:
-    """Where the results are, and what the experiment suggests to try next."""
+    """The location of the results, and what the experiment suggests to try next."""
     pictured = [picture for section in page.sections if section.shown(runs) for picture in pictures(section.blocks)]
     lines = [f"Results: {results_dir}", *(f"Figure:  {results_dir / picture.name}.png" for picture in pictured)]
     if page.info.next:

@@ -1,4 +1,4 @@
-"""From values of single runs to what is said of a method: means, intervals and epochs to an accuracy.
+"""From values of single runs to statistics of a method: means, intervals and epochs to an accuracy.
 
 Runs that diverged are data. They are counted beside every mean, they count as runs that did not reach a threshold
 (unless they had before), and they never enter the mean of a final metric, which they do not have. A mean is therefore
@@ -75,7 +75,7 @@ def first_epoch(epochs: Sequence[float], accuracies: Sequence[float], percent: f
 
 @dataclass(frozen=True)
 class Reached:
-    """How fast the runs of one method reached an accuracy. Runs that never did are kept, as censored.
+    """The epochs at which the runs of one method reached an accuracy; runs that never did are kept, as censored.
 
     Attributes:
         epochs: For each run the first epoch whose validation accuracy reached it; NaN where none did.

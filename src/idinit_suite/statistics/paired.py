@@ -1,4 +1,4 @@
-"""Two methods compared seed by seed: runs of one seed see the same data in the same order, so their difference says more."""
+"""Paired comparison of two methods by seed: runs of one seed see the same data in the same order, so differences vary less."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tests of the differences that claims name: paired by seed, one-sided, corrected where any of several would do.
 
-That *some* of several differences are there is found by Holm's method. That *all* of them are needs no correction beyond that,
-each at ``ALPHA``: by chance alone all are no more often found than a given one (an intersection-union test).
+That *some* of several differences exist is tested by Holm's method. That *all* of them exist needs no correction, each at
+``ALPHA``: by chance, all are found no more often than a given one (an intersection-union test).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def more_often(wins: int, losses: int) -> Gain:
 
 
 def holm(values: Sequence[float]) -> list[bool]:
-    """Which of several tests are significant at ``ALPHA`` for all together (Holm, Scand. J. Statist. 6, 1979)."""
+    """Finds which of several tests are significant at ``ALPHA`` for all together (Holm, Scand. J. Statist. 6, 1979)."""
     order = sorted(range(len(values)), key=lambda index: values[index])
     found = [False] * len(values)
     for rank, index in enumerate(order):

@@ -17,7 +17,7 @@ class Row(NamedTuple):
 
     Attributes:
         table: Name of the table.
-        values: Column -> value. No number that is not finite is told from another: they are all missing values.
+        values: Column -> value. Numbers that are not finite are all missing values.
     """
 
     table: str
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a study is computed.
+    """The data and the device of a study.
 
     Attributes:
         data: Root of the data sets.
@@ -39,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Cell:
-    """A part of a study that is computed at one go; an interrupted study goes on with its first missing cell.
+    """A part of a study that is computed as a whole; an interrupted study resumes with its first missing cell.
 
     Attributes:
         name: What it is, unique in its study.

@@ -20,11 +20,11 @@ from ..report.outcomes import Finding
 
 @dataclass(frozen=True)
 class Findings:
-    """What the rows of one run of a study show.
+    """Verdicts, text and figures from the rows of one run of a study.
 
     Attributes:
         claims: Id -> the finding, for each claim that the study tests.
-        text: What was found, in words and tables.
+        text: The results in words and tables.
         pictures: Its figures.
     """
 

@@ -30,7 +30,7 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         project: The W&B project.
         ended: Set when nothing more will be written.
     """
-    import wandb  # here, so that its absence is one of the errors that `main` tells
+    import wandb  # here, so that `main` reports its absence like other errors
 
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     config["environment"] = json.loads((folder / "env.json").read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def run_id_of(folder: Path) -> str:
 
 
 def labels(config: dict[str, Any]) -> dict[str, Any]:
-    """How W&B calls the run and where it puts it: its workspace shows a curve for each group, so an initializer is one."""
+    """W&B's name, group and tags of the run: its workspace shows a curve for each group, so an initializer is one."""
     search = config.get("phase") == "tune"
     where = f"{config['experiment']} {config['budget']}"
     return {
@@ -82,7 +82,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def start(folder: Path) -> dict[str, Any]:
-    """What the run folder has of the network before training: the report of its initialization, a picture of its signals."""
+    """The run folder's records of the network before training: the report of its initialization, a picture of its signals."""
     import wandb
 
     found: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def start(folder: Path) -> dict[str, Any]:
 
 
 def summary(folder: Path, state: str) -> dict[str, Any]:
-    """What a run comes to: last and best accuracies, epochs to 60, 70 and 80 % validation accuracy, whether it diverged."""
+    """The results of a run: last and best accuracies, epochs to 60, 70 and 80 % validation accuracy, whether it diverged."""
     found: dict[str, Any] = {"diverged": state == "diverged"}
     for row in map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()):
         split, accuracy = row["split"], row.get("accuracy")

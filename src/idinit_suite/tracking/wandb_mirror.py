@@ -6,6 +6,7 @@ be slow, down or not installed: the run does not wait for it, and shares no inte
 
 from __future__ import annotations
 
+import atexit
 import logging
 import netrc
 import os
@@ -34,8 +35,8 @@ _RUN_FOLLOWER = f"import runpy; runpy.run_path({_FOLLOWER!r}, run_name='__main__
 def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
     """Mirrors the run folder for as long as the block runs, up to the last row that was written in it.
 
-    What goes wrong with W&B is said in one line of the log and never raised. A resumed run goes on in the same W&B run
-    without repeated rows: online, W&B says which step it has last; offline, the file is made anew from the whole log.
+    Errors of W&B are logged in one line and never raised. A resumed run continues the same W&B run without repeated rows:
+    online, W&B says which step it has last; offline, the file is made anew from the whole log.
 
     Args:
         folder: The run folder. ``config.yaml``, ``env.json`` and ``metrics.jsonl`` are there, the last one grows, and
@@ -57,7 +58,7 @@ def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
 
 
 def resolve_mode(mode: Mode) -> Literal["online", "offline", "disabled"]:
-    """What ``auto`` means here and now, where W&B's own ``WANDB_MODE`` has the first word; other modes as they are."""
+    """Resolves ``auto``, for which W&B's own ``WANDB_MODE`` comes first; other modes are returned as they are."""
     if mode != "auto":
         return mode
     match os.environ.get("WANDB_MODE"):
@@ -111,6 +112,8 @@ def _finish(follower: subprocess.Popen[str]) -> None:
         follower.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         log.warning("W&B: still sending; this goes on in the background for at most %.0f s", LINGER_S)
+        if "SLURM_JOB_ID" in os.environ:  # a job takes all processes with it when it ends
+            atexit.register(follower.wait)
 
 
 def mirror_finished(folder: Path, *, mode: Mode, project: str) -> None:

@@ -1,4 +1,4 @@
-"""From a checked configuration to what is trained: the network, initialized."""
+"""From a checked configuration to an initialized network."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _ROWS = 20  # of the table of operators
 
 @contextmanager
 def debugging(config: RunConfig) -> Iterator[None]:
-    """Watches what the run does in the block, as ``impl.profile`` and ``impl.detect_anomaly`` ask.
+    """Profiles the block or detects its anomalies, as ``impl.profile`` and ``impl.detect_anomaly`` ask.
 
     Afterwards the profile is printed by operator and written as ``profile.json`` into the run's folder.
     """

@@ -1,4 +1,4 @@
-"""One process or many: what torchrun says of this one, and the few exchanges the loop needs."""
+"""The processes of a run: rank and world size from torchrun, and the exchanges that the loop needs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def workers(device: torch.device) -> Iterator[Workers]:
 
 
 def lost_process(error: Exception, run: str, world_size: int) -> LostProcess | None:
-    """What an exchange that failed means: another process of the run has ended. None for any other error."""
+    """The error of a failed exchange, as another process of the run has ended; None for any other error."""
     of_an_exchange = isinstance(error, dist.DistError) or ("onnection" in str(error) and "peer" in str(error))
     if world_size == 1 or not isinstance(error, RuntimeError) or not of_an_exchange:
         return None

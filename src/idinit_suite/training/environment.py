@@ -14,7 +14,7 @@ import torch
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Versions of what computes, the hardware and the project's commit (``-dirty`` where files differ from it)."""
+    """Versions of libraries, the hardware and the project's commit (``-dirty`` where files differ from it)."""
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),

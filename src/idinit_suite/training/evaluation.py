@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from ..config import RunConfig
-from ..data import Batches
+from ..data import Batches, Images
 from .distributed import Workers
 from .objective import Classification
 from .precision import autocast
+
+TOP5_FROM = 100  # classes: with fewer, five guesses say little
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,27 @@ class Evaluator:
                 that has no batch would not take part.
 
         Returns:
-            Split -> mean cross-entropy ``loss`` without label smoothing, and ``accuracy``.
+            Split -> mean cross-entropy ``loss`` without label smoothing, ``accuracy``, and of images of many classes
+            ``top5_accuracy``.
         """
         network.eval()
         self.team.broadcast_buffers(network)
         plain, rows = Classification(), {}
+        spec = self.data.spec
+        has_top5 = isinstance(spec, Images) and spec.num_classes >= TOP5_FROM
         for split in self.splits:
-            sums = torch.zeros(3, device=self.team.device, dtype=torch.float64)
+            sums = torch.zeros(4, device=self.team.device, dtype=torch.float64)
             for inputs, targets in self.data.evaluation_batches(split):
                 with autocast(self.config, self.team.device):
                     logits = forward(*inputs)
                 sums[0] += plain.loss(logits, targets) * len(targets)
                 sums[1] += plain.correct(logits, targets)
                 sums[2] += len(targets)
-            loss, correct, count = self.team.all_reduce_sum(sums).tolist()
+                if has_top5:
+                    sums[3] += plain.correct_in_top5(logits, targets)
+            loss, correct, count, in_top5 = self.team.all_reduce_sum(sums).tolist()
             rows[split] = {"loss": loss / count, "accuracy": correct / count}
+            if has_top5:
+                rows[split]["top5_accuracy"] = in_top5 / count
         network.train()
         return rows

@@ -1,4 +1,4 @@
-"""A run on the data that are there: reading them, and what to say of a run that was begun or finished on others."""
+"""Reads the data of a run, and refuses a run that was begun or finished on other data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
 
 
 def other_data(config: RunConfig, then: str | None, data: Batches, what: str) -> UsageError:
-    """The error of a run whose data have changed: where data lie is not in its hash."""
+    """The error of a run whose data have changed: the location of data is not in its hash."""
     return UsageError(
         f"run {config.name} was {what} on other data than {data.source} as it is now (checksum {str(then)[:8]}, "
         f"now {data.checksum[:8]}): bring the data back, or delete {config.folder} to start again"

@@ -1,4 +1,4 @@
-"""What happens in each layer of a network while it trains, at chosen steps: why a run fails is then seen, not guessed."""
+"""Statistics of every layer of a network at chosen steps of its training, which show why a run fails."""
 
 from __future__ import annotations
 

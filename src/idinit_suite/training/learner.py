@@ -1,4 +1,4 @@
-"""A network in training: what a step does, and what a checkpoint holds of it."""
+"""A network in training: its steps, and its state in a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from ..config import RunConfig
@@ -70,7 +71,13 @@ class Learner:
         self._ddp_model = team.wrap(self.compiled_model)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self._scaler = gradient_scaler(config, team.device)
+        self._ema = None if config.train.ema is None else ModelEmaV3(self.network, config.train.ema)
         self.sums = StepSums(team.device)
+
+    @property
+    def average(self) -> nn.Module | None:
+        """The network with an exponential moving average of its weights and buffers; None if the run has none."""
+        return self._ema and self._ema.module
 
     def update(self, step: int, steps: int) -> None:
         """Takes a step, which changes no weight if its loss or that of an earlier one is not finite; waits for no result.
@@ -102,6 +109,8 @@ class Learner:
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if self._ema is not None:
+            self._ema.update(self.network, step + 1)
 
     def _loss(self, inputs: Inputs, targets: Tensor | Mixed, sums: Tensor) -> Tensor:
         """This micro-batch's share of the step's loss, added up in ``sums`` with its answers."""
@@ -115,6 +124,7 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values, up to the last reading of the sums."""
         return {
+            **({"average": self.average.state_dict()} if self.average is not None else {}),
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -123,13 +133,15 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state_dict` gave.
+        """Restores what `state_dict` gave.
 
         Raises:
             RuntimeError: If it is the state of another network.
             ValueError: If it is the state of another optimizer.
         """
         self.network.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state.get("scaler", {}))
         self.sums.load_state_dict(state["meter"])

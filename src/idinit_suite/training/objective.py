@@ -42,3 +42,7 @@ class Classification:
             shares = target.lam * (answer == target.labels_a) + (1 - target.lam) * (answer == target.labels_b)
             return shares.sum()
         return (answer == target).sum()
+
+    def correct_in_top5(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Number of labels [N] that are among the five largest of logits [N, classes]."""
+        return (logits.topk(5).indices == labels[:, None]).sum()

@@ -18,7 +18,7 @@ _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def configure_backends(config: RunConfig) -> None:
-    """Sets what torch has for the whole process: TensorFloat-32, the choice of convolutions, deterministic operators.
+    """Sets options of torch for the whole process: TensorFloat-32, the choice of convolutions, deterministic operators.
 
     ``train.precision=float32`` means float32: convolutions do not use TensorFloat-32 either, which is cuDNN's default.
     """

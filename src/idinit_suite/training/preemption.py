@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM and SIGINT let the step in hand finish."""
+"""Requests to stop: SIGTERM and SIGINT let the current step finish."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _display: Progress | None = None  # of a sweep, while one runs: its runs show th
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time that a task says it needs, else what its speed suggests."""
+    """The time that a task states as left, or else the estimate from its speed."""
 
     def render(self, task: Task) -> Text:
         if (ends := task.fields.get("ends")) is not None:
@@ -29,7 +29,7 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 def duration(seconds: float) -> str:
-    """A time for people: ``0:02:10``."""
+    """A time as ``0:02:10``."""
     return str(timedelta(seconds=round(seconds)))
 
 
@@ -57,13 +57,14 @@ class SweepProgress:
 
     Args:
         label: Name of the sweep.
+        bar: Whether there may be one: the runs of other processes show theirs by themselves.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, bar: bool = True) -> None:
         self._label = label
         self._left = 0.0
         self._finished = [0.0, 0.0]  # seconds that ended runs took, and that they were predicted to take
-        self._bars = _bars() if console.is_terminal else None
+        self._bars = _bars() if console.is_terminal and bar else None
 
     @contextmanager
     def shown(self) -> Iterator[SweepProgress]:
@@ -81,12 +82,12 @@ class SweepProgress:
                 _display = None
 
     def seconds_left(self) -> float:
-        """What the runs that have not ended will take, from the beginning of the present one."""
+        """The time that the runs that have not ended will take, from the beginning of the present one."""
         took, predicted = self._finished
         return self._left * (took / predicted if predicted else 1.0)
 
     def begin(self, what: str, count: str, predicted: float) -> None:
-        """Says which run is next, and how long the rest will take with it.
+        """Shows the next run, and the time that it and the rest will take.
 
         Args:
             what: The run.

@@ -1,4 +1,4 @@
-"""A run's folder: the truth about one training. Everything downstream reads it and nothing else.
+"""A run's folder: the one record of a training, and all that anything downstream reads.
 
 ``config.yaml``, ``env.json``, ``metrics.jsonl`` (one row a line), ``status.json``, ``checkpoints/``.
 """
@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ STATES = (*FINISHED, "running", "preempted", "failed")
 _MEASURED = "samples_per_s"  # what depends on the clock in a row of metrics
 log = logging.getLogger(__name__)
 
-LEASE_S = 60.0  # a holder that gives no sign of life for so long has lost the run; all processes must agree on it
+LEASE_S = 60.0  # a holder that has not renewed its lease for so long has lost the run; all processes must agree on it
 
 
 class RunFolder:
@@ -95,6 +96,22 @@ class RunFolder:
             aside.unlink()
         return True
 
+    def is_held(self) -> bool:
+        """Whether a process that gives signs of life trains the run, as far as this can be told without taking the lock."""
+        try:
+            owner, touched = self._lock.owner, (self.path / ".lease").stat().st_mtime
+        except FileNotFoundError:
+            return False
+        if time.time() - touched > LEASE_S:
+            return False
+        if owner is not None and owner.hostname == socket.gethostname():
+            with suppress(PermissionError):  # it is there, and another user's
+                try:
+                    os.kill(owner.pid, 0)
+                except ProcessLookupError:
+                    return False
+        return True
+
     def _now(self) -> float:
         """The file system's time, by which all machines judge alike."""
         with tempfile.TemporaryFile(dir=self.path) as probe:
@@ -120,7 +137,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def status(self) -> dict[str, Any] | None:
-        """What ``status.json`` says, or None before the run's first start or where the file is damaged."""
+        """The content of ``status.json``, or None before the run's first start or where the file is damaged."""
         try:
             status: Any = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -128,7 +145,7 @@ class RunFolder:
         return status if isinstance(status, dict) and status.get("state") in STATES else None
 
     def environment(self) -> dict[str, Any]:
-        """What ``env.json`` says; empty where it is not there or damaged."""
+        """The content of ``env.json``; empty where it is not there or damaged."""
         try:
             environment: dict[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):

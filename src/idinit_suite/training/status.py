@@ -1,4 +1,4 @@
-"""``status.json``: how far a run is, and what it came to."""
+"""``status.json``: the progress of a run, and its result."""
 
 from __future__ import annotations
 

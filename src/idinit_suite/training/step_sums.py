@@ -1,4 +1,4 @@
-"""Sums over training steps that stay on the device until somebody asks, and the flag of a loss that is not finite."""
+"""Sums over training steps that stay on the device until they are read, and the flag of a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reading:
-    """What `StepSums.read` brings to the host.
+    """The sums that `StepSums.read` brings to the host.
 
     Attributes:
         finite: Steps with a finite loss since the last reading and before the first one without.
@@ -70,7 +70,7 @@ class StepSums:
         return {**self._host, "steps": int(self._host["steps"])}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Goes on from sums that `state_dict` gave."""
+        """Restores sums that `state_dict` gave."""
         self._host = {name: float(state[name]) for name in _NAMES}
         self._sums.copy_(torch.tensor([*self._host.values(), 0.0], dtype=torch.float64))
 

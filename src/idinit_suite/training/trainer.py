@@ -113,6 +113,11 @@ class Training:
         compiled: CompiledNetworks,
         stop_requested: threading.Event,
     ) -> None:
+        if config.processes not in (1, team.world_size):
+            raise UsageError(
+                f"run {config.name} is one of {config.processes} processes: "
+                f"start it by torchrun --nproc-per-node={config.processes}, or leave launcher.processes to sweeps"
+            )
         config.require_whole_parts(team.world_size)
         self.config, self.team, self.folder, self.stop_requested = config, team, folder, stop_requested
         impl = config.impl
@@ -245,7 +250,11 @@ class Training:
             self.clock = (self.step, time.monotonic())  # as little as evaluation
 
     def _evaluate(self) -> None:
-        for split, values in self.evaluate(self.learner.network, self.learner.compiled_model).items():
+        rows = self.evaluate(self.learner.network, self.learner.compiled_model)
+        if (average := self.learner.average) is not None:
+            for split, values in self.evaluate(average, average).items():
+                rows[split] |= {f"ema_{name}": value for name, value in values.items()}
+        for split, values in rows.items():
             self._row(split, values)
         self.clock = (self.step, time.monotonic())  # evaluation does not count as training time
         accuracies = in_percent({split: self.last_rows[split] for split in self.evaluate.splits})

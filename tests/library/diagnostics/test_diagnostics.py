@@ -78,7 +78,7 @@ def test_lanczos_on_maps_that_are_the_identity_zero_or_not_finite() -> None:
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_lanczos_cannot_find_all(count: int) -> None:
-    with pytest.raises(UsageError, match="finds 1 to 3 of the 4 singular values"):
+    with pytest.raises(UsageError, match="1 to 3 of the 4"):
         largest_singular_values(lambda x: 2 * x, torch.ones(4), count)
 
 
@@ -125,12 +125,12 @@ def test_signals_of_chosen_modules_in_place_activations_and_frozen_weights() -> 
 def test_an_unknown_module_is_named() -> None:
     net = nn.Sequential(nn.Linear(2, 2))
     for call in (lambda: signal_sizes(net, (torch.ones(1, 2),), ["1"]), lambda: largest_activations(net, [], ["1"])):
-        with pytest.raises(UsageError, match="unknown module '1': .*Valid: 0"):
+        with pytest.raises(UsageError, match="'1'.*Valid: 0"):
             call()
 
 
 def test_a_network_that_returns_no_tensor_is_refused() -> None:
-    with pytest.raises(UsageError, match="returns tuple, not a tensor"):
+    with pytest.raises(UsageError, match="tuple"):
         signal_sizes(nn.LSTM(2, 2), (torch.ones(1, 1, 2),))
 
 

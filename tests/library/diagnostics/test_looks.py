@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from idinit import init
-from idinit.diagnostics.looks import look_at, matrices
+from idinit.diagnostics.looks import look_at
+from idinit.parts.blocks import matrices
 from idinit.parts.layout import Layout
 from idinit.parts.structure import Slice
 

@@ -156,5 +156,5 @@ def test_the_model_is_left_as_it_was() -> None:
 
 def test_an_output_without_gradient() -> None:
     model = nn.Linear(8, 2).requires_grad_(False)
-    with pytest.raises(UsageError, match="no output of the model depends on its parameters"):
+    with pytest.raises(UsageError, match="no output"):
         measure_signal(model, (X,))

@@ -157,7 +157,7 @@ def test_the_table_and_the_model_as_it_was() -> None:
 
 
 def test_inputs_that_the_model_does_not_take() -> None:
-    with pytest.raises(UsageError, match="the model does not run on example_inputs"):
+    with pytest.raises(UsageError, match="example_inputs"):
         check_zeros(nn.Linear(3, 3), (X,))
 
 
@@ -210,7 +210,7 @@ def test_checkpointing_is_right_or_refused(use_reentrant):
             return self.outer(checkpoint(self.inner, x.clone().requires_grad_(), use_reentrant=use_reentrant))
 
     if use_reentrant:
-        with pytest.raises(UsageError, match="use_reentrant=True, which hides its parameters"):
+        with pytest.raises(UsageError, match="use_reentrant=False"):
             check_zeros(Checkpointed(), (torch.rand(3, 4),))
     else:
         assert [zero.step for zero in check_zeros(Checkpointed(), (torch.rand(3, 4),)).zeros] == [1]

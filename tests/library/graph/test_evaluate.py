@@ -106,8 +106,8 @@ def test_the_watch_sees_values_before_they_are_overwritten_and_may_replace_them(
 
 
 def test_what_cannot_be_run() -> None:
-    with pytest.raises(UsageError, match="takes other inputs than those"):
+    with pytest.raises(UsageError, match="inputs"):
         evaluate(capture(nn.Linear(2, 2), (torch.ones(1, 2),)), (), same)
     loop = Graph([Node(0, "while_loop", {})], set())
-    with pytest.raises(UsageError, match="operator 'while_loop' cannot be run on its own"):
+    with pytest.raises(UsageError, match="'while_loop'"):
         evaluate(loop, (), same)

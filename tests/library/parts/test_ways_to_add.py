@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from networks import FEATURES
-from published import PUBLISHED, Highway, SpatialTransformer
+from published import PUBLISHED, Deformable, Detector, DiT, Highway, SpatialTransformer
 from torch import Tensor, nn
+from transformers import MambaConfig, MambaForCausalLM
 
-from idinit import initialize_
+from idinit import check_zeros, initialize_
 from idinit.errors import UsageError
 from idinit.parts import find_structure
 
@@ -77,7 +78,21 @@ def test_a_modulated_kernel_is_filled_as_a_layer() -> None:
     assert model.a.weight.unique().numel() == model.a.weight.numel()
 
 
+def mamba() -> nn.Module:
+    """A language model of one layer whose step sizes are spread over 0.001 to 0.1 (Gu & Dao 2023)."""
+    torch.manual_seed(0)
+    return MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=50, state_size=4)).float()
+
+
 CHOSEN = {
+    "Mamba": (mamba, (torch.arange(14).view(2, 7),), {"backbone.layers.0.mixer.dt_proj.bias"}),
+    "detector": (Detector, (torch.randn(2, 3, 16, 16),), {"scores.bias"}),
+    "deformable": (Deformable, (torch.randn(2, 3, 16, 16),), {"offsets.weight", "offsets.bias"}),
+    "adaLN-Zero": (
+        lambda: DiT(is_zeroed=True),
+        (torch.randn(2, 5, 6), torch.randn(2, 4)),
+        {f"blocks.{i}.ada.{name}" for i in range(2) for name in ("weight", "bias")},
+    ),
     "highway": (Highway, (torch.randn(5, 4),), {f"gate.{i}.bias" for i in range(3)}),
     "spatial transformer": (SpatialTransformer, (torch.randn(2, 1, 16, 16),), {"locate.5.weight", "locate.5.bias"}),
 }
@@ -89,11 +104,33 @@ def test_what_the_author_chose_is_kept_unless_it_is_to_be_replaced(name: str, me
     build, inputs, chosen = CHOSEN[name]
     model, plain = build(), dict(build().named_parameters())
     for _ in range(2):  # calling twice is the same as calling once
-        initialize_(model, method, inputs)
-        assert {n for n, p in model.named_parameters() if torch.equal(p, plain[n]) and p.any() or n in chosen} == chosen
+        rows = initialize_(model, method, inputs).rows
+        assert {row.parameter for row in rows if row.note.startswith("chosen by the model's author")} == chosen
         assert all(torch.equal(model.get_parameter(n), plain[n]) for n in chosen)
     initialize_(model, method, inputs, replace="*")
-    assert not any(torch.equal(model.get_parameter(n), plain[n]) for n in chosen)
+    filled = {n for n in chosen if plain[n].any() or not n.endswith("bias")}  # a bias of zeros is one again
+    assert not any(torch.equal(model.get_parameter(n), plain[n]) for n in filled)
+
+
+@pytest.mark.parametrize("method", ["fixup", "zero", "rezero", "skipinit"])
+def test_branches_that_are_silent_twice_are_refused(method: str) -> None:
+    build, inputs, _ = CHOSEN["adaLN-Zero"]
+    model = build()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UsageError, match="neither would ever move"):
+        initialize_(model, method, inputs)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    initialize_(model, method, inputs, replace="*ada.*")
+    assert model.blocks[0]["ada"].weight.any() and not check_zeros(model, inputs).violations
+
+
+def test_memory_that_nobody_has_initialized_is_no_choice() -> None:
+    build, inputs, _ = CHOSEN["adaLN-Zero"]
+    model = build()
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    initialize_(model, "kaiming", inputs)
+    assert model.blocks[0]["ada"].weight.any()
 
 
 def test_a_trained_network_has_nothing_that_was_chosen() -> None:

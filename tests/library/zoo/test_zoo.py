@@ -90,25 +90,25 @@ def test_a_python_file(tmp_path: Path) -> None:
     model, inputs = load(f"{file}:net", (4,))
     assert call(model, inputs)[0].shape == (2, 2)
     for name, message in {
-        "net": "returns no example inputs: give the shape of one, --input",
-        "nett": "has no function 'nett': did you mean 'net'",
-        "number": "returns int: it must return a network",
+        "net": "--input",
+        "nett": "'nett'.*'net'",
+        "number": "returns int",
     }.items():
         with pytest.raises(UsageError, match=message):
             load(f"{file}:{name}")
-    with pytest.raises(UsageError, match="there is no file 'nowhere.py'"):
+    with pytest.raises(UsageError, match="'nowhere.py'"):
         load("nowhere.py:net")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet50", "'resnet50' does not say where the network is from: Valid: FILE.py:FACTORY, hf:MODEL_TYPE, timm:NAME"),
-        ("timm:", "'timm:' does not say where the network is from: did you mean 'timm:NAME'"),
-        ("timm:resnet500", "timm has no network 'resnet500': did you mean 'resnet50'"),
-        ("torchvision:vgg12", "torchvision has no network 'vgg12': did you mean 'vgg1"),
-        ("hf:bret", "transformers has no model type 'bret': did you mean 'bert'"),
-        ("timm:zzzzzzzzzzzz", "timm has no network 'zzzzzzzzzzzz': timm.list_models"),
+        ("resnet50", "'resnet50'.*FILE.py:FACTORY, hf:MODEL_TYPE, timm:NAME"),
+        ("timm:", "'timm:'.*'timm:NAME'"),
+        ("timm:resnet500", "'resnet500'.*'resnet50'"),
+        ("torchvision:vgg12", "'vgg12'.*'vgg1"),
+        ("hf:bret", "'bret'.*'bert'"),
+        ("timm:zzzzzzzzzzzz", "'zzzzzzzzzzzz'.*timm.list_models"),
     ],
 )
 def test_names_that_are_none(name: str, message: str) -> None:
@@ -117,5 +117,5 @@ def test_names_that_are_none(name: str, message: str) -> None:
 
 
 def test_a_shape_that_the_network_cannot_have() -> None:
-    with pytest.raises(UsageError, match="timm's 'test_vit' cannot be built for inputs of shape"):
+    with pytest.raises(UsageError, match="'test_vit'"):
         load("timm:test_vit", (3, -64, 64))

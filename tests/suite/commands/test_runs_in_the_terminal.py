@@ -15,6 +15,7 @@ from idinit_suite.config import RunConfig
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.runner import run as sweep
 from idinit_suite.training.progress import console
+from idinit_suite.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_an_archived_run_whose_folder_is_gone_is_compared(
 
 
 @pytest.mark.parametrize("where", ["runs", "archive"])
-@pytest.mark.parametrize(("name", "message"), [("nothing", "no runs begin with 'nothing'"), ("", "is the beginning of 2 runs")])
+@pytest.mark.parametrize(("name", "message"), [("nothing", "'nothing'"), ("", "2 runs")])
 def test_a_name_that_is_not_one_run_is_refused(
     runs: tuple[Path, list[RunConfig]], name: str, message: str, where: str, tmp_path: Path
 ) -> None:
@@ -97,5 +98,26 @@ def test_status_counts_states_and_shows_what_is_unfinished(
     ]
     (row,) = [line for line in lines if line.startswith(runs[1][0].name)]
     assert "running (no process)" in row and row.rstrip().endswith("1/4")
+    assert "the same command as before goes on" in " ".join(lines[-2:])
+    with RunFolder(changed.parent):
+        main(["status", "--in", str(tmp_path / "runs")])
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(runs[1][0].name)]
+    assert "no process" not in row and row.rstrip().endswith("1/4")
     main(["status", "--in", str(tmp_path / "none")])
     assert "no runs in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        *(("status.json", content) for content in ("[1]", "{}", '{"state": "done"}', "{")),
+        *(("metrics.jsonl", content) for content in ("[1]\n", "{}\n", "nonsense\n{}\n")),
+        *(("config.yaml", content) for content in ("[1]", "", "a: b: c")),
+    ],
+)
+def test_a_damaged_run_folder_is_told(runs: tuple[Path, list[RunConfig]], file: str, content: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(runs[1][0].folder, tmp_path / runs[1][0].name)
+    (folder / file).write_text(content)
+    with pytest.raises(UsageError) as caught:
+        main(["compare", str(folder), str(runs[1][1].folder), *places(runs[0])])
+    assert str(caught.value).startswith(f"run folder '{folder.name}' cannot be read: ") and "\n" not in str(caught.value)

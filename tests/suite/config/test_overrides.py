@@ -17,14 +17,12 @@ from idinit_suite.config import GROUPS, check, compose
 from idinit_suite.config.experiment import list_experiments
 from idinit_suite.errors import EXIT_OK, EXIT_USAGE
 from idinit_suite.experiments.grid import load, select
-from idinit_suite.experiments.launcher import read_config
 from idinit_suite.report.wandb_report import build_report, mirror_all
 from idinit_suite.studies.config import load as load_study
 
 
 def sweep(overrides: Sequence[str]) -> None:
     experiment = load(overrides)
-    read_config(experiment.launcher)
     experiment.main_runs({}, experiment.cells()[:2])
 
 

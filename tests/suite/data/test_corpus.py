@@ -98,11 +98,11 @@ def test_the_number_of_padding_is_the_given_tokenizers(root: Path) -> None:
 
 
 def test_bad_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"data 'corpus': there are no text files .*corpus/\*.txt.*DATA="):
+    with pytest.raises(UsageError, match=r"'corpus'.*corpus/\*\.txt.*DATA="):
         make(tmp_path)
     path = tmp_path / "train.txt"
     path.write_bytes("fine\ncaf\xe9\n".encode("latin-1"))
-    with pytest.raises(UsageError, match=r"train.txt, line 2: not UTF-8 \(byte 4\)"):
+    with pytest.raises(UsageError, match=r"train\.txt, line 2.*UTF-8 \(byte 4\)"):
         read_documents(path)
     path.write_text("\n \n")
     with pytest.raises(UsageError, match=r"train.txt is empty"):
@@ -110,14 +110,14 @@ def test_bad_files_are_told(tmp_path: Path) -> None:
 
 
 def test_too_few_texts_are_told(root: Path) -> None:
-    with pytest.raises(UsageError, match=r"data.batch_size=4096 is more than the \d+ texts to train on"):
+    with pytest.raises(UsageError, match=r"data\.batch_size=4096 .* \d+ texts"):
         make(root, batch_size=4096)
 
 
 def test_too_little_to_validate_is_told(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train.txt").write_text("\n".join(sentences(300)))  # three documents are held out
-    with pytest.raises(UsageError, match=r"held out for validation is too little for one text of data.length=500 tokens"):
+    with pytest.raises(UsageError, match=r"validation .*data\.length=500 "):
         make(tmp_path, length=500)
 
 

@@ -220,12 +220,12 @@ def test_channels_last_changes_the_memory_format_only(root) -> None:
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(root) -> None:
-    with pytest.raises(UsageError, match=r"data\.batch_size=31 is more than the 30 images to train on"):
+    with pytest.raises(UsageError, match=r"data\.batch_size=31 .* 30 images"):
         build(root, batch_size=31)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(root) -> None:
-    with pytest.raises(UsageError, match=r"data\.batch_size=8 cannot be shared by 3 processes"):
+    with pytest.raises(UsageError, match=r"data\.batch_size=8 .* 3 processes"):
         build(root, world_size=3)
 
 

@@ -176,20 +176,20 @@ def test_what_goes_wrong_in_a_download_is_told(tmp_path, server, monkeypatch) ->
     place = torchvision_download("CIFAR10", cifar_folder("CIFAR10", "cifar-10-batches-py"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(CIFAR10, "url", f"{server}/cifar-10-python.tar.gz")
-    with pytest.raises(NotHere, match=r"download by torchvision: HTTP Error 404"):
+    with pytest.raises(NotHere, match="torchvision: .*404"):
         place(tmp_path)
     (tmp_path / "web" / "cifar-10-python.tar.gz").write_bytes(b"cut short")
-    with pytest.raises(NotHere, match="download by torchvision: File not found or corrupted"):
+    with pytest.raises(NotHere, match="torchvision: .*corrupted"):
         place(tmp_path)
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:1/cifar-10-python.tar.gz")  # nobody listens there
-    with pytest.raises(NotHere, match="download by torchvision: .*refused"):
+    with pytest.raises(NotHere, match="torchvision: .*refused"):
         place(tmp_path)
 
 
 def test_nothing_is_downloaded_into_a_read_only_root(tmp_path) -> None:
     tmp_path.chmod(0o555)
     place = torchvision_download("CIFAR10", cifar_folder("CIFAR10", "cifar-10-batches-py"))
-    with pytest.raises(NotHere, match="download by torchvision: the data root .* is read-only"):
+    with pytest.raises(NotHere, match="torchvision: .*read-only"):
         place(tmp_path)
 
 
@@ -197,7 +197,7 @@ def test_the_hub_out_of_reach_is_told_within_seconds(tmp_path, monkeypatch) -> N
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     start = time.monotonic()
-    with pytest.raises(NotHere, match=r"Hugging Face hub, uoft-cs/cifar10: .*refused"):
+    with pytest.raises(NotHere, match="uoft-cs/cifar10: .*refused"):
         hub(TABLES)(tmp_path)
     assert time.monotonic() - start < 5
 

@@ -48,7 +48,7 @@ def test_processes_share_a_batch() -> None:
 
 
 def test_batches_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"data.batch_size=13 is more than the 12 texts to train on"):
+    with pytest.raises(UsageError, match=r"data\.batch_size=13 .* 12 texts"):
         EpochOrder(12, 13, DataContext(Path(), seed=0), noun="texts")
-    with pytest.raises(UsageError, match=r"data.batch_size=5 cannot be shared by 2 processes"):
+    with pytest.raises(UsageError, match=r"data\.batch_size=5 .* 2 processes"):
         EpochOrder(12, 5, DataContext(Path(), seed=0, world_size=2))

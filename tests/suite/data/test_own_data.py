@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -162,16 +161,16 @@ def test_columns_are_found_where_only_one_can_be_meant(tmp_path: Path) -> None:
     table.assign(id=range(40)).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
     assert build("texts", tmp_path, train=str(tmp_path / "a.jsonl")).splits["train"] == 32
     table.rename(columns={"review": "body"}).assign(title="a title").to_csv(tmp_path / "two.csv", index=False)
-    with pytest.raises(UsageError, match=r"two.csv: say data.text=COLUMN; its columns are: body, label, title"):
+    with pytest.raises(UsageError, match=r"two\.csv.*data\.text=COLUMN.*body, label, title"):
         build("texts", tmp_path, train=str(tmp_path / "two.csv"))
     frame().assign(other=1).to_csv(tmp_path / "none.csv", index=False)
-    with pytest.raises(UsageError, match=r"none.csv: say data.label=COLUMN; its columns are: review, stars, other"):
+    with pytest.raises(UsageError, match=r"none\.csv.*data\.label=COLUMN.*review, stars, other"):
         build("texts", tmp_path, train=str(tmp_path / "none.csv"))
 
 
 @pytest.mark.parametrize(("option", "value"), [("text", "reviw"), ("label", "star")])
 def test_a_wrong_column_lists_the_others(tmp_path: Path, option: str, value: str) -> None:
-    with pytest.raises(UsageError, match=rf"train.csv has no column '{value}'.*Valid: review, stars"):
+    with pytest.raises(UsageError, match=rf"train\.csv .*'{value}'.*review, stars"):
         build("texts", tmp_path, **{**texts(tmp_path), option: value})
 
 
@@ -193,7 +192,7 @@ def test_local_folders_of_tables(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"data.path=nobody/nothing cannot be loaded \(.*\): give OWNER/NAME"):
+    with pytest.raises(UsageError, match=r"data\.path=nobody/nothing .*OWNER/NAME"):
         build("hub", tmp_path, path="nobody/nothing")
 
 
@@ -343,9 +342,9 @@ def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("no_such_module_here:f", "there is no module 'no_such_module_here'"),
-        ("math", "say MODULE:NAME"),
-        (":f", "say MODULE:NAME"),
+        ("no_such_module_here:f", "'no_such_module_here'"),
+        ("math", "MODULE:NAME"),
+        (":f", "MODULE:NAME"),
     ],
 )
 def test_a_target_that_is_not_there_is_told(target: str, problem: str, tmp_path: Path) -> None:
@@ -360,8 +359,32 @@ def test_an_error_of_the_module_itself_passes_through(tmp_path: Path, monkeypatc
         build("python", tmp_path, target="needs_more:f")
 
 
-def test_null_labels_of_a_table_are_named(tmp_path: Path) -> None:
-    rows = [{"text": text, "label": None if index == 6 else label} for index, (text, label) in enumerate(TEXTS)]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(UsageError, match=r"a.jsonl, line 7: the label is missing"):
-        build("texts", tmp_path, train=str(tmp_path / "a.jsonl"))
+@pytest.mark.parametrize(
+    ("ending", "write", "row"),
+    [
+        ("jsonl", lambda table, path: table.to_json(path, orient="records", lines=True), "line 7"),
+        ("csv", lambda table, path: table.to_csv(path, index=False), "line 8"),
+        ("parquet", lambda table, path: table.to_parquet(path), "row 7"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["object", "Int64", "float64"])
+def test_null_labels_of_a_table_are_named(
+    ending: str, write: Callable[[pd.DataFrame, Path], None], row: str, kind: str, tmp_path: Path
+) -> None:
+    labels = [label if kind == "object" else int(label == "good") for _, label in TEXTS]
+    table = pd.DataFrame({"text": [text for text, _ in TEXTS], "label": pd.Series(labels, dtype=kind)})
+    table.loc[6, "label"] = None
+    write(table, tmp_path / f"a.{ending}")
+    with pytest.raises(UsageError, match=rf"a.{ending}, {row}: the label is missing"):
+        build("texts", tmp_path, train=str(tmp_path / f"a.{ending}"))
+
+
+@pytest.mark.parametrize("kind", ["object", "Int64"])
+def test_null_labels_of_a_folder_of_tables_are_named(kind: str, tmp_path: Path) -> None:
+    labels = [label if kind == "object" else int(label == "good") for _, label in TEXTS]
+    table = pd.DataFrame({"text": [text for text, _ in TEXTS], "label": pd.Series(labels, dtype=kind)})
+    table.loc[6, "label"] = None
+    (tmp_path / "tables").mkdir()
+    table.to_parquet(tmp_path / "tables" / "train.parquet")
+    with pytest.raises(UsageError, match=r"row 7: the label is missing"):
+        build("hub", tmp_path, path=str(tmp_path / "tables"))

@@ -19,21 +19,21 @@ def flat() -> list[int]:
 
 def test_texts_are_the_documents_one_after_another() -> None:
     packer = Packer(TOKENIZER, 32)
-    texts = packer.read(iter(DOCUMENTS))
+    tokens = packer.encode(DOCUMENTS)
+    texts, rest = packer.cut(tokens)
     assert texts.dtype == torch.int32 and texts.shape[1] == 32
     assert texts[:, 0].eq(CLS).all()
-    assert [*texts[:, 1:].flatten().tolist(), *packer.rest.tolist()] == flat()
-    assert len(packer.rest) < 31
+    assert tokens.tolist() == [*texts[:, 1:].flatten().tolist(), *rest.tolist()] == flat()
+    assert len(rest) < 31
+    assert torch.equal(packer.read(iter(DOCUMENTS)), texts)
 
 
 @pytest.mark.parametrize("count", [1, 7, 500])
-def test_reading_in_pieces_gives_the_same(count: int) -> None:
-    packer, documents = Packer(TOKENIZER, 32), iter(DOCUMENTS)
-    pieces = []
-    while len(pieces) < 3:
-        pieces.append(packer.read(documents, count))
-        assert len(pieces[-1]) <= count
-    assert torch.equal(torch.cat(pieces), Packer(TOKENIZER, 32).read(iter(DOCUMENTS))[: 3 * count])
+def test_no_more_is_read_than_is_needed(count: int) -> None:
+    documents = iter(DOCUMENTS)
+    texts = Packer(TOKENIZER, 32).read(documents, count)
+    assert torch.equal(texts, Packer(TOKENIZER, 32).read(iter(DOCUMENTS))[:count]) and len(texts) == count
+    assert len(list(documents)) >= (len(DOCUMENTS) - 256 if count < 500 else 0)
 
 
 def test_no_document_makes_no_text() -> None:

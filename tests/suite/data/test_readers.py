@@ -46,7 +46,7 @@ def test_a_damaged_cifar_file_is_named(tmp_path, write_cifar10, name) -> None:
     write_cifar10(tmp_path, tiny())
     path = tmp_path / "cifar-10-batches-py" / name
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(Damaged, match=rf"data file {path} cannot be read .*MD5.*download it again$"):
+    with pytest.raises(Damaged, match=rf"{path} .*MD5.*download it again$"):
         read_cifar(tmp_path, "CIFAR10")
     path.unlink()
     with pytest.raises(Damaged, match=rf"{path} .*missing"):
@@ -75,7 +75,7 @@ def test_a_file_that_is_not_idx_is_named(tmp_path: Path) -> None:
     write_idx(tmp_path / "raw", tiny(channels=1, side=28), compress=True)
     files = idx_files(tmp_path / "raw", ".gz")
     files["t10k-labels"].write_bytes(gzip.compress(b"<html>not found</html>"))
-    with pytest.raises(Damaged, match=r"t10k-labels-idx1-ubyte\.gz .*not an IDX file"):
+    with pytest.raises(Damaged, match=r"t10k-labels-idx1-ubyte\.gz .*IDX"):
         read_idx(files, ())
 
 
@@ -137,13 +137,13 @@ def test_an_empty_cell_is_named_by_its_row(tmp_path: Path, column: str) -> None:
     cells[7] = None
     index = table.column_names.index(column)
     pq.write_table(table.set_column(index, column, pa.array(cells, table.schema.field(column).type)), path)
-    with pytest.raises(UsageError, match=rf"{re.escape(str(path))}, row 7: column '{column}' is empty"):
+    with pytest.raises(UsageError, match=rf"{re.escape(str(path))}, row 7: .*'{column}'"):
         read_parquet(tables(tmp_path / "data"), "img", "label", 3)
 
 
 def test_another_sets_table_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "tables", tiny())
-    with pytest.raises(UsageError, match="has no column fine_label, only img, label"):
+    with pytest.raises(UsageError, match="fine_label.*img, label"):
         read_parquet(tables(tmp_path / "tables"), "img", "fine_label", 3)
 
 

@@ -82,7 +82,7 @@ def test_a_bad_file_gets_one_line_that_names_it(tmp_path: Path, name: str, conte
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no file .*none.csv"):
+    with pytest.raises(UsageError, match=r"none\.csv"):
         read_rows(tmp_path / "none.csv")
 
 

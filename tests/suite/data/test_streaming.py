@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from idinit_suite.data.mlm.hub import Collection, in_turn, mixed
 from idinit_suite.data.mlm.streaming import StreamedBatches
 
 BLOCK = 40  # texts: five batches
+SMALL = {"batch_size": 8, "length": 32, "vocabulary": 300, "validation": 10, "block": BLOCK, "epoch_steps": 7}
 PASS = 15  # batches, at most, of a pass over the larger collection
 
 
@@ -39,8 +42,7 @@ def collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Collec
 
 
 def make(root: Path, seed: int = 0, **options: Any) -> StreamedBatches:
-    small = {"batch_size": 8, "length": 32, "vocabulary": 300, "validation": 10, "block": BLOCK, "epoch_steps": 7}
-    checked = DATASETS.check("wikipedia_books", {**small, "tokenizer": None, **options})
+    checked = DATASETS.check("wikipedia_books", {**SMALL, "tokenizer": None, **options})
     built = DATASETS["wikipedia_books"].build(DataContext(root, seed), **checked)
     assert isinstance(built, StreamedBatches)
     return built
@@ -101,6 +103,65 @@ def test_a_state_is_what_a_checkpoint_can_hold(tmp_path: Path) -> None:
     again = make(tmp_path)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert_equal(again.train_batch(12), data.train_batch(12))
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+import torch
+import torch.distributed as dist
+from idinit_suite.data import DATASETS, DataContext
+from idinit_suite.data.mlm import packing, streaming
+from idinit_suite.data.mlm.hub import Collection
+
+root, steps, options = Path(sys.argv[1]), int(sys.argv[2]), eval(sys.argv[3])
+streaming.WIKIPEDIA_BOOKS = Collection(str(root / "articles"), None, 3), Collection(str(root / "books"), None, 1, joined=4)
+streaming._TRAINED_ON, packing._ENCODED_AT_ONCE = 50, 7
+encoded, encode = [], packing.Packer.encode
+packing.Packer.encode = lambda self, documents: encoded.extend(documents) or encode(self, documents)
+
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+build = lambda: DATASETS["wikipedia_books"].build(DataContext(root, rank=rank, world_size=2), **options)
+data, again = build(), build()
+encoded.clear()
+batches = [data.train_batch(step) for step in range(steps)]
+read, state = list(encoded), data.state_dict()
+again.load_state_dict(torch.load(root / "state.pt", weights_only=True))
+later = [again.train_batch(step) for step in range(12, steps)]
+torch.save((batches, later, state, read), root / f"rank{rank}.pt")
+dist.barrier()
+"""
+
+
+@pytest.mark.usefixtures("collections")
+def test_two_processes_tokenize_half_each_and_see_the_batches_of_one(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    batches = [data.train_batch(step) for step in range(2 * PASS)]
+    (tmp_path / "process.py").write_text(PROCESS)
+    first = make(tmp_path)
+    first.train_batch(11)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "process.py")]
+    options = repr(DATASETS.check("wikipedia_books", {**SMALL, "tokenizer": None}))
+    done = subprocess.run([*launch, str(tmp_path), str(2 * PASS), options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
+
+    def together(one: Any, two: Any) -> Any:
+        return tuple(map(torch.cat, zip(one[0], two[0], strict=True))), torch.cat([one[1], two[1]])
+
+    for step, batch in enumerate(batches):
+        assert_equal(together(*(rank[0][step] for rank in ranks)), batch)
+        if step >= 12:  # gone on from what one process has saved
+            assert_equal(together(*(rank[1][step - 12] for rank in ranks)), batch)
+    one, two = (rank[2] for rank in ranks)
+    assert one["stream"] == two["stream"] and torch.equal(one["rest"], two["rest"])
+    again = make(tmp_path)
+    again.load_state_dict(one)
+    assert_equal(again.train_batch(2 * PASS), data.train_batch(2 * PASS))
+    read = [len(rank[3]) for rank in ranks]
+    assert min(read) > 50 and 0.7 < read[1] / read[0] <= 1  # of seven documents three or four
 
 
 @pytest.mark.usefixtures("collections")

@@ -176,7 +176,7 @@ def test_a_damaged_picture_is_named(root: Path, tmp_path: Path, workers: int) ->
     shutil.copytree(root / "imagenet", tmp_path / "imagenet")
     (tmp_path / "imagenet" / "train" / "cat" / "03.jpg").write_bytes(b"\xff\xd8\xff")
     batches = build(tmp_path, workers=workers, batch_size=36)
-    with pytest.raises(UsageError, match=r"cat/03.jpg cannot be read as a picture") as caught:
+    with pytest.raises(UsageError, match=r"cat/03\.jpg ") as caught:
         batches.train_batch(0)
     assert "\n" not in str(caught.value)
 
@@ -202,11 +202,11 @@ def test_a_tar_file_is_read_as_its_folder(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda folder: shutil.rmtree(folder / "train"), "there is no .*train"),
-        (lambda folder: shutil.rmtree(folder / "val" / "cat"), "the classes of train and test are not the same"),
+        (lambda folder: shutil.rmtree(folder / "train"), "/train"),
+        (lambda folder: shutil.rmtree(folder / "val" / "cat"), "classes of train and test"),
         (
             lambda folder: [shutil.rmtree(folder / s / c) for s in ("train", "val") for c in ("cat", "dog")],
-            "all pictures are of one class",
+            "one class",
         ),
     ],
 )
@@ -218,5 +218,5 @@ def test_a_bad_folder_is_told(root: Path, tmp_path: Path, spoil: Any, problem: s
 
 
 def test_pairs_need_an_even_share(root: Path) -> None:
-    with pytest.raises(UsageError, match="a process has 9 pictures of a batch: use an even number"):
+    with pytest.raises(UsageError, match="9 pictures"):
         build(root, batch_size=9, mixup=0.2)

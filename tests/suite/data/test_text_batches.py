@@ -116,12 +116,12 @@ def test_pretrained_vectors_stand_where_their_words_do(root: Path) -> None:
     assert data.facts == {"words_with_vectors": 0.222} and make(root).facts == {}
     assert data.checksum != make(root).checksum
     assert data.checksum == make(root, seed=1, vectors="mine.txt").checksum
-    with pytest.raises(UsageError, match=r"data.width=100, but data.vectors=mine.txt have 3 numbers a word"):
+    with pytest.raises(UsageError, match=r"data\.width=100, .*data\.vectors=mine\.txt .* 3 "):
         make(root, vectors="mine.txt", width=100)
 
 
 def test_a_text_longer_than_the_model_takes_is_refused(root: Path) -> None:
-    with pytest.raises(UsageError, match=r"train, text 1: 4 words, and the model takes data.length=3: raise data.length"):
+    with pytest.raises(UsageError, match=r"train, text 1: 4 words, .*data\.length=3"):
         make(root, length=3)
 
 

@@ -59,14 +59,14 @@ def test_a_set_of_another_size_is_called_other_data(name: str) -> None:
 def test_an_empty_file_is_told(tmp_path: Path, split: str) -> None:
     path = write_texts(tmp_path) / f"{split}.jsonl"
     path.write_bytes(b"")
-    with pytest.raises(UsageError, match=rf"^{re.escape(str(path))} is empty: fill it or copy it again$"):
+    with pytest.raises(UsageError, match=rf"^{re.escape(str(path))} is empty"):
         resolve("sst2", TEXT_SETS["sst2"].places("sst2"), tmp_path).read()
 
 
 def test_a_split_that_is_missing_beside_the_others_is_not_passed_over(tmp_path: Path) -> None:
     folder = write_texts(tmp_path)
     (folder / "validation.jsonl").unlink()
-    with pytest.raises(UsageError, match=r"validation.jsonl cannot be read \(missing beside the others\)"):
+    with pytest.raises(UsageError, match=r"validation\.jsonl .*missing"):
         resolve("sst2", TEXT_SETS["sst2"].places("sst2"), tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_a_given_one_is_taken_from_the_data_root(tmp_path: Path) -> None:
 
 
 def test_one_that_is_nowhere_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"data.tokenizer=nobody/nothing: neither .*: data.tokenizer=null trains"):
+    with pytest.raises(UsageError, match=r"data\.tokenizer=nobody/nothing.*data\.tokenizer=null"):
         tokenizer_for("nobody/nothing", tmp_path, 300, list, tmp_path / "unused")
 
 
@@ -128,11 +128,11 @@ def test_one_that_was_downloaded_needs_no_internet(tmp_path: Path, monkeypatch: 
     given = train_wordpiece(lambda: sentences(50), 150)
     given.save(str(base / "snapshots" / ("0" * 40) / "tokenizer.json"))
     assert tokenizer_for("somebody/bert", tmp_path, 300, list, tmp_path / "unused").get_vocab() == given.get_vocab()
-    with pytest.raises(UsageError, match=r"not tried, because HF_HUB_OFFLINE is set\)"):
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE"):
         tokenizer_for("nobody/nothing", tmp_path, 300, list, tmp_path / "unused")
 
 
 def test_one_without_the_special_tokens_is_refused(tmp_path: Path) -> None:
     Tokenizer(models.WordPiece({"[UNK]": 0, "[PAD]": 1, "a": 2}, unk_token="[UNK]")).save(str(tmp_path / "other.json"))
-    with pytest.raises(UsageError, match=r"other.json has no \[CLS\], \[SEP\], \[MASK\]"):
+    with pytest.raises(UsageError, match=r"other\.json .*\[CLS\], \[SEP\], \[MASK\]"):
         tokenizer_for("other.json", tmp_path, 300, list, tmp_path / "unused")

@@ -80,7 +80,7 @@ def test_what_the_command_line_sets_is_not_searched(override: str) -> None:
 
 def test_a_search_without_a_validation_split_is_refused() -> None:
     experiment = load(["experiment=cifar10-resnet20", "init=idinit", "data.validation=0"])
-    with pytest.raises(UsageError, match="data.validation=0 leaves nothing to pick optim.lr by"):
+    with pytest.raises(UsageError, match=r"data\.validation=0 .*optim\.lr"):
         experiment.search_run(Cell("idinit"), 0.1, 1.0)
 
 

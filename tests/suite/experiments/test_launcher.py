@@ -20,7 +20,7 @@ import pytest
 from idinit.errors import UsageError
 from idinit_suite.experiments.concurrency import choose_jobs
 from idinit_suite.experiments.grid import load
-from idinit_suite.experiments.launcher import launch, read_config
+from idinit_suite.experiments.launcher import launch
 from idinit_suite.experiments.processes import cores, shares
 from idinit_suite.experiments.runner import missing_runs
 
@@ -60,7 +60,7 @@ def test_processes_get_equal_shares_of_cores_and_gpus(jobs: int, cores: list[int
 
 @pytest.mark.parametrize(("name", "jobs"), [("serial", 1), ("local", "auto"), ("slurm", 4)])
 def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
-    config = read_config(load(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher)
+    config = load(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher
     assert (config.name, config.jobs) == (name, jobs)
 
 
@@ -145,6 +145,32 @@ def test_runs_of_one_thread_are_as_many_as_cores(tmp_path: Path) -> None:
 def test_without_slurm_the_remedy_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="launcher=slurm: .*choose launcher=local"):
         launch(arguments(tmp_path, "launcher=slurm"))
+
+
+# Commands that take the place of Slurm's: one job at a time, on this machine.
+SLURM = {
+    "sbatch": "echo Submitted batch job 17; touch $0.runs; (SLURM_JOB_ID=17 bash $1; rm $0.runs) >$0.log 2>&1 &",
+    "srun": 'while [ ! -e "$1" ]; do shift; done; exec "$@"',  # without its options
+    "squeue": "ls ${0%squeue}sbatch.runs 2>/dev/null",
+    "scontrol": "",
+}
+
+
+def test_jobs_of_slurm_mirror_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, program in SLURM.items():
+        command = tmp_path / "bin" / name
+        command.write_text(f"#!/bin/bash\n{program}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("WANDB_MODE", "offline")  # the job has the environment of the command, with its login
+    monkeypatch.setattr("idinit_suite.experiments.launcher._POLL_S", 0.2)
+    slurm = ["launcher=slurm", "launcher.jobs=1", "launcher.gpus=0", "init=idinit", "seed=0", "wandb.mode=auto"]
+    left = launch([word for word in arguments(tmp_path) if "wandb" not in word] + slurm)
+    assert left == [], (tmp_path / "bin" / "sbatch.log").read_text()
+    (run,) = (tmp_path / "runs" / "demo").glob("idinit-*")
+    (file,) = run.glob("wandb/offline-run-*/*.wandb")
+    assert run.name.rpartition("-")[2] in file.name and file.stat().st_size > 1000
 
 
 def free_port() -> int:

@@ -207,7 +207,7 @@ def test_a_sweep_that_is_told_to_stop_between_runs_says_so(tmp_path: Path, monke
 
     monkeypatch.setattr(runner, "merge", merge_and_stop)
     grid = experiment(tmp_path, "init=idinit,fixup", "optim.lr=0.1", name="demo")
-    with pytest.raises(Preempted, match="1 run of demo to go"):
+    with pytest.raises(Preempted, match="1 run of demo"):
         run(grid)
     assert [config.folder.exists() for config in grid.main_runs({})] == [True, False]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

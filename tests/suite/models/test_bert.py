@@ -45,7 +45,7 @@ def test_bert_base_has_the_published_number_of_parameters() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"texts of data.length=16 tokens are longer than model.positions=8"):
+    with pytest.raises(UsageError, match=r"data\.length=16 .*model\.positions=8"):
         make(positions=8)
-    with pytest.raises(UsageError, match=r"model.heads=5 does not divide model.width=32"):
+    with pytest.raises(UsageError, match=r"model\.heads=5 .*model\.width=32"):
         make(heads=5)

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from torch import nn
@@ -88,12 +86,12 @@ def test_residual_mlp_adds_its_branches() -> None:
 
 
 def test_a_depth_that_is_not_6n_plus_2_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'depth=57': the depth of a CIFAR ResNet is 6n \+ 2"):
+    with pytest.raises(UsageError, match=r"'depth=57'.* 6n \+ 2"):
         make("resnet", depth=57)
 
 
 def test_an_unknown_option_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="unknown key 'nrom': did you mean 'norm'"):
+    with pytest.raises(UsageError, match="'nrom'.*'norm'"):
         make("resnet", nrom="batch")
 
 
@@ -108,15 +106,15 @@ def test_vit_has_the_published_number_of_parameters(patch: int, width: int, head
 
 
 def test_vit_needs_whole_patches_and_heads() -> None:
-    with pytest.raises(UsageError, match=r"model.patch=5: images of 32x32 pixels cannot be cut into such patches"):
+    with pytest.raises(UsageError, match=r"model\.patch=5.* 32x32 "):
         make("vit", patch=5)
-    with pytest.raises(UsageError, match=r"model.heads=5 does not divide model.width=192"):
+    with pytest.raises(UsageError, match=r"model\.heads=5 .*model\.width=192"):
         make("vit", heads=5)
 
 
 def test_vit_needs_several_patches() -> None:
-    message = "model.patch=32 makes one patch of an image of 32x32 pixels: use one of 1, 2, 4, 8, 16 (model=vit_ti4 has 4)"
-    with pytest.raises(UsageError, match=re.escape(message)):
+    message = r"model\.patch=32 .* 32x32 .* 1, 2, 4, 8, 16 \(model=vit_ti4 "
+    with pytest.raises(UsageError, match=message):
         make("vit", patch=32)
 
 
@@ -129,5 +127,5 @@ def test_mixer_has_the_published_number_of_parameters(patch: int, width: int, de
 
 
 def test_mixer_needs_whole_patches() -> None:
-    with pytest.raises(UsageError, match=r"model.patch=5: images of 32x32 pixels cannot be cut into such patches"):
+    with pytest.raises(UsageError, match=r"model\.patch=5.* 32x32 "):
         make("mixer", patch=5)

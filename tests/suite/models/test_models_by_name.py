@@ -65,15 +65,15 @@ def test_padding_is_not_seen_by_a_classifier_of_texts() -> None:
 @pytest.mark.parametrize(
     ("library", "spec", "options", "problem"),
     [
-        ("timm", PICTURES, {"name": "resnet5"}, "timm has no network 'resnet5': did you mean 'resnet50'"),
-        ("torchvision", PICTURES, {"name": "resnet19"}, "torchvision has no network 'resnet19': did you mean 'resnet1"),
-        ("torchvision", GREY, {"name": "resnet18"}, "torchvision's networks take 3 channels"),
-        ("hf", WORDS, {"name": "bertt"}, "transformers has no model type 'bertt'.*did you mean 'bert'"),
-        ("hf", PICTURES, {"name": "bert"}, "transformers' 'bert' has no classifier of images"),
-        ("hf", WORDS, {"name": "vit"}, "transformers' 'vit' has no classifier of texts"),
-        ("timm", PICTURES, {"name": "resnet10t", "options": {"no_such": 1}}, "cannot be built"),
-        ("timm", WORDS, {"name": "resnet10t"}, "model 'timm' cannot take these data, which are sentences"),
-        ("torchvision", Images((3, 8, 8), 5), {"name": "alexnet"}, "model 'torchvision' fails on inputs of shape"),
+        ("timm", PICTURES, {"name": "resnet5"}, "timm.*'resnet5'.*'resnet50'"),
+        ("torchvision", PICTURES, {"name": "resnet19"}, "torchvision.*'resnet19'.*'resnet1"),
+        ("torchvision", GREY, {"name": "resnet18"}, "torchvision.* 3 channels"),
+        ("hf", WORDS, {"name": "bertt"}, "transformers.*'bertt'.*'bert'"),
+        ("hf", PICTURES, {"name": "bert"}, "transformers.*'bert'.*images"),
+        ("hf", WORDS, {"name": "vit"}, "transformers.*'vit'.*texts"),
+        ("timm", PICTURES, {"name": "resnet10t", "options": {"no_such": 1}}, "'resnet10t'.*no_such"),
+        ("timm", WORDS, {"name": "resnet10t"}, "'timm'.*sentences"),
+        ("torchvision", Images((3, 8, 8), 5), {"name": "alexnet"}, "'torchvision'.*shape"),
     ],
 )
 def test_what_cannot_be_is_told(library: str, spec: Spec, options: dict[str, Any], problem: str) -> None:
@@ -126,9 +126,9 @@ def test_modules_of_ones_own(target: str, spec: Spec, options: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("Nett", "has no 'Nett': did you mean 'Net'"),
-        ("no_module", "it made a int"),
-        ("wrong", r"answers with shape \(2, 6\), and training needs one tensor of logits of shape \(2, 5\)"),
+        ("Nett", "'Nett'.*'Net'"),
+        ("no_module", " int"),
+        ("wrong", r"\(2, 6\).*\(2, 5\)"),
     ],
 )
 def test_bad_modules_of_ones_own_are_told(target: str, problem: str) -> None:

@@ -29,6 +29,19 @@ def affine(*modules: str, weight: str = "norm") -> dict[str, str]:
     return {f"{module}.{name}": part for module in modules for name, part in (("weight", weight), ("bias", bias))}
 
 
+def resnet_branches(end_norm: str | None = None) -> list[Branch]:
+    """The branches of a ResNet with one block a stage, of which the first keeps the shape."""
+    return [
+        Branch(
+            (f"{block}.branch.conv1.weight", f"{block}.branch.conv2.weight"),
+            f"{block}.branch",
+            None if block == "stage1.0" else f"{block}.shortcut",
+            end_norm and f"{block}.{end_norm}",
+        )
+        for block in ("stage1.0", "stage2.0", "stage3.0")
+    ]
+
+
 CONVOLUTIONAL: list[tuple[str, dict[str, Any], dict[str, str], list[Branch]]] = [
     (
         "resnet",
@@ -44,14 +57,7 @@ CONVOLUTIONAL: list[tuple[str, dict[str, Any], dict[str, str], list[Branch]]] = 
             "head.weight": "head",
             "head.bias": "bias",
         },
-        [
-            Branch(
-                (f"stage{stage}.0.branch.conv1.weight", f"stage{stage}.0.branch.conv2.weight"),
-                f"stage{stage}.0.branch",
-                None if stage == 1 else f"stage{stage}.0.shortcut",
-            )
-            for stage in (1, 2, 3)
-        ],
+        resnet_branches(),
     ),
     (
         "resnet",
@@ -79,15 +85,7 @@ CONVOLUTIONAL: list[tuple[str, dict[str, Any], dict[str, str], list[Branch]]] = 
             "head.weight": "head",
             "head.bias": "bias",
         },
-        [
-            Branch(
-                (f"stage{stage}.0.branch.conv1.weight", f"stage{stage}.0.branch.conv2.weight"),
-                f"stage{stage}.0.branch",
-                None if stage == 1 else f"stage{stage}.0.shortcut",
-                f"stage{stage}.0.branch.norm2",
-            )
-            for stage in (1, 2, 3)
-        ],
+        resnet_branches(end_norm="branch.norm2"),
     ),
     (
         "allconv",

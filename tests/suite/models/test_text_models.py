@@ -92,7 +92,7 @@ def test_transformer_positions_are_those_of_vaswani_et_al() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"model.heads=3 does not divide model.width=128"):
+    with pytest.raises(UsageError, match=r"model\.heads=3 .*model\.width=128"):
         make("text_transformer", heads=3)
-    with pytest.raises(UsageError, match=r"a text of 13 words, and the model takes 12: raise data.length"):
+    with pytest.raises(UsageError, match=r"13 words.* 12: raise data\.length"):
         make("text_transformer")(words(list(range(1, 14))))

@@ -53,6 +53,8 @@ def test_a_run_becomes_one_row(make_run: Callable[..., Path], tmp_path: Path) ->
         "validation_accuracy": 0.72,
         "test_loss": pytest.approx(-math.log(0.64), rel=1e-5),
         "test_accuracy": 0.64,
+        "test_top5_accuracy": pytest.approx(math.nan, nan_ok=True),
+        "test_ema_accuracy": pytest.approx(math.nan, nan_ok=True),
         "best_test_accuracy": 0.66,
         "best_test_epoch": 1.0,
         "epochs_to_60": 1.0,
@@ -76,7 +78,7 @@ def test_an_archive_from_before_work_was_counted_is_read(make_run: Callable[...,
     assert list(after) == list(before) and after["flops"].isna().all()
     assert after.drop(columns="flops").equals(before.drop(columns="flops"))
     before.drop(columns=["state"]).to_csv(tmp_path / "r" / "runs.csv", index=False)
-    with pytest.raises(UsageError, match=r"'runs.csv' of the archive 'r' is damaged \(no column state\)"):
+    with pytest.raises(UsageError, match="'runs.csv'.*'r'.*state"):
         load(tmp_path / "r")
 
 
@@ -208,7 +210,7 @@ def test_a_diverged_run_keeps_where_it_ended(make_run: Callable[..., Path], tmp_
 def test_a_finished_run_with_a_file_missing_is_named(make_run: Callable[..., Path], tmp_path: Path, file: str) -> None:
     run = make_run("idinit", [0.1, 0.5])
     (run / file).unlink()
-    with pytest.raises(UsageError, match=f"'{run.name}' is damaged .*{file}.*run the same command again") as error:
+    with pytest.raises(UsageError, match=f"'{run.name}'.*{file}") as error:
         merge([run], tmp_path / "r")
     assert "\n" not in str(error.value) and str(tmp_path) not in str(error.value)
 
@@ -217,10 +219,18 @@ def test_a_finished_run_with_a_file_missing_is_named(make_run: Callable[..., Pat
     ("file", "text", "problem"),
     [
         ("status.json", '{"state": "done"', "delimiter"),
+        ("status.json", "[1]", "is damaged"),
+        ("status.json", "{}", "no 'state'"),
+        ("status.json", '{"state": "done"}', "status.json lacks hash, time_s"),
+        ("config.yaml", "[1]", "config.yaml has no keys"),
+        ("config.yaml", "", "config.yaml has no keys"),
         ("config.yaml", "seed: 0\n", "no 'experiment'"),
         ("config.yaml", "a: [1", "parsing"),
         ("env.json", "{}", "no 'data_source'"),
+        ("env.json", "[1]", "is damaged"),
         ("metrics.jsonl", "{]\n", "Expecting"),
+        ("metrics.jsonl", "[1]\n", "is damaged"),
+        ("metrics.jsonl", "{}\n", "no 'split'"),
         ("metrics.jsonl", "", "metrics.jsonl is empty"),
     ],
 )
@@ -238,7 +248,7 @@ def test_a_damaged_file_is_named_in_one_line(
 def test_a_damaged_archive_is_refused_and_left_alone(make_run: Callable[..., Path], tmp_path: Path, file: str) -> None:
     merge([make_run("idinit", [0.1, 0.5])], tmp_path / "r")
     (tmp_path / "r" / file).write_text("<<<<<<< ours")
-    with pytest.raises(UsageError, match=f"'{file}' of the archive 'r' is damaged.*version control"):
+    with pytest.raises(UsageError, match=f"'{file}'.*'r'"):
         merge([make_run("fixup", [0.1, 0.5])], tmp_path / "r")
     assert (tmp_path / "r" / file).read_text() == "<<<<<<< ours"
 

@@ -156,7 +156,7 @@ def test_tuning_runs_alone_make_a_page_without_results(
 
 def test_a_claim_without_a_verdict_function_is_refused(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
     wrong = info.model_copy(update={"claims": (info.claims[0].model_copy(update={"id": "C99"}),)})
-    with pytest.raises(UsageError, match="unknown claim 'C99'"):
+    with pytest.raises(UsageError, match="'C99'"):
         update_results(wrong, runs, tmp_path / "r")
 
 
@@ -249,7 +249,7 @@ def test_results_never_go_under_the_head_of_another_experiment(
     before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
     other = info.model_copy(update={"name": "demo", "title": "Another"})
     for runs in ([], [make_run("idinit", [0.1, 0.5])]):
-        with pytest.raises(UsageError, match="results of 'demo' cannot go to .* cifar10-resnet56"):
+        with pytest.raises(UsageError, match="'demo'.*cifar10-resnet56"):
             update_results(other, runs, tmp_path / "r")
     with pytest.raises(UsageError, match="cannot go to"):
         update_results(other, [make_run("idinit", [0.1, 0.5])], tmp_path / "new")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,27 @@ def test_the_table_row_by_row(archive: Archive) -> None:
         "| idinit | 2 | 0.1 | 72.0 (n = 2) | 72.0 (n = 2) | 1 | 2 | > 2 | 7 min |",
         "| kaiming | 1 | 0.01 | 30.0 (n = 1) | 30.0 (n = 1) | > 2 | > 2 | > 2 | 40 s |",
         "| xavier | 2 (2) | 0.1 | diverged | diverged | > 2 | > 2 | > 2 | – |",
+    ]
+
+
+def test_top5_and_averaged_weights_have_columns_where_runs_have_them(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_run("idinit", [0.1, 0.65])
+    status = json.loads((folder / "status.json").read_text())
+    status["final"]["test"] |= {"top5_accuracy": 0.9, "ema_accuracy": 0.66}
+    (folder / "status.json").write_text(json.dumps(status))
+    merge([folder, make_run("kaiming", [0.1, 0.3])], tmp_path / "r")
+    archive = load(tmp_path / "r")
+    lines = markdown_table(results_table("", list_variants(archive, scales(archive)[0]), tuned=False)).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[4:8]] for line in (lines[0], *lines[2:])]
+    assert cells == [
+        [
+            "test accuracy, last epoch",
+            "top-5 accuracy, last epoch",
+            "averaged weights, last epoch",
+            "test accuracy, best epoch",
+        ],
+        ["65.0 (n = 1)", "90.0 (n = 1)", "66.0 (n = 1)", "65.0 (n = 1)"],
+        ["30.0 (n = 1)", "–", "–", "30.0 (n = 1)"],
     ]
 
 

@@ -87,14 +87,14 @@ def test_a_relu_on_the_main_path_loses_what_is_not_positive_once(rows: list[Row]
 
 
 def test_the_smallest_depth_must_be_one_for_all_activations() -> None:
-    with pytest.raises(UsageError, match=r"depths=\[200\]: the smallest must be at most deepest_of_others=100"):
+    with pytest.raises(UsageError, match=r"depths=\[200\].*deepest_of_others=100"):
         list(STUDIES["isometry"].build(HERE, depths=(200,)))
 
 
 def test_what_a_method_cannot_do_is_told(rows: list[Row]) -> None:
     skipped = table(rows, "skipped").set_index("network")
     assert set(skipped.index) == {"mlp", "allconv", "pre_norm", "post_norm"} and set(skipped["start"]) == {"fixup"}
-    assert "acts on residual branches" in skipped.loc["mlp", "reason"]
+    assert "residual branches" in skipped.loc["mlp", "reason"]
 
 
 def test_tau_multiplies_every_singular_value_of_a_relu_network_by_its_power(rows: list[Row]) -> None:

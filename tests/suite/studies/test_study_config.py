@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from idinit.errors import UsageError
-from idinit_suite.config import CONFIG_DIR
 from idinit_suite.config.experiment import list_experiments
 from idinit_suite.studies.base import STUDIES
 from idinit_suite.studies.config import asks_for_a_study, hash_of, load
@@ -28,15 +26,9 @@ def test_every_budget_of_every_study_is_a_run(name: str, budget: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_study_file_opens_with_its_command_claims_cost_and_paper_value(name: str) -> None:
-    text = (CONFIG_DIR / "experiment" / f"{name}.yaml").read_text()
-    head = text[: text.index("\nbudgets:")]
-    for label in ("Command: ", "Claims?: ", "Cost: ", "Paper: ", "Deviations: "):
-        assert re.search(rf"^# {label}", head, re.M), label
+def test_every_study_says_its_command_and_deviations(name: str) -> None:
     info, _ = load([f"experiment={name}"])
-    assert info.command == f"make {name}" and info.deviations
-    for claim in info.claims:
-        assert re.search(rf"^# Claims?:.*\b{claim.id}\b", head, re.M)
+    assert info.command == f"make {name}" and info.claims and info.deviations
 
 
 def test_the_hash_is_of_the_study_and_not_of_where_it_runs(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from idinit_suite.training.run_folder import read_metrics
 
 
 def outcome(run: RunConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The final weights and optimizer state, and the metrics of the splits without what depends on the clock."""
+    """The final weights, their average, the optimizer state, and the metrics of the splits without what hangs on the clock."""
     state = checkpoint.load_latest(run.folder / "checkpoints")
     assert state is not None
     metrics = [row for row in read_metrics(run.folder / "metrics.jsonl") if row["split"] != LAYERS]
     rows = [{k: v for k, v in row.items() if k != "samples_per_s"} for row in metrics]
-    return {"model": state["model"], "optimizer": state["optimizer"], "step": state["step"]}, rows
+    return {key: state[key] for key in ("model", "average", "optimizer", "step") if key in state}, rows
 
 
 def assert_same(one: Any, two: Any) -> None:

@@ -6,25 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from digits_runs import digits_run
 
-from idinit_suite.config import CONFIG_DIR, RunConfig, check, compose
+from idinit_suite.config import CONFIG_DIR, RunConfig
 from idinit_suite.training.run_folder import read_metrics
 from idinit_suite.training.trainer import train
 
-TINY = [
-    "model=resnet",
-    "model.depth=8",
-    "model.width=8",
-    "data=digits",
-    "data.batch_size=16",
-    "impl.threads=1",
-    "train.precision=float32",
-    "wandb.mode=disabled",
-]
+TINY = ["model.width=8"]
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:
-    return check(compose([*TINY, f"paths.runs={folder}/runs", f"paths.data={folder}/data", *overrides]))
+    return digits_run(TINY, folder, *overrides)
 
 
 def test_overfit_learns_one_batch_by_heart(tmp_path: Path) -> None:

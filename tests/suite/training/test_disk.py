@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from digits_runs import RESNET8
 
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.data.images.batches import ImageBatches
@@ -21,19 +22,7 @@ from idinit_suite.training.trainer import train
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits files and gives up rights as Linux does")
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "train.py"
-SMALL = [
-    "model=resnet",
-    "model.depth=8",
-    "data=digits",
-    "data.batch_size=16",
-    "data.train_limit=64",
-    "train.epochs=2",
-    "train.log_every=1",
-    "impl.checkpoint_every=4",
-    "impl.threads=1",
-    "train.precision=float32",
-    "wandb.mode=disabled",
-]
+SMALL = [*RESNET8, "data.train_limit=64", "train.epochs=2", "train.log_every=1", "impl.checkpoint_every=4"]
 
 # Starts a command that permissions bind, and for which no file can grow past a size (0: any size).
 CONFINED = """

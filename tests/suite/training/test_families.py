@@ -48,6 +48,10 @@ FAMILIES = {
         "data=digits", "data.train_limit=64", "data.batch_size=16", "train.epochs=3", "optim=adamw",
         "train.precision=float32",
     ],
+    "resnet with averaged weights": [
+        "model=resnet", "model.depth=8", "model.norm=batch", "data=digits", "data.train_limit=64", "data.batch_size=16",
+        "train.epochs=3", "train.precision=float32", "train.ema=0.9",
+    ],
     "bert": [*BERT, *TOKENS, "data=corpus", "data.train_limit=48", "train.accumulate=2", "train.clip_norm=1"],
     "bert on a stream": [
         *BERT, *TOKENS, "data=wikipedia_books", "data.tokenizer=null",
@@ -175,8 +179,8 @@ def test_activations_that_are_computed_again_give_the_same_bits(family: str, roo
 
 def test_blocks_that_cannot_be_computed_again_are_refused(root: Path, tmp_path: Path) -> None:
     for words, message in (
-        (["model=mlp", *RESNET[2:]], "no repeated blocks"),
-        ([*RESNET, "model.depth=14", "model.norm=batch", "init=default"], "BatchNorm would count each batch twice"),
+        (["model=mlp", *RESNET[2:]], "repeated blocks"),
+        ([*RESNET, "model.depth=14", "model.norm=batch", "init=default"], "BatchNorm"),
     ):
         words = [*words, *COMMON, "impl.checkpoint_activations=true", f"paths.data={root}", f"paths.runs={tmp_path}"]
         with pytest.raises(UsageError, match=message):
@@ -204,7 +208,7 @@ def test_it_does_not_go_on_with_other_code(root: Path, tmp_path: Path, monkeypat
         model.added = torch.nn.Parameter(torch.zeros(1))
         return model, report
 
-    with monkeypatch.context() as patch, pytest.raises(UsageError, match="was begun by other code"):
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="other code"):
         patch.setattr(learner, "build", with_one_more)
         train(run)
     status = RunFolder(run.folder).status()
@@ -244,7 +248,7 @@ def test_it_does_not_go_on_with_other_data(root: Path, tmp_path: Path, monkeypat
     assert here.folder == elsewhere.folder
     break_off(here, 6, monkeypatch)
     before = (here.folder / "env.json").read_bytes()
-    with pytest.raises(UsageError, match=rf"run {here.name} was begun on other data than corpus .* \(checksum \w+, now \w+\)"):
+    with pytest.raises(UsageError, match=rf"{here.name}.* corpus .*\(checksum \w+, now \w+\)"):
         train(elsewhere)
     assert (here.folder / "env.json").read_bytes() == before
     assert train(here)["state"] == "done"
@@ -287,9 +291,7 @@ def test_what_is_told_of_a_run(family: str, root: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_and_data_that_do_not_fit_are_told() -> None:
-    with pytest.raises(
-        UsageError, match=r"model 'textcnn' cannot take data 'cifar10': data that fits it: .*opinions, .*sst2, sst5"
-    ):
+    with pytest.raises(UsageError, match="'textcnn'.*'cifar10'.*opinions, .*sst2, sst5"):
         check(compose(["model=textcnn", "data=cifar10"]))
-    with pytest.raises(UsageError, match=r"model 'bert' cannot take data 'sst2': data that fits it: corpus, wikipedia_books"):
+    with pytest.raises(UsageError, match="'bert'.*'sst2'.*corpus, wikipedia_books"):
         check(compose(["model=bert", "data=sst2"]))

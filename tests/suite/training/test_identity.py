@@ -11,26 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from digits_runs import digits_run
 from outcomes import assert_same, outcome
 
 from idinit_suite.config import RunConfig, check, compose, hash_of, hash_of_stored
 from idinit_suite.training.trainer import train
 
 RESULTS = Path(__file__).parents[3] / "results"
-SMALL = [
-    "model=resnet",
-    "model.depth=8",
-    "model.norm=batch",
-    "init=default",
-    "optim.lr=0.001",
-    "data=digits",
-    "data.batch_size=16",
-    "data.train_limit=32",
-    "train.epochs=2",
-    "train.precision=float32",
-    "impl.threads=1",
-    "wandb.mode=disabled",
-]
+SMALL = ["model.norm=batch", "init=default", "optim.lr=0.001", "data.train_limit=32", "train.epochs=2"]
 # Another value for each key that is not in the hash.
 NOT_HASHED = {
     "impl.device": "cpu",
@@ -55,7 +43,7 @@ ELSEWHERE = {"impl.cuda_graphs", "impl.checkpoint_activations"}  # tested with c
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:
-    return check(compose([*SMALL, f"paths.runs={folder}/runs", f"paths.data={folder}/data", *overrides]))
+    return digits_run(SMALL, folder, *overrides)
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

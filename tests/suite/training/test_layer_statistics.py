@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from digits_runs import digits_run
 from torch.nn import functional as F
 
 from idinit.errors import UsageError
@@ -24,22 +25,11 @@ from idinit_suite.training.run_folder import read_metrics
 from idinit_suite.training.trainer import train
 
 CPU = torch.device("cpu")
-SMALL = [
-    "model=resnet",
-    "model.depth=8",
-    "model.width=4",
-    "data=digits",
-    "data.batch_size=16",
-    "data.train_limit=48",
-    "train.precision=float32",
-    "impl.threads=1",
-    "wandb.mode=disabled",
-]
+SMALL = ["model.width=4", "data.train_limit=48"]
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:
-    places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
-    return check(compose([*SMALL, *places, *overrides]))
+    return digits_run(SMALL, folder, *overrides)
 
 
 def measured(run: RunConfig) -> dict[str, dict[str, float]]:

@@ -139,7 +139,7 @@ def test_other_data_are_refused(state: str, here: Path, monkeypatch: pytest.Monk
         monkeypatch.undo()
         monkeypatch.chdir(here)
     Image.new("RGB", (35, 40)).save(here / "pictures" / "cat" / "3.jpg")
-    with pytest.raises(UsageError, match=rf"run {run.name} was {state} on other data than pictures as it is now \(checksum"):
+    with pytest.raises(UsageError, match=rf"{run.name}.* pictures .*\(checksum"):
         train(run)
 
 

@@ -39,7 +39,7 @@ def test_not_a_number_is_written_as_null(tmp_path: Path) -> None:
 
 
 def test_a_second_holder_is_refused_until_the_first_leaves(tmp_path: Path) -> None:
-    with RunFolder(tmp_path), pytest.raises(RunLocked, match="trained by another process"), RunFolder(tmp_path):
+    with RunFolder(tmp_path), pytest.raises(RunLocked, match="another process"), RunFolder(tmp_path):
         pass
     with RunFolder(tmp_path) as folder:
         assert folder.status() is None
@@ -54,9 +54,12 @@ def test_the_lock_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) -
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         with pytest.raises(RunLocked), RunFolder(tmp_path):
             pass
+        assert RunFolder(tmp_path).is_held()
         holder.kill()
+    assert (tmp_path / ".lease").exists() and not RunFolder(tmp_path).is_held()
     with RunFolder(tmp_path) as folder:
         assert folder.status() is None
+    assert not folder.is_held()
 
 
 def test_the_lock_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(
@@ -83,7 +86,7 @@ def test_a_process_that_lost_its_run_writes_nothing_more(tmp_path: Path, monkeyp
     with RunFolder(tmp_path) as folder:
         folder.rewind(-1)
         (tmp_path / ".lease").unlink()  # as who waited long enough would
-        with pytest.raises(RunLocked, match="was taken over by another process"):
+        with pytest.raises(RunLocked, match="another process"):
             for _ in range(100):
                 folder.write_status({"state": "running"})
                 time.sleep(0.05)
@@ -103,7 +106,7 @@ def test_a_damaged_status_counts_as_none(tmp_path: Path) -> None:
 def test_a_resumed_run_goes_on_from_before_a_damaged_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n\x00\x00\x00\n{"step": 3}\n')
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(ValueError, match="Expecting"):
         read_metrics(path)
     with RunFolder(tmp_path) as folder:
         assert folder.rewind(5) == [{"step": 1}]
@@ -153,8 +156,10 @@ def test_a_new_command_takes_over_what_another_machine_left_long_ago(tmp_path: P
     lease.write_text(marker)
     with pytest.raises(RunLocked), RunFolder(tmp_path):
         pass
+    assert RunFolder(tmp_path).is_held()
     long_ago = time.time() - run_folder.LEASE_S - 5
     os.utime(lease, (long_ago, long_ago))
+    assert not RunFolder(tmp_path).is_held()
     with RunFolder(tmp_path) as folder:
         assert "another-machine" not in lease.read_text()
         folder.check_held()

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -93,6 +94,28 @@ def test_server_that_is_down_costs_seconds(
     assert in_run < 2
     assert whole < 5  # 1.5 of it is the patience; W&B by itself would wait for 90
     assert caplog.messages == ["W&B: still sending; this goes on in the background for at most 3 s"]
+
+
+@needs_proc
+def test_a_job_of_slurm_ends_after_its_mirror(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys; from pathlib import Path; from idinit_suite.tracking import wandb_mirror as mirror\n"
+        "mirror.PATIENCE_S, mirror.LINGER_S = 0.5, 3.0\n"
+        "with mirror.mirrored(Path(sys.argv[1]), mode='online', project='suite'): pass"
+    )
+    write(folder, 0, 10)
+    say(folder, "done")
+    left = {}
+    with listener_that_never_answers() as url:
+        log_in(monkeypatch, url)
+        for job in ("", "17"):
+            if job:
+                monkeypatch.setenv("SLURM_JOB_ID", job)
+            subprocess.run([sys.executable, "-c", program, str(folder)], check=True, timeout=60)
+            left[job] = bool(processes_of(folder))
+            while processes_of(folder):
+                time.sleep(0.1)
+    assert left == {"": True, "17": False}
 
 
 @pytest.mark.usefixtures("patient")

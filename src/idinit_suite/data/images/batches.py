@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...seeds import derive, generator
-from ..base import DATASETS, DatasetInfo, Inputs, Mixed
+from ..base import DATASETS, DatasetInfo, Inputs, Mixed, Stateless
 from ..context import DataContext
 from ..order import EpochOrder
 from ..spec import Images
@@ -21,7 +21,7 @@ from .datasets import IMAGE_SETS, ImageSet
 from .load import ImageFacts, load_images
 
 
-class ImageBatches:
+class ImageBatches(Stateless):
     """Implements :class:`idinit_suite.data.Batches` for images held on the device as uint8.
 
     The order of an epoch is a permutation drawn from ``(seed, "order", epoch)``, the same on every device; augmentation
@@ -116,13 +116,6 @@ class ImageBatches:
         for batch, target in zip(images.split(share), labels.split(share), strict=True):
             if len(batch):  # of fewer images than processes some have none
                 yield (self._normalize(batch),), target
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: a batch follows from its step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
 
     def _augmented(self, rows: Tensor, draws: Draws) -> Tensor:
         images = self._normalize(self._augmentation.pixels(self._padded, rows, draws))

@@ -1,4 +1,4 @@
-"""The sets of images: what they are and where they may lie, in the order in which the places are tried."""
+"""The sets of images: what they are, and their locations in the order in which these are tried."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class ImageSet:
     """A set of labelled images with a training and a test split.
 
     Attributes:
-        title: Its name as people write it.
+        title: Its usual name.
         channels: 3 for colour, 1 for grey.
         num_classes: Number of classes.
-        places: Where it may lie.
+        places: Its possible locations.
         sizes: Images to train and to test, as published.
         validation: Images held out of the training split unless asked otherwise.
         flip: Whether a mirrored image is still of its class, and so a fair augmentation.

@@ -15,7 +15,7 @@ from ..base import DATASETS, DatasetInfo
 from ..context import DataContext
 from ..locate import other_data, reason_of
 from ..spec import Images
-from ..splits import HeldOut, hold_out
+from ..splits import HeldOut, whole_splits
 from .load import ImageFacts
 from .mixing import Mixing
 from .streaming import Reader, Split, StreamedImages, listing_checksum
@@ -59,14 +59,10 @@ def imagenet(
         raise UsageError(f"data.folder={folder}: all pictures are of one class, and a classifier needs two")
     counts = {split: len(reader) for split, reader in readers.items()}
     title = "ImageNet" if counts == SIZES else other_data("ImageNet", counts)
-    rows = hold_out(labels["train"], readers, validation, test, split_seed)
-    rows["train"] = rows["train"][:train_limit]
-    splits = {split: Split(readers["train"], chosen) for split, chosen in rows.items()}
-    if test is None and "test" in readers:
-        splits["test"] = Split(readers["test"], torch.arange(counts["test"]))
+    found = {split: Split(reader, torch.arange(counts[split])) for split, reader in readers.items()}
     fill = [round(255 * value) for value in MEAN]
     return StreamedImages(
-        splits,
+        whole_splits(found, labels["train"], _pick, validation, test, split_seed, train_limit),
         ImageFacts(classes, MEAN, STD, listing_checksum(readers, sizes, labels), title, {"classes": classes}),
         context,
         batch_size=batch_size,
@@ -75,6 +71,10 @@ def imagenet(
         size=size,
         mixing=Mixing(mixup, cutmix),
     )
+
+
+def _pick(split: Split, rows: Tensor) -> Split:
+    return Split(split.reader, rows)
 
 
 def _readers(folder: str, root: Path) -> dict[str, Any]:

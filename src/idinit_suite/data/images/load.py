@@ -34,7 +34,7 @@ class ImageData:
         mean: Of each channel over all training images, for pixels in [0, 1].
         std: Standard deviation likewise.
         checksum: SHA-256 of the four arrays, in hex.
-        source: What was read, for people; says so where the images are a JPEG copy.
+        source: Title of what was read; says so where the images are a JPEG copy.
     """
 
     train_images: Tensor
@@ -50,14 +50,14 @@ class ImageData:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is known of a set of images besides its pixels.
+    """Description of a set of images, besides its pixels.
 
     Attributes:
         num_classes: Number of classes.
         mean: Of each channel over all training images, for pixels in [0, 1].
         std: Standard deviation likewise.
         checksum: SHA-256 of images and labels, in hex.
-        source: What was read, for people.
+        source: Title of what was read.
         facts: What else goes with the results of a run.
     """
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from idinit.errors import UsageError
-
 from ...seeds import derive, generator
-from ..base import Inputs, Mixed
+from ..base import Inputs, Mixed, Stateless
 from ..context import DataContext
+from ..locate import reason_of
 from ..order import EpochOrder
+from ..pictures import unreadable
 from ..spec import Images
 from .augment import normalize
 from .load import ImageFacts
@@ -33,7 +33,7 @@ Key = tuple[int, int]  # epoch, row
 
 
 class Reader(Protocol):
-    """Where pictures are, as timm's readers of folders, tar files and data sets of the hub tell it."""
+    """Reads pictures, as timm's readers of folders, tar files and data sets of the hub do."""
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -63,7 +63,7 @@ class Split:
 
 @dataclass(frozen=True)
 class _Unreadable:
-    """What a worker returns for a picture that it cannot read: an exception would arrive with a traceback in its message."""
+    """Returned by a worker for a picture that it cannot read: an exception would arrive with a traceback in its message."""
 
     name: str
     reason: str
@@ -84,8 +84,7 @@ class _Pictures(Dataset[Any]):
             with file:
                 pixels = self._transform(file, derive(self._seed, "augment", epoch, index))
         except OSError as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            return _Unreadable(self._split.reader.filename(index, absolute=True), reason)
+            return _Unreadable(self._split.reader.filename(index, absolute=True), reason_of(error))
         return pixels.permute(1, 2, 0), int(label)
 
 
@@ -95,7 +94,7 @@ def _collate(pictures: Sequence[Any]) -> Any:
 
 
 def _begin(_: int) -> None:
-    """What a worker does first."""
+    """Prepares a worker."""
     # A worker that ended on SIGTERM or Ctrl-C would end the run before it has saved itself.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -110,12 +109,12 @@ _workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
 
 @atexit.register
 def _end_workers() -> None:
-    """Ends the workers that are left, as Python would wait for them for ever: they take no notice of its SIGTERM."""
+    """Ends the workers that are left: they ignore SIGTERM, and Python would wait for them for ever."""
     for worker in list(_workers):
         worker.kill()
 
 
-class StreamedImages:
+class StreamedImages(Stateless):
     """Implements `idinit_suite.data.Batches` for pictures in files.
 
     The order of an epoch is drawn from ``(seed, "order", epoch)``, the choices of a picture from ``(seed, "augment", epoch,
@@ -213,13 +212,6 @@ class StreamedImages:
         """Ends the workers of training, which would idle during an evaluation and after the end of a run."""
         self._next, self._batches = None, iter(())
 
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: a batch follows from its step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
-
     def _keys(self, step: int) -> Iterator[list[Key]]:
         while True:
             yield [(step // self.steps_per_epoch, row) for row in self._order.local_batch(step).tolist()]
@@ -245,7 +237,7 @@ class StreamedImages:
 
     def _inputs(self, batch: Any) -> tuple[Inputs, Tensor]:
         if isinstance(batch, _Unreadable):
-            raise UsageError(f"{batch.name} cannot be read as a picture ({batch.reason}): delete it or copy it again")
+            raise unreadable(batch.name, batch.reason)
         images, labels = (part.to(self._context.device, non_blocking=True) for part in batch)
         return (normalize(images, self._mean, self._std, channels_last=self._context.channels_last),), labels
 

@@ -1,4 +1,4 @@
-"""What happens to one picture on the way from its file to the batch, in the process of a worker.
+"""Transforms of one picture on the way from its file to the batch, in a worker process.
 
 The random choices of a picture are drawn from a state of their own, so they are a function of its seed alone.
 """

@@ -15,9 +15,10 @@ from idinit.errors import UsageError
 
 from ...seeds import generator
 from .. import cache
-from ..base import DATASETS, DatasetInfo, Inputs
+from ..base import DATASETS, DatasetInfo, Inputs, Stateless
 from ..context import DataContext
 from ..order import EpochOrder
+from ..rows import not_utf8
 from ..spec import MaskedTokens
 from .masking import Masking
 from .packing import Packer
@@ -27,7 +28,7 @@ HELD_OUT = 100  # one of so many documents, where there is no validation file
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class MaskedBatches:
+class MaskedBatches(Stateless):
     """Implements `idinit_suite.data.Batches` for texts in memory, of which some tokens are masked anew in each step.
 
     What is masked in a step is drawn from ``(seed, "mask", step)``; in evaluation it is the same in every run.
@@ -49,7 +50,7 @@ class MaskedBatches:
         Args:
             texts: Tokens of ``train`` and ``validation``, int32 [N, T].
             masking: What is to be guessed.
-            source: What was read, for people.
+            source: Title of what was read.
             checksum: Of the texts.
             context: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
@@ -100,13 +101,6 @@ class MaskedBatches:
             if len(share[1]):
                 yield share
 
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: a batch follows from its step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
-
     def _masked(self, tokens: Tensor, seed: int, *purpose: int | str) -> tuple[Inputs, Tensor]:
         return self._masking(tokens.long(), generator(seed, *purpose, device=self._context.device))
 
@@ -118,7 +112,7 @@ class MaskedBatches:
 
 
 def masking_for(tokenizer: Tokenizer, length: int, share: float) -> Masking:
-    """How texts of this tokenizer are masked: a share of their tokens, rounded, at least one."""
+    """The masking of texts of this tokenizer: a share of their tokens, rounded, at least one."""
     count = max(1, round(share * length))
     return Masking(count, number_of(tokenizer, "[MASK]"), first_ordinary(tokenizer), tokenizer.get_vocab_size())
 
@@ -134,9 +128,7 @@ def read_documents(path: Path) -> list[str]:
         try:
             documents.append(line.decode().strip())
         except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{path}, line {number}: not UTF-8 (byte {error.start + 1}): convert the file, e.g. with iconv -t UTF-8"
-            ) from None
+            raise not_utf8(path, number, error) from None
     if not any(documents):
         raise UsageError(f"{path} is empty: delete it or fill it")
     return [document for document in documents if document]

@@ -43,7 +43,7 @@ def in_turn(collections: Sequence[Collection]) -> Iterator[tuple[int, str]]:
     """The documents of collections, each with the number of its collection; these take turns in proportion to their sizes."""
 
     def placed(number: int, collection: Collection) -> Iterator[tuple[float, int, str]]:
-        rows = collection.stream()  # now, and not when they are read: one that is not there is told at once
+        rows = collection.stream()  # now, and not when they are read: a missing one fails at once
         return ((position / collection.documents, number, row["text"]) for position, row in enumerate(rows, start=1))
 
     every = merge(*(placed(number, collection) for number, collection in enumerate(collections)))

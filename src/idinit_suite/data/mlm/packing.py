@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -15,6 +14,12 @@ from .tokenizer import number_of
 _ENCODED_AT_ONCE = 256  # documents
 
 
+def chunks(documents: Iterator[str]) -> Iterator[list[str]]:
+    """Documents, as many at once as are tokenized together; not read further than asked for."""
+    while chunk := list(islice(documents, _ENCODED_AT_ONCE)):
+        yield chunk
+
+
 class Packer:
     """Puts the tokens of documents one after another, each ended by ``[SEP]``, and cuts them into texts of one length.
 
@@ -22,32 +27,48 @@ class Packer:
     al. 2019).
 
     Attributes:
-        rest: Tokens that have been read and are in no text yet, int32 [N].
+        inside: Tokens of documents in a text.
     """
 
     def __init__(self, tokenizer: Tokenizer, length: int) -> None:
-        self._tokenizer, self._inside = tokenizer, length - 1
+        self._tokenizer, self.inside = tokenizer, length - 1
         self._cls, self._sep = (number_of(tokenizer, token) for token in ("[CLS]", "[SEP]"))
-        self.rest = torch.empty(0, dtype=torch.int32)
 
-    def read(self, documents: Iterator[str], count: int | None = None) -> Tensor:
-        """The next texts.
+    def encode(self, documents: Sequence[str]) -> Tensor:
+        """The tokens of documents, int32 [N]."""
+        encoded = self._tokenizer.encode_batch_fast(documents, add_special_tokens=False)
+        return torch.tensor([token for document in encoded for token in (*document.ids, self._sep)], dtype=torch.int32)
+
+    def cut(self, tokens: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """Makes texts of tokens.
 
         Args:
-            documents: What is to come after `rest`; not read further than needed, but for a few hundred documents.
-            count: How many texts; None for all.
+            tokens: int32 [N].
+            count: How many texts at most; None for all.
+
+        Returns:
+            The texts, int32 [count, length], or fewer where the tokens end; and the tokens that are in none, int32 [M].
+        """
+        texts = len(tokens) // self.inside
+        texts = texts if count is None else min(count, texts)
+        inside = tokens[: texts * self.inside].view(-1, self.inside)
+        rest = tokens[texts * self.inside :].clone()
+        return torch.cat([torch.full_like(inside[:, :1], self._cls), inside], 1), rest
+
+    def read(self, documents: Iterator[str], count: int | None = None) -> Tensor:
+        """The texts of documents.
+
+        Args:
+            documents: Not read further than needed, but for a few hundred of them.
+            count: How many texts at most; None for all.
 
         Returns:
             int32 [count, length], or fewer where the documents end.
         """
-        wanted = math.inf if count is None else count * self._inside
-        pieces, tokens = [self.rest], len(self.rest)
-        while tokens < wanted and (chunk := list(islice(documents, _ENCODED_AT_ONCE))):
-            for encoded in self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False):
-                pieces.append(torch.tensor([*encoded.ids, self._sep], dtype=torch.int32))
-                tokens += len(pieces[-1])
-        full = int(min(wanted, tokens - tokens % self._inside))
-        flat = torch.cat(pieces)
-        self.rest = flat[full:].clone()
-        inside = flat[:full].view(-1, self._inside)
-        return torch.cat([torch.full_like(inside[:, :1], self._cls), inside], 1)
+        pieces, tokens = [torch.empty(0, dtype=torch.int32)], 0
+        for chunk in chunks(documents):
+            pieces.append(self.encode(chunk))
+            tokens += len(pieces[-1])
+            if count is not None and tokens >= count * self.inside:
+                break
+        return self.cut(torch.cat(pieces), count)[0]

@@ -1,14 +1,18 @@
-"""Masked language modelling on corpora too large to keep: read from the Hugging Face hub while training goes on."""
+"""Masked language modelling on corpora too large to keep: read from the Hugging Face hub during training."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any
 
+import torch
+import torch.distributed as dist
 from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -23,39 +27,45 @@ from ..spec import MaskedTokens
 from .corpus import MaskedBatches, Share, masking_for
 from .hub import WIKIPEDIA_BOOKS, in_turn, mixed
 from .masking import Masking
-from .packing import Packer
+from .packing import Packer, chunks
 from .tokenizer import VERSION, number_of, tokenizer_for
 
 _TRAINED_ON = 200_000  # documents, where a tokenizer is trained
 
 
 class Texts:
-    """The texts of a stream in blocks; the next block is read while one is in use.
+    """The texts of a stream in blocks; documents of the next block are read while one is in use.
+
+    Of several processes each reads the whole stream and tokenizes its share of the documents. They exchange the tokens where a
+    block begins, in the order of the documents, so that all have the texts that one process alone would have.
 
     Attributes:
         number: Of the block in use, from 0.
         state: Where it begins in the stream.
     """
 
-    def __init__(self, documents: Any, tokenizer: Tokenizer, length: int, size: int) -> None:
+    def __init__(self, documents: Any, tokenizer: Tokenizer, length: int, size: int, context: DataContext) -> None:
         """Begins to read.
 
         Args:
-            documents: An iterable data set with the column ``text``.
+            documents: An iterable data set without end, with the column ``text``.
             tokenizer: Of the texts.
             length: Tokens of a text.
             size: Texts in a block.
+            context: Whose processes share the work, where they have joined; all take the same blocks.
         """
         self._documents, self._packer, self._size = documents, Packer(tokenizer, length), size
+        alone = context.world_size == 1 or not dist.is_initialized()
+        self._context = replace(context, rank=0, world_size=1) if alone else context
         self._thread = ThreadPoolExecutor(1)
-        self._start = {"number": 0, **self._position()}
+        self._start = {"number": 0, "stream": self._position(), "rest": torch.empty(0, dtype=torch.int32)}
         self.load_state_dict(self._start)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes to where a block begins."""
-        self._thread.submit(self._seek, state).result()
-        self._coming: Future[tuple[dict[str, Any], Tensor]] = self._thread.submit(self._read)
-        self.number = state["number"] - 1
+        self._thread.submit(self._seek, state["stream"]).result()
+        self._rest, self.number = state["rest"], state["number"] - 1
+        self._coming: Future[tuple[str, list[Tensor]]] = self._thread.submit(self._read, 1)
         self._advance()
 
     def block(self, number: int) -> Tensor:
@@ -67,25 +77,43 @@ class Texts:
         return self._texts
 
     def _advance(self) -> None:
-        position, self._texts = self._coming.result()
+        """Completes the block that was begun, and begins to read for the next one."""
+        wanted = self._size * self._packer.inside
+        position, shares = self._coming.result()
         self.number += 1
-        self.state = {"number": self.number, **position}
-        self._coming = self._thread.submit(self._read)
+        self.state = {"number": self.number, "stream": position, "rest": self._rest}
+        read = [self._rest, *self._exchange(shares)]
+        while (tokens := sum(map(len, read))) < wanted:
+            read += self._exchange(self._thread.submit(self._read, 1).result()[1])
+        per_chunk = (tokens - len(self._rest)) / (len(read) - 1)
+        self._texts, self._rest = self._packer.cut(torch.cat(read), self._size)
+        ahead = max(1, math.ceil((wanted - len(self._rest)) / per_chunk))
+        self._coming = self._thread.submit(self._read, ahead)
 
-    def _position(self) -> dict[str, Any]:
-        return {"stream": json.dumps(self._documents.state_dict()), "rest": self._packer.rest}
+    def _position(self) -> str:
+        return json.dumps(self._documents.state_dict())
 
-    def _seek(self, state: Mapping[str, Any]) -> None:
-        self._documents.load_state_dict(json.loads(state["stream"]))
-        self._packer.rest = state["rest"]
-        self._iterator: Iterator[str] = (row["text"] for row in self._documents)
+    def _seek(self, position: str) -> None:
+        self._documents.load_state_dict(json.loads(position))
+        self._chunks = chunks(row["text"] for row in self._documents)
 
-    def _read(self) -> tuple[dict[str, Any], Tensor]:
-        return self._position(), self._packer.read(self._iterator, self._size)
+    def _read(self, count: int) -> tuple[str, list[Tensor]]:
+        """Where the next chunks of documents begin, and the tokens of this process's share of each."""
+        position = self._position()
+        mine = (chunk[self._context.local_slice(len(chunk))] for chunk in islice(self._chunks, count))
+        return position, [self._packer.encode(documents) for documents in mine]
+
+    def _exchange(self, shares: list[Tensor]) -> list[Tensor]:
+        """The tokens of chunks, of each of which every process has a share."""
+        if self._context.world_size == 1:
+            return shares
+        gathered: list[Any] = [None] * self._context.world_size
+        dist.all_gather_object(gathered, shares)
+        return [torch.cat(of_a_chunk) for of_a_chunk in zip(*gathered, strict=True)]
 
 
 class StreamedBatches(MaskedBatches):
-    """Masked language modelling on a stream; what is told of `MaskedBatches` holds, but for the training batches.
+    """Masked language modelling on a stream, like `MaskedBatches` but for the training batches.
 
     These are drawn from blocks of texts, in an order drawn from ``(seed, "order", block)``.
     """
@@ -108,7 +136,7 @@ class StreamedBatches(MaskedBatches):
             blocks: The texts to train on.
             held_out: Those of the validation split, int32 [N, length].
             masking: What is to be guessed.
-            source: What is read, for people.
+            source: Title of what is read.
             context: Where batches are made.
             steps: Training batches that count as an epoch.
             batch_size: Texts in a training batch of all processes together.
@@ -125,7 +153,7 @@ class StreamedBatches(MaskedBatches):
         return super().train_batch(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the block of the last training batch begins in the stream."""
+        """The position in the stream at which the block of the last training batch begins."""
         return dict(self._blocks.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -169,14 +197,14 @@ def wikipedia_books(
     words = tokenizer_for(tokenizer, context.root, vocabulary, trained_on, own)
     read = [0 for _ in WIKIPEDIA_BOOKS]  # documents of each collection
 
-    def pluralize() -> Iterator[str]:
+    def counted() -> Iterator[str]:
         for number, text in first:
             read[number] += 1
             yield text
 
-    held_out = Packer(words, length).read(pluralize(), validation)
+    held_out = Packer(words, length).read(counted(), validation)
     return StreamedBatches(
-        Texts(mixed(WIKIPEDIA_BOOKS, without=read), words, length, block),
+        Texts(mixed(WIKIPEDIA_BOOKS, without=read), words, length, block, context),
         held_out,
         masking_for(words, length, masked),
         source,

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from idinit.errors import UsageError
 
 from .. import cache
-from ..locate import reason_of, require_internet, require_permission
+from ..locate import hub_file, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
     if name is None:
         return _own(kept, lambda: train_wordpiece(texts, size))
     try:
-        tokenizer = Tokenizer.from_file(str(root / name if (root / name).is_file() else _of_hub(name)))
+        tokenizer = Tokenizer.from_file(str(root / name if (root / name).is_file() else hub_file(name, "tokenizer.json")))
     except Exception as error:  # the libraries raise many kinds
         raise UsageError(
             f"data.tokenizer={name}: neither a tokenizer file {root / name} nor one on the Hugging Face hub "
@@ -67,7 +67,7 @@ def _own(kept: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
 
 
 def _kept_by_another(kept: Path) -> Tokenizer | None:
-    """What another process has trained while this one waited; None, with a warning where there is a file, if it is no good."""
+    """The tokenizer that another process has trained meanwhile, or None; a damaged file is warned of."""
     if not kept.exists():
         return None
     try:
@@ -75,18 +75,6 @@ def _kept_by_another(kept: Path) -> Tokenizer | None:
     except Exception as error:
         logger.warning("%s is damaged (%s): training the tokenizer again", kept, error)
         return None
-
-
-def _of_hub(name: str) -> str:
-    """The file of a tokenizer on the Hugging Face hub; one that was downloaded before needs no internet."""
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return hf_hub_download(name, "tokenizer.json", local_files_only=True)
-    require_permission()
-    require_internet(constants.ENDPOINT)
-    return hf_hub_download(name, "tokenizer.json")
 
 
 def first_ordinary(tokenizer: Tokenizer) -> int:

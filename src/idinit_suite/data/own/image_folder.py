@@ -22,7 +22,7 @@ from ..images.batches import ImageBatches
 from ..images.load import ImageFacts, channel_statistics
 from ..pictures import decode_all
 from ..spec import Images
-from ..splits import HeldOut, hold_out
+from ..splits import HeldOut, whole_splits
 
 SPLITS = {
     "train": ("train", "training"),
@@ -122,14 +122,9 @@ def own_images(
     cutout: int,
     mixup: float,
 ) -> ImageBatches:
-    """Batches of images of one's own; what they lack of validation and test split is held out of the training split."""
-    images, labels = found["train"]
-    rows = hold_out(labels, found, validation, test, split_seed)
-    asked = {"validation": validation, "test": test}
-    brought = {split: found[split] for split, held in asked.items() if held is None and split in found}
-    rows["train"] = rows["train"][:train_limit]
+    """Batches of a user's images; a validation or test split that they lack is held out of the training split."""
     return ImageBatches(
-        {**{split: (images[chosen], labels[chosen]) for split, chosen in rows.items()}, **brought},
+        whole_splits(found, found["train"][1], pick, validation, test, split_seed, train_limit),
         about,
         context,
         batch_size=batch_size,
@@ -138,8 +133,14 @@ def own_images(
     )
 
 
+def pick(examples: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Some of the inputs and their labels."""
+    inputs, labels = examples
+    return inputs[rows], labels[rows]
+
+
 def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
-    """What the cache keeps beside decoded images."""
+    """The facts that the cache keeps beside decoded images."""
     mean, std = channel_statistics(arrays["train_images"])
     if not all(std):
         raise UsageError(f"{source}: a channel has the same value in all pixels of all training pictures: use others")

@@ -1,4 +1,4 @@
-"""Data made by a function of one's own."""
+"""Data made by a user's function."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ..labels import number_labels
 from ..pictures import to_mode
 from ..rows import Rows
 from ..spec import Images, Sentences
-from ..splits import HeldOut, hold_out
-from .image_folder import SPLITS, facts_of, own_images
+from ..splits import HeldOut, whole_splits
+from .image_folder import SPLITS, facts_of, own_images, pick
 from .tensors import TensorBatches
 
 
@@ -79,11 +79,8 @@ def python(
     if crop or flip or cutout or mixup:
         raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
     about = ImageFacts(len(classes), (), (), checksum, target, facts)
-    rows = hold_out(labels["train"], found, validation, test, split_seed)
-    rows["train"] = rows["train"][:train_limit]
-    whole = {split: (inputs["train"][chosen], labels["train"][chosen]) for split, chosen in rows.items()}
-    brought = {split: found[split] for split in ("validation", "test") if common[split] is None and split in found}
-    return TensorBatches({**whole, **brought}, about, context, batch_size=batch_size)
+    splits = whole_splits(found, labels["train"], pick, validation, test, split_seed, train_limit)
+    return TensorBatches(splits, about, context, batch_size=batch_size)
 
 
 def _read(dataset: Any, source: str, seed: int) -> tuple[Tensor, Rows]:

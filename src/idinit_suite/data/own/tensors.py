@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...seeds import generator
-from ..base import Inputs
+from ..base import Inputs, Stateless
 from ..context import DataContext
 from ..images.load import ImageFacts
 from ..order import EpochOrder
@@ -17,8 +16,8 @@ from ..spec import Images, Sentences
 from ..text.batches import PADDING, WIDTH
 
 
-class TensorBatches:
-    """Implements `idinit.data.Batches` for tensors on the device."""
+class TensorBatches(Stateless):
+    """Implements `idinit_suite.data.Batches` for tensors on the device."""
 
     tokens_per_step = None
 
@@ -29,7 +28,7 @@ class TensorBatches:
 
         Args:
             splits: Inputs, float32 [N, ...] or int64 [N, T], and labels, int64 [N], of ``train`` and other splits.
-            about: What else is known of them.
+            about: Their description.
             context: Where batches are made.
             batch_size: Examples in a training batch of all processes together.
 
@@ -73,10 +72,3 @@ class TensorBatches:
         for batch, target in zip(inputs.split(share), labels.split(share), strict=True):
             if len(batch):
                 yield (batch,), target
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: a batch follows from its step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
+from torch import Tensor
 
 from idinit.errors import UsageError
 
@@ -17,7 +18,7 @@ from ..context import DataContext
 from ..labels import is_missing, number_labels
 from ..rows import Rows, read_rows
 from ..spec import Sentences
-from ..splits import HeldOut, hold_out
+from ..splits import HeldOut, whole_splits
 from ..text.batches import TextBatches, text_batches
 from ..text.datasets import Labelled
 
@@ -46,9 +47,9 @@ def own_texts(
     vectors: str,
     width: int | None,
 ) -> TextBatches:
-    """Batches of texts of one's own; what they lack of validation and test split is held out of the training split.
+    """Batches of a user's texts; a validation or test split that they lack is held out of the training split.
 
-    Words and marks are taken apart, and texts cut at ``length`` of them.
+    Texts are split into words and punctuation marks, and cut at ``length`` of them.
     """
     labels, classes = number_labels(found, label, names)
     whole: dict[str, Labelled] = {}
@@ -59,13 +60,8 @@ def own_texts(
                 "%s: %d of %d texts have more than data.length=%d words and are cut", rows.source, longer, len(rows), length
             )
         whole[split] = [(" ".join(words[:length]), int(cls)) for words, cls in zip(tokens, labels[split], strict=True)]
-    chosen = hold_out(labels["train"], found, validation, test, split_seed)
-    chosen["train"] = chosen["train"][:train_limit]
-    asked = {"validation": validation, "test": test}
-    splits = {split: [whole["train"][row] for row in rows] for split, rows in chosen.items()}
-    splits |= {split: whole[split] for split, held in asked.items() if held is None and split in whole}
     batches = text_batches(
-        splits,
+        whole_splits(whole, labels["train"], _pick, validation, test, split_seed, train_limit),
         len(classes),
         source,
         context,
@@ -77,6 +73,10 @@ def own_texts(
     )
     batches.facts["classes"] = len(classes)
     return batches
+
+
+def _pick(texts: Labelled, rows: Tensor) -> Labelled:
+    return [texts[row] for row in rows]
 
 
 def _tokens(value: object, where: str) -> list[str]:

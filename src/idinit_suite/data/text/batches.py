@@ -16,7 +16,7 @@ from idinit.errors import UsageError
 
 from ...seeds import generator
 from .. import cache
-from ..base import DATASETS, DatasetInfo, Inputs
+from ..base import DATASETS, DatasetInfo, Inputs, Stateless
 from ..context import DataContext
 from ..locate import resolve
 from ..order import EpochOrder
@@ -44,7 +44,7 @@ def vocabulary_of(texts: Iterable[Sequence[str]], min_count: int) -> list[str]:
     return [*_SPECIAL, *sorted((w for w, n in counts.items() if n >= min_count), key=lambda w: (-counts[w], w))]
 
 
-class TextBatches:
+class TextBatches(Stateless):
     """Implements `idinit_suite.data.Batches` for texts in memory.
 
     The order of an epoch is drawn from ``(seed, "order", epoch)``. A batch is as wide as its longest text.
@@ -67,7 +67,7 @@ class TextBatches:
             splits: Texts with their classes: ``train`` and others.
             spec: Sizes, and vectors of the words.
             vocabulary: Words in the order of their numbers.
-            source: What was read, for people.
+            source: Title of what was read.
             pretrained: Those of the vectors that were read, [N, width]; they enter the checksum.
             context: Where batches are made.
             batch_size: Texts in a training batch of all processes together.
@@ -123,13 +123,6 @@ class TextBatches:
         for rows in by_length.split(4 * self.batch_size // self._context.world_size):
             if len(rows):  # of fewer texts than processes some have none
                 yield self._batch(split, rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: a batch follows from its step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
 
     def _batch(self, split: str, rows: Tensor) -> tuple[Inputs, Tensor]:
         words, lengths, labels = self._splits[split]

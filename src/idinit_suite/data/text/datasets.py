@@ -1,4 +1,4 @@
-"""Labelled texts by name: what they are, where they may lie, and how they are read."""
+"""Labelled texts by name: what they are, their locations, and how they are read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 from idinit.errors import UsageError
 
-from ..locate import Locator, NotHere, Source, attempt, load_from_hub, other_data
-from ..readers import Damaged
+from ..locate import Locator, NotHere, Source, all_of, attempt, load_from_hub, other_data
 from ..rows import json_lines
 from .synthetic import opinions
 
@@ -22,7 +21,7 @@ class TextSet:
     """A set of short texts with one class each, in which words and marks stand apart.
 
     Attributes:
-        title: Its name as people write it.
+        title: Its usual name.
         num_classes: Number of classes.
         repository: Its name on the Hugging Face hub, if it is there.
         label: The column of class numbers there.
@@ -45,7 +44,7 @@ class TextSet:
         return ("train", "test") if self.validation else ("train", "validation", "test")
 
     def places(self, name: str) -> tuple[Locator[dict[str, Labelled]], ...]:
-        """Where it may lie, in the order in which the places are tried."""
+        """Its possible locations, in the order in which they are tried."""
         if made := self.made:
             return (lambda root: Source((), made),)
         return _folder(name, self), _hub(self)
@@ -71,13 +70,8 @@ def _folder(name: str, text_set: TextSet) -> Locator[dict[str, Labelled]]:
         files = {split: root / "text" / name / f"{split}.jsonl" for split in text_set.splits}
         if not files["train"].is_file():
             raise NotHere(f"data root: there is no {files['train']}")
-        for path in files.values():
-            if not path.is_file():
-                raise Damaged(path, "missing beside the others")
-        return Source(
-            tuple(files.values()),
-            lambda: {split: read_jsonl(path, text_set.num_classes) for split, path in files.items()},
-        )
+        found = all_of(files).items()
+        return Source(tuple(files.values()), lambda: {split: read_jsonl(path, text_set.num_classes) for split, path in found})
 
     return find
 

@@ -1,4 +1,4 @@
-"""Verdicts: what the runs of one scale say of a claim of the paper.
+"""Verdicts on claims of the paper, from the runs of one scale.
 
 Adding a claim is writing one function, registered in `CLAIMS`, that gets the variants' numbers and returns a `Finding`: an
 outcome, its evidence in one sentence, and the number that a card of the report shows. Variants are meant by name:

@@ -18,7 +18,7 @@ Rule = Callable[..., Finding]  # of the variants by name and the names of those 
 
 @dataclass(frozen=True)
 class VerdictInfo:
-    """Which variants a verdict is about.
+    """The variants that a verdict is about.
 
     Attributes:
         needs: Names of the variants without which there is no verdict.

@@ -31,7 +31,7 @@ def too_few(seeds: int) -> Headline:
 
 
 def trained(one: Measured) -> str:
-    """How many runs of a variant trained."""
+    """The number of runs of a variant that trained."""
     return f"{len(one.seeds) - len(one.failed)} of {len(one.seeds)}"
 
 

@@ -1,8 +1,8 @@
-"""A residual branch of two layers whose last weight is zero: which first weight makes it learn fastest (claim C14)?"""
+"""The learning speed of a residual branch of two layers whose last weight is zero, by its first weight (claim C14)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from typing import Annotated, Literal, get_args
@@ -44,8 +44,8 @@ def branch(
 
     Args:
         setting: Where it is computed.
-        tasks: ``teacher``: regression on a random branch of the same shape, from normal inputs. ``digits``: telling digits of
-            8x8 pixels apart, by a linear layer on top that is trained with the branch and is torch's default at first.
+        tasks: ``teacher``: regression on a random branch of the same shape, from normal inputs. ``digits``: classifying digits
+            of 8x8 pixels, by a linear layer on top that is trained with the branch and is torch's default at first.
         starts: W1: Kaiming or Xavier (normal), a Hadamard matrix (ZerO), an identity on top of zeros, stacked identities
             (IDI), these with a normal of standard deviation 1e-6 around their ones; ``idinit`` is IDI with IDIZ(1e-6) for W2.
         optimizers: Each with every rate.
@@ -56,9 +56,43 @@ def branch(
         steps: Updates.
         seeds: Of examples, teacher, their order and what is random in the initial weights.
     """
+
+    def measure(task: Task, width: int, optimizer: OptimizerName) -> Iterator[Row]:
+        labels = list(product(starts, seeds))
+        data = [_teacher(width, examples, s) if task == "teacher" else _digits(setting, examples) for s in seeds]
+        x, y = (torch.stack(tensors).to(setting.device) for tensors in zip(*data, strict=True))
+        begin = [make_start(start, width, x.shape[2], seed) for start, seed in labels]
+        if task == "digits":
+            for weights, (_, seed) in zip(begin, labels, strict=True):
+                weights["head"] = nn.init.kaiming_uniform_(
+                    torch.empty(10, x.shape[2]), 5**0.5, generator=generator(seed, "head")
+                )
+        weights = {name: torch.stack([w[name] for w in begin]).to(setting.device) for name in begin[0]}
+        loss = _squared_error if task == "teacher" else _cross_entropy
+        order = in_batches(x.shape[1], batch, [generator(seed, "order") for seed in seeds])
+        seed_rows = torch.arange(len(seeds))[:, None]
+
+        def for_all(tensor: Tensor) -> Tensor:
+            return tensor.repeat(len(starts), *[1] * (tensor.ndim - 1))  # labels go through all seeds of a start first
+
+        def at(step: int) -> tuple[Tensor, ...]:
+            chosen = order(step)
+            return for_all(x[seed_rows, chosen]), for_all(y[seed_rows, chosen])
+
+        probe = for_all(x[:, : 4 * batch]), for_all(y[:, : 4 * batch])
+        losses = torch.func.vmap(lambda w: torch.func.vmap(loss)(w, *probe))
+        watch = {round(steps * i / WATCHED) for i in range(WATCHED + 1)}
+        for step, trained in train_many(loss, weights, at, rates=rates, optimizer=optimizer, watch=watch):
+            values = losses(trained).reshape(len(rates), len(starts), len(seeds)).cpu()
+            for (i, rate), (j, start) in product(enumerate(rates), enumerate(starts)):
+                place = {"task": task, "width": width, "optimizer": optimizer, "start": start, "rate": rate, "step": step}
+                own = values[i, j]
+                yield Row(
+                    "curves", {**place, "mean": own.mean().item(), "lowest": own.min().item(), "highest": own.max().item()}
+                )
+
     for task, width, optimizer in product(tasks, widths, optimizers):
-        options = (setting, task, starts, optimizer, rates, width, examples, batch, steps, seeds)
-        yield Cell(f"{task}, width {width}, {optimizer}", partial(_measure, *options))
+        yield Cell(f"{task}, width {width}, {optimizer}", partial(measure, task, width, optimizer))
 
 
 def _teacher(width: int, examples: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -106,45 +140,3 @@ def _squared_error(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
 
 def _cross_entropy(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(_branch(weights, x) @ weights["head"].T, y)
-
-
-def _measure(
-    setting: Setting,
-    task: Task,
-    starts: Sequence[Start],
-    optimizer: OptimizerName,
-    rates: Sequence[float],
-    width: int,
-    examples: int,
-    batch: int,
-    steps: int,
-    seeds: Sequence[int],
-) -> Iterator[Row]:
-    labels = list(product(starts, seeds))
-    data = [_teacher(width, examples, s) if task == "teacher" else _digits(setting, examples) for s in seeds]
-    x, y = (torch.stack(tensors).to(setting.device) for tensors in zip(*data, strict=True))
-    begin = [make_start(start, width, x.shape[2], seed) for start, seed in labels]
-    if task == "digits":
-        for weights, (_, seed) in zip(begin, labels, strict=True):
-            weights["head"] = nn.init.kaiming_uniform_(torch.empty(10, x.shape[2]), 5**0.5, generator=generator(seed, "head"))
-    weights = {name: torch.stack([w[name] for w in begin]).to(setting.device) for name in begin[0]}
-    loss = _squared_error if task == "teacher" else _cross_entropy
-    order = in_batches(x.shape[1], batch, [generator(seed, "order") for seed in seeds])
-    seed_rows = torch.arange(len(seeds))[:, None]
-
-    def for_all(tensor: Tensor) -> Tensor:
-        return tensor.repeat(len(starts), *[1] * (tensor.ndim - 1))  # labels go through all seeds of a start first
-
-    def at(step: int) -> tuple[Tensor, ...]:
-        chosen = order(step)
-        return for_all(x[seed_rows, chosen]), for_all(y[seed_rows, chosen])
-
-    probe = for_all(x[:, : 4 * batch]), for_all(y[:, : 4 * batch])
-    losses = torch.func.vmap(lambda w: torch.func.vmap(loss)(w, *probe))
-    watch = {round(steps * i / WATCHED) for i in range(WATCHED + 1)}
-    for step, trained in train_many(loss, weights, at, rates=rates, optimizer=optimizer, watch=watch):
-        values = losses(trained).reshape(len(rates), len(starts), len(seeds)).cpu()
-        for (i, rate), (j, start) in product(enumerate(rates), enumerate(starts)):
-            place = {"task": task, "width": width, "optimizer": optimizer, "start": start, "rate": rate, "step": step}
-            own = values[i, j]
-            yield Row("curves", {**place, "mean": own.mean().item(), "lowest": own.min().item(), "highest": own.max().item()})

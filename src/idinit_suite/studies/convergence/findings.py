@@ -1,4 +1,4 @@
-"""What deep linear networks learn from the identity: by whether there is noise, and whether there is momentum."""
+"""Targets that deep linear networks learn from the identity, with and without noise and momentum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can a deep linear network that starts at the identity learn a target with negative eigenvalues (claim C10)?"""
+"""Deep linear networks that start at the identity, and targets with negative eigenvalues (claim C10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights of residual branches never move, and which no longer matter."""
+"""Weights of residual branches that never move, and those that no longer matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights and units of residual branches does training leave dead (claim C12)?"""
+"""Weights and units of residual branches that training leaves dead (claim C12)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def dead(
     steps: Annotated[int, Field(ge=1)] = 300,
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1),
 ) -> Iterator[Cell]:
-    """ResNets are trained by SGD with momentum and no weight decay; then the weights of their branches are looked at.
+    """ResNets are trained by SGD with momentum and no weight decay; then the weights of their branches are compared.
 
     Args:
         setting: Where it is computed.
@@ -120,7 +120,7 @@ def _dead_units(net: nn.Module, training: ShortTraining) -> dict[str, float]:
 
 
 def as_map(change: Tensor, typical: float) -> list[str]:
-    """How far each weight has moved, as a letter of `MAP_LEVELS`: none at all, then equal ratios over `MAP_DECADES`.
+    """The change of each weight as a letter of `MAP_LEVELS`: none at all, then equal ratios over `MAP_DECADES`.
 
     Args:
         change: Of a convolution, [out, in, *kernel]; of the taps the one that moved most counts.

@@ -1,4 +1,4 @@
-"""How deep may a residual network without normalization be and still learn, by its initializer (claim C1)?"""
+"""The depth up to which residual networks without normalization learn, by initializer (claim C1)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def depth(
     steps: Annotated[int, Field(ge=TAIL)] = 100,
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1),
 ) -> Iterator[Cell]:
-    """ResNets without normalization take a fixed number of Adam steps; the last losses say whether they learn.
+    """ResNets without normalization take a fixed number of Adam steps; the last losses show whether they learn.
 
     Args:
         setting: Where it is computed.

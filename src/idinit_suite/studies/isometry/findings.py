@@ -1,4 +1,4 @@
-"""How near to 1 the singular values of deep networks are before training, and what that does to signals."""
+"""Distances of the singular values of deep networks from 1 before training, and the effect on signals."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _taus(tau: pd.DataFrame) -> list[Block]:
 
 
 def _critical(own: pd.DataFrame) -> tuple[str, str, str]:
-    """Where the mean square of the singular values is 1, or passes 1 first, or comes nearest."""
+    """The tau at which the mean square of the singular values is 1, or passes 1 first, or comes nearest."""
     own = own.sort_values("tau").reset_index(drop=True)
     distance = np.log(own["mean_square"].clip(lower=1e-300))
     passed = [i for i in range(1, len(own)) if distance[i - 1] < 0 <= distance[i]]

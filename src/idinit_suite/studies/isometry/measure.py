@@ -1,4 +1,4 @@
-"""Are deep networks dynamical isometries at initialization (claim C13)? All singular values, and the size of signals."""
+"""Dynamical isometry of deep networks at initialization (claim C13): all singular values, and the size of signals."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def isometry(
         setting: Where it is computed.
         networks: Kinds of networks.
         activations: Nonlinearities; the first goes to all depths.
-        starts: Initializers, and ``idinit_channel``. What cannot do a network is told as skipped. LSUV is left out: it
-            passes the network once for each of its layers.
+        starts: Initializers, and ``idinit_channel``. A method that refuses a network is listed as skipped. LSUV is left out:
+            it passes the network once for each of its layers.
         depths: Weight layers that a signal passes in the blocks.
         deepest_of_others: Depth to which the activations but the first go, and at which all singular values are kept and
             the other inputs are measured.

@@ -1,4 +1,4 @@
-"""How many directions of a wide middle layer does training use, when the input has fewer (claim C11)?"""
+"""The number of directions of a wide middle layer that training uses, when the input has fewer (claim C11)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rank(
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2),
     thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.01, 1e-3, 1e-4, 1e-6, 1e-9),
 ) -> Iterator[Cell]:
-    """A perceptron with ReLU, wider than its input, learns to tell images apart; what it adds to its middle layers has a rank.
+    """A perceptron with ReLU, wider than its input, learns to classify images; the change of its middle layers has a rank.
 
     Without biases and weight decay: nothing but the gradient of the loss moves a weight. Numbers are float64, so that small
     singular values are no rounding.
@@ -61,9 +61,47 @@ def rank(
         seeds: Of the order of examples and of what is random in the initial weights.
         thresholds: Shares of the largest singular value above which one counts.
     """
+
+    def measure(data: Data, width: int, seeds: Sequence[int], optimizer: OptimizerName) -> Iterator[Row]:
+        images = small_images(data, setting.data, SIDES[data])
+        x, y = images.inputs.to(setting.device), images.labels.to(setting.device)
+        labels = list(product(starts, seeds))
+        nets = [_network(start, x.shape[1], width, depth, seed) for start, seed in labels]
+        names = [name for name, _ in nets[0].named_parameters()]
+        weights = {name: torch.stack([net.get_parameter(name).detach() for net in nets]).to(setting.device) for name in names}
+        order = in_batches(len(x), batch, [generator(seed, "order") for seed in seeds])
+
+        def loss(own: Weights, x: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(torch.func.functional_call(nets[0], own, (x,)), y)
+
+        def at(step: int) -> tuple[Tensor, ...]:
+            chosen = order(step).repeat(len(starts), 1)  # labels go through all seeds of a start first
+            return x[chosen], y[chosen]
+
+        rates = [rate * (1 - MOMENTUM if optimizer == "momentum" else 1)]
+        cell: dict[str, Any] = {"data": images.source, "inputs": x.shape[1], "width": width, "optimizer": optimizer}
+        for step, trained in train_many(loss, weights, at, rates=rates, optimizer=optimizer, watch=spaced(steps, 4)):
+            now = {name: w[0] for name, w in trained.items()}
+            for i, (start, seed) in enumerate(labels):
+                own = {name: w[i] for name, w in now.items()}
+                logits = torch.func.functional_call(nets[0], own, (x[:PROBED],))
+                place = {**cell, "start": start, "seed": seed, "step": step}
+                error = F.cross_entropy(logits, y[:PROBED]).item()
+                yield Row(
+                    "losses", {**place, "loss": error, "accuracy": (logits.argmax(1) == y[:PROBED]).double().mean().item()}
+                )
+                if step == 0:
+                    continue
+                for layer, name in enumerate(names[1:-1], start=2):
+                    values = torch.linalg.svdvals(own[name] - weights[name][i]).cpu()
+                    for threshold in thresholds:
+                        count = int((values > threshold * values[0]).sum())
+                        yield Row("ranks", {**place, "layer": layer, "threshold": threshold, "rank": count})
+                    if step == steps and seed == seeds[0]:
+                        yield from _spectrum({**cell, "start": start, "layer": layer}, values)
+
     for (data, width, count), optimizer in product(problems, optimizers):
-        options = (setting, data, width, depth, starts, optimizer, rate, batch, steps, seeds[:count], thresholds)
-        yield Cell(f"{data}, width {width}, {optimizer}", partial(_measure, *options))
+        yield Cell(f"{data}, width {width}, {optimizer}", partial(measure, data, width, seeds[:count], optimizer))
 
 
 def _network(start: Start, inputs: int, width: int, depth: int, seed: int) -> nn.Sequential:
@@ -78,55 +116,6 @@ def _network(start: Start, inputs: int, width: int, depth: int, seed: int) -> nn
     if start == "zero_padded":
         identity_(net.get_parameter("0.weight").data)[inputs:] = 0
     return net
-
-
-def _measure(
-    setting: Setting,
-    data: Data,
-    width: int,
-    depth: int,
-    starts: Sequence[Start],
-    optimizer: OptimizerName,
-    rate: float,
-    batch: int,
-    steps: int,
-    seeds: Sequence[int],
-    thresholds: Sequence[float],
-) -> Iterator[Row]:
-    images = small_images(data, setting.data, SIDES[data])
-    x, y = images.inputs.to(setting.device), images.labels.to(setting.device)
-    labels = list(product(starts, seeds))
-    nets = [_network(start, x.shape[1], width, depth, seed) for start, seed in labels]
-    names = [name for name, _ in nets[0].named_parameters()]
-    weights = {name: torch.stack([net.get_parameter(name).detach() for net in nets]).to(setting.device) for name in names}
-    order = in_batches(len(x), batch, [generator(seed, "order") for seed in seeds])
-
-    def loss(own: Weights, x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(torch.func.functional_call(nets[0], own, (x,)), y)
-
-    def at(step: int) -> tuple[Tensor, ...]:
-        chosen = order(step).repeat(len(starts), 1)  # labels go through all seeds of a start first
-        return x[chosen], y[chosen]
-
-    rates = [rate * (1 - MOMENTUM if optimizer == "momentum" else 1)]
-    cell: dict[str, Any] = {"data": images.source, "inputs": x.shape[1], "width": width, "optimizer": optimizer}
-    for step, trained in train_many(loss, weights, at, rates=rates, optimizer=optimizer, watch=spaced(steps, 4)):
-        now = {name: w[0] for name, w in trained.items()}
-        for i, (start, seed) in enumerate(labels):
-            own = {name: w[i] for name, w in now.items()}
-            logits = torch.func.functional_call(nets[0], own, (x[:PROBED],))
-            place = {**cell, "start": start, "seed": seed, "step": step}
-            error = F.cross_entropy(logits, y[:PROBED]).item()
-            yield Row("losses", {**place, "loss": error, "accuracy": (logits.argmax(1) == y[:PROBED]).double().mean().item()})
-            if step == 0:
-                continue
-            for layer, name in enumerate(names[1:-1], start=2):
-                values = torch.linalg.svdvals(own[name] - weights[name][i]).cpu()
-                for threshold in thresholds:
-                    count = int((values > threshold * values[0]).sum())
-                    yield Row("ranks", {**place, "layer": layer, "threshold": threshold, "rank": count})
-                if step == steps and seed == seeds[0]:
-                    yield from _spectrum({**cell, "start": start, "layer": layer}, values)
 
 
 def _spectrum(place: Mapping[str, Any], values: Tensor) -> Iterator[Row]:

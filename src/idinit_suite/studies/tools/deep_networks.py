@@ -1,4 +1,4 @@
-"""Networks of any depth that keep the size of what flows through them, to look at before training."""
+"""Networks of any depth, whose layers are all of one size, to be measured before training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Deep(nn.Module):
         return self.head(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head gets, of the same shape as ``x``."""
+        """The input of the head, of the same shape as ``x``."""
         return self.blocks(self.stem(x))
 
     def example(self, generator: Generator, signs: Signs = "positive") -> Tensor:

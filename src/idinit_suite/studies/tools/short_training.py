@@ -27,10 +27,10 @@ WARMUP = 0.15  # share of the steps in which the rate rises
 
 @dataclass(frozen=True)
 class Recipe:
-    """What networks of a study have in common.
+    """The recipe that networks of a study share.
 
     Attributes:
-        setting: Where they are trained.
+        setting: Data and device.
         data: Name of a set of images.
         shrink: Factor by which averaging makes the images smaller; a divisor of 32.
         batch: Examples in a step.

@@ -18,7 +18,7 @@ class SmallImages(NamedTuple):
         inputs: [N, channels * side^2] in float64, not negative, as pixels are, with a root mean square of 1 over the
             training images.
         labels: int64 [N].
-        source: What was read, for people.
+        source: Title of what was read.
     """
 
     inputs: Tensor

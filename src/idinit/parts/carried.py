@@ -1,0 +1,128 @@
+"""Which values that enter one addend of a sum another addend carries as well, and through how many layers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from ..graph.addition import addends
+from ..graph.dataflow import Flow, Use
+from ..graph.node import Node, reach
+from .exclusive import exclusive
+
+_LAYER, _FAR = 1000, 10**9
+
+
+@dataclass
+class Term:
+    """An addend: the addition it enters, and the nodes that lead to it and nowhere else, with the values that enter these."""
+
+    operand: Node
+    reader: Node
+    members: int
+    entrances: list[Node]
+
+
+def find_carried(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[Node]]:
+    """Of what enters a branch, the values that another term carries, and the number of layers they go through there.
+
+    A value that enters the branch may be read elsewhere as well, as what WaveNet's blocks make of their input. Then the
+    branch goes on behind it, where the shortcut itself enters.
+    """
+    if not flow.active[shortcut.operand.index]:  # a learned token that the branch is made of
+        is_made_of = flow.origins(shortcut.operand) & flow.ancestors[branch.operand.index]
+        return (0, [shortcut.operand]) if is_made_of and branch.members & flow.at_maps else (0, [])
+    sources = {entrance.index: _sources(flow, entrance) for entrance in branch.entrances}
+    lowest = min((min(found) for found in sources.values()), default=0)
+    carried = _carried(flow, shortcut.operand, lowest)
+    inside = _costs(branch.operand, partial(_price, flow), partial(_members_of, flow, branch))
+    has_maps, is_plain = branch.members & flow.at_maps, not shortcut.members & flow.at_maps
+    fits = []
+    for entrance in branch.entrances:
+        cost = min((carried[index] for index in sources[entrance.index] if index in carried), default=_FAR)
+        if has_maps and (cost < inside.get(entrance.index, 0) or (cost == 0 and is_plain)):
+            fits.append((cost, entrance))
+    if fits:
+        least = min(cost for cost, _ in fits)
+        found = [entrance for cost, entrance in fits if cost == least]
+        made = [n for n in found if flow.ancestors[n.index] & flow.at_maps]  # others are given, such as a graph's edges
+        return least // _LAYER, made or found
+    return _carries_behind(flow, shortcut, branch)
+
+
+def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
+    """What flows into a node through no layer, or through a projection and no other sum, and what that counts."""
+
+    def before(node: Node) -> list[Node]:
+        return [n for n in flow.values(node) if n.index >= lowest]
+
+    price = partial(_price, flow)
+    projected = _costs(end, price, lambda node: [] if adds_values(flow, node) else before(node), 2 * _LAYER)
+    return projected | _costs(end, price, before, _LAYER)
+
+
+def _members_of(flow: Flow, branch: Term, node: Node) -> list[Node]:
+    return [n for n in node.inputs if flow.ancestors[n.index]] if branch.members >> node.index & 1 else []
+
+
+def _carries_behind(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[Node]]:
+    """The same where a value that enters the branch and is read elsewhere is itself made of what the shortcut is."""
+    if not branch.members & flow.at_maps:
+        return 0, []
+    direct = _sources(flow, shortcut.operand)
+    projected = {
+        index for at in direct & flow.maps_at.keys() for n in flow.values(flow.nodes[at]) for index in _sources(flow, n)
+    }
+    for entrance in branch.entrances:
+        members, entering = exclusive(flow, entrance)
+        for layers, carried in enumerate((direct, projected)):
+            found = [n for n in entering if _sources(flow, n) & carried]
+            if members & flow.at_maps and found:
+                entered = sum(1 << index for index in {n.index for n in found})
+                inside = (n.index for n in flow.nodes[: entrance.index + 1] if members >> n.index & 1)
+                branch.members |= sum(1 << index for index in inside if flow.ancestors[index] & entered)
+                return layers, found
+    return 0, []
+
+
+def adds_values(flow: Flow, node: Node) -> bool:
+    """Whether a node adds values that flow, and not just a bias or a position."""
+    return sum(flow.ancestors[n.index] != 0 for n in addends(node)) > 1
+
+
+def _sources(flow: Flow, node: Node) -> set[int]:
+    """A value, and what it was before normalizations, activation functions, rearrangements and concatenations."""
+
+    def before(node: Node) -> list[Node]:
+        is_made = node.index in flow.maps_at or adds_values(flow, node)
+        return [] if is_made else [n for n in flow.values(node) if flow.ancestors[n.index]]
+
+    return {n.index for n in reach([node], before)}
+
+
+def _costs(end: Node, price: Callable[[Node], int], inputs: Callable[[Node], list[Node]], limit: int = _FAR) -> dict[int, int]:
+    """For each value that flows into a node, the least price of the nodes on the way, its own not counted."""
+    found: dict[int, int] = {}
+    heap = [(0, -end.index, end)]
+    while heap:
+        cost, _, node = heapq.heappop(heap)
+        if node.index in found:
+            continue
+        found[node.index] = cost
+        if (behind := cost + price(node)) < limit:
+            for read in inputs(node):
+                if read.index not in found:
+                    heapq.heappush(heap, (behind, -read.index, read))
+    return found
+
+
+def _price(flow: Flow, node: Node) -> int:
+    """What a node counts on a way: a layer, or next to nothing for a depthwise convolution, or nothing."""
+    maps = flow.maps_at.get(node.index, [])
+    return 0 if not maps else 1 if all(_is_depthwise(use) for use in maps) else _LAYER
+
+
+def _is_depthwise(use: Use) -> bool:
+    return use.node.arguments.get("groups", 1) > 1 and len(use.operand.shape) > 2 and use.operand.shape[1] == 1
