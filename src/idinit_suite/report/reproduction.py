@@ -66,7 +66,7 @@ def reproduction(pages: Sequence[Page]) -> str:
         "picked by the same search on a validation split. Runs of one seed see the same batches, so that methods are compared "
         "pair by pair.",
         "Each rule that compares was simulated, those of training runs (C1 to C9) and those of studies (C1 against depth, C10 "
-        "to C12, C14), with methods that are all equal, for C3 with methods that differ by its margin: *reproduced* or *partly* "
+        "to C12, C14), with methods that are all equal, for C3 with ones that differ by its margin: *reproduced* or *partly* "
         "then come out in at most 5 % of experiments. C13 and C15 ask of each network whether IDInit does what the claim says. "
         "One of several experiments that finds a part of a claim, alone, does not make a verdict. An experiment with too few "
         "runs has no say, nor has a demonstration.",
