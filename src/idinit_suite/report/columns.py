@@ -21,9 +21,9 @@ _OF_ACCURACIES = (
 _OF_LOSSES = (
     "The loss is the mean cross-entropy of the masked tokens on the validation split, with half of its 95 % t-interval from "
     "three runs on. FLOPs are those of the matrix products of forward and backward passes, as counted by torch. Compute to the "
-    "baseline's loss is the step, between two evaluations by a straight line, at which a variant first has the loss that its "
-    "run of the same seed ends with: the median over seeds, where one that never does counts as infinitely late. What is saved "
-    "is compared with the step at which the baseline itself first had that loss, from three seeds on."
+    "baseline's loss is the step, between two evaluations by a straight line, at which a variant first has the loss that the "
+    "baseline's run of the same seed ends with: the median over seeds, where one that never does counts as infinitely late. "
+    "What is saved is compared with the step at which the baseline itself first had that loss, from three seeds on."
 )
 
 

@@ -195,7 +195,8 @@ def test_the_legend_fits_on_the_figure(count: int, make_run: Callable[..., Path]
 def test_bands_are_drawn_where_they_can_be_told_apart(
     count: int, bands: int, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    merge([make_run(f"method{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in range(3)], tmp_path / "r")
+    runs = [make_run(f"method{i}", [0.1, 0.5 + seed / 10], seed=seed) for i in range(count) for seed in range(3)]
+    merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     figure = draw_curves("title\nscale", list_variants(archive, scales(archive)[0]))
     assert [len(axes.collections) for axes in figure.axes] == [bands, bands]
