@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from ..archive.variants import BANDS, Variant, by_model
 from ..atomic import write_atomically
 from ..statistics.estimates import estimate
+from ..statistics.significance import ENOUGH
 from .formatting import amount, percent, plain
 from .style import COLOURS, DASHES, MARKERS
 
@@ -65,7 +66,8 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
     """Draws the curves of the variants' primary recipes.
 
-    A line is the mean over completed runs, its band the 95 % t-interval at each point; more than `BANDS` lines have none. A
+    A line is the mean over completed runs, its band the 95 % t-interval at each point, from ``ENOUGH`` runs on;
+    more than `BANDS` lines have none. A
     run that diverged is a thin line of its own that ends in a cross. Variants of several models have a row of axes for each.
 
     Args:
@@ -147,7 +149,7 @@ def _draw_mean(axes: Axes, variant: Variant, split: str, metric: str, style: dic
         return
     epochs, means = [epoch for epoch, _ in points], np.array([e.mean for _, e in points])
     axes.plot(epochs, means, markevery=max(1, len(points) // 6), **style)
-    if banded and len(runs) > 1:
+    if banded and len(runs) >= ENOUGH:
         half = np.array([e.half_width for _, e in points])
         axes.fill_between(epochs, means - half, means + half, color=style["color"], alpha=0.15, linewidth=0)
 

@@ -10,12 +10,12 @@ _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 def percent(value: Estimate) -> str:
-    """A fraction as ``55.1 ± 1.2`` in percent; ``55.1 (n = 1)`` for a single run, ``diverged`` without any."""
+    """A fraction as ``55.1 ± 1.2`` in percent; ``55.1 (n = 2)`` where it has no interval, ``diverged`` without runs."""
     return plain(value, 1, scale=100)
 
 
 def plain(value: Estimate, digits: int, scale: float = 1.0) -> str:
-    """A mean as ``2.345 ± 0.012``; ``2.345 (n = 1)`` for a single run, ``diverged`` without any.
+    """A mean as ``2.345 ± 0.012``; ``2.345 (n = 2)`` where it has no interval, ``diverged`` without runs.
 
     Args:
         value: The mean with its interval.
@@ -25,7 +25,7 @@ def plain(value: Estimate, digits: int, scale: float = 1.0) -> str:
     if value.n == 0:
         return "diverged"
     mean = f"{scale * value.mean:.{digits}f}"
-    return f"{mean} (n = 1)" if value.n == 1 else f"{mean} ± {scale * value.half_width:.{digits}f}"
+    return f"{mean} (n = {value.n})" if math.isnan(value.half_width) else f"{mean} ± {scale * value.half_width:.{digits}f}"
 
 
 def amount(number: float) -> str:

@@ -14,6 +14,7 @@ from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
 from ..archive.variants import BANDS, Scale, Variant, list_variants, pluralize, scales
 from ..config.experiment import ExperimentInfo
+from ..statistics.significance import ENOUGH
 from .blocks import Block, Heading, Picture
 from .columns import notes
 from .figures import draw_curves
@@ -85,8 +86,8 @@ def _blocks(
     metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = Picture(
         f"curves{suffix}",
-        f"Lines are means over the runs that completed, bands their 95 % t-intervals (more than {BANDS} lines have none); a "
-        "cross is where a run diverged.",
+        f"Lines are means over the runs that completed, bands their 95 % t-intervals, from {ENOUGH} runs on (more than "
+        f"{BANDS} lines have none); a cross is where a run diverged.",
         partial(draw_curves, title, variants),
         alt=f"Train loss and validation {metric} of each variant over the epochs; the table has the final values",
         charted=True,

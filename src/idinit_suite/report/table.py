@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rich.table
 from rich import box
 from rich.text import Text
+
+_COUNT = re.compile(r" \(n = \d+\)$")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _in_one_cell(text: str) -> str:
 
 
 def terminal_table(table: Table) -> rich.table.Table:
-    """The table for a terminal of 80 columns: short headers, and no "n = 1" in the cells."""
+    """The table for a terminal of 80 columns: short headers, and no number of runs beside a mean: it has its own column."""
     shown = rich.table.Table(
         title=table.caption, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
     )
@@ -85,7 +88,7 @@ def terminal_table(table: Table) -> rich.table.Table:
         if own and own != group:
             shown.add_row(Text(own, style="bold"))
         group = own
-        texts = [cell.text.removesuffix(" (n = 1)").replace(" ± ", "±") for cell in row]
+        texts = [_COUNT.sub("", cell.text).replace(" ± ", "±") for cell in row]
         texts[0] = texts[0].removeprefix(f"{own}-")
         shown.add_row(*(Text(text, style="bold" if cell.strong else "") for text, cell in zip(texts, row, strict=True)))
     return shown

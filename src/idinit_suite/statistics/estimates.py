@@ -15,6 +15,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtrit  # the quantile of scipy.stats.t, without its 0.1 ms a call
 
+from .significance import ENOUGH
+
 CONFIDENCE = 0.95
 THRESHOLDS = (60, 70, 80)  # percent of the validation images
 
@@ -29,7 +31,8 @@ class Estimate:
     Attributes:
         mean: The mean; NaN without runs.
         sd: Standard deviation with n - 1 in the denominator; NaN for fewer than two runs.
-        half_width: Half of the 95 % t-interval of the mean; NaN for fewer than two runs.
+        half_width: Half of the 95 % t-interval of the mean; NaN for fewer than ``ENOUGH`` runs: that of two would be six times
+            their difference, and say nothing.
         n: Number of runs.
     """
 
@@ -51,7 +54,8 @@ def estimate(values: Iterable[float]) -> Estimate:
     if n < 2:
         return Estimate(mean, math.nan, math.nan, n)
     sd = float(sample.std(ddof=1))
-    return Estimate(mean, sd, float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n), n)
+    half_width = math.nan if n < ENOUGH else float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
+    return Estimate(mean, sd, half_width, n)
 
 
 def first_epoch(epochs: Sequence[float], accuracies: Sequence[float], percent: float) -> float:

@@ -39,8 +39,8 @@ def sections(archive: Archive) -> list[Section]:
     for run in archive.runs.itertuples():
         options, budget = _options(str(run.options)), str(run.budget)
         first = shown.setdefault(budget, options)
-        changes = [f"{key}={value}" for key, value in options.items() if first.get(key) != value]
-        scale = ", ".join([f"{budget} budget", *changes])
+        changes = [f"{key} {_words(value)}" for key, value in options.items() if first.get(key) != value]
+        scale = "; ".join([f"{budget} budget", *changes])
         findings = FINDINGS[str(run.study)].build(tables_of(archive, str(run.hash)))
         suffix = f"-{run.hash}" if found else ""
         pictures = [replace(picture, name=f"{picture.name}{suffix}") for picture in findings.pictures]
@@ -66,6 +66,10 @@ def _verdict(claim: str, finding: Finding, budget: str, scale: str, options: Map
     few = count is not None and count < ENOUGH
     headline = replace(finding.headline, n=finding.headline.n or count) if finding.headline else None
     return Verdict(claim, "not enough runs" if few else finding.outcome, f"{scale}: {finding.evidence}.", headline)
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _options(text: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import vl_convert
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -19,7 +20,7 @@ from idinit_suite.config.experiment import ExperimentInfo, list_claims
 from idinit_suite.report.blocks import Picture
 from idinit_suite.report.grid_page import grid_page
 from idinit_suite.report.html.charts import curves_chart, looks, map_chart
-from idinit_suite.report.html.render import report_page
+from idinit_suite.report.html.render import _unbroken, report_page
 from idinit_suite.report.html.series import curves
 from idinit_suite.report.html.sparkline import interval_plot, lines_plot
 from idinit_suite.report.outcomes import Headline, Verdict
@@ -276,10 +277,10 @@ def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
 
 
 def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.5, 0.9])], tmp_path / "r")
+    merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.2, 0.9, 1.0])], tmp_path / "r")
     archive = load(tmp_path / "r")
     (variant,) = curves(list_variants(archive, scales(archive)[0]))
-    assert [values[-1] for values in variant["splits"]["validation"]["accuracy"]] == [0.7, 0.0, 1.0]
+    assert [values[-1] for values in variant["splits"]["validation"]["accuracy"]] == pytest.approx([0.7, 0.0, 1.0])
 
 
 def test_one_run_has_a_mean_and_no_interval(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -310,3 +311,15 @@ def test_the_small_plots_of_cards_are_to_scale() -> None:
         "idinit": "4.0,28.0 96.0,2.0",
         "kaiming": "50.0,15.0",
     }
+
+
+@pytest.mark.parametrize(
+    "text, held",
+    [
+        ("64 % against 2.1 %", "64\u00a0% against 2.1\u00a0%"),
+        ("47.1 ± 6.3 % in 2 epochs", "47.1\u00a0±\u00a06.3\u00a0% in 2 epochs"),
+        ("a % b", "a % b"),
+    ],
+)
+def test_a_number_keeps_its_unit_and_its_interval_on_its_line(text: str, held: str) -> None:
+    assert _unbroken(text) == held and type(_unbroken(Markup(text))) is Markup

@@ -36,7 +36,7 @@ def test_the_table_row_by_row(archive: Archive) -> None:
         "| initializer | runs (diverged) | learning rate | test accuracy, last epoch | test accuracy, best epoch "
         "| epochs to 60 % | epochs to 70 % | epochs to 80 % | time |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| idinit | 2 | 0.1 | 72.0 ± 0.0 | 72.0 ± 0.0 | 1 | 2 | > 2 | 7 min |",
+        "| idinit | 2 | 0.1 | 72.0 (n = 2) | 72.0 (n = 2) | 1 | 2 | > 2 | 7 min |",
         "| kaiming | 1 | 0.01 | 30.0 (n = 1) | 30.0 (n = 1) | > 2 | > 2 | > 2 | 40 s |",
         "| xavier | 2 (2) | 0.1 | diverged | diverged | > 2 | > 2 | > 2 | – |",
     ]
@@ -114,7 +114,7 @@ def test_the_terminal_shows_the_same_cells(archive: Archive) -> None:
     assert "(picked)" in text.getvalue()
     rows = [" ".join(line.split()) for line in lines if line.split()[:1] in (["idinit"], ["kaiming"], ["xavier"])]
     assert rows == [
-        "idinit 2 0.1 72.0±0.0 72.0±0.0 1 2 > 2 7 min",
+        "idinit 2 0.1 72.0 72.0 1 2 > 2 7 min",
         "kaiming 1 0.01 30.0 30.0 > 2 > 2 > 2 40 s",
         "xavier 2 (2) 0.1 diverged diverged > 2 > 2 > 2 –",
     ]
@@ -196,7 +196,8 @@ def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
 def test_percent() -> None:
     assert percent(estimate([0.5512])) == "55.1 (n = 1)"
     assert percent(estimate([])) == "diverged"
-    assert percent(estimate([0.54, 0.56])) == "55.0 ± 12.7"  # 12.706 * 0.01414 / 1.414
+    assert percent(estimate([0.54, 0.56])) == "55.0 (n = 2)"  # ± 12.7 would say nothing
+    assert percent(estimate([0.54, 0.55, 0.56])) == "55.0 ± 2.5"  # 4.303 * 0.01 / 1.732
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_amount(number: float, text: str) -> None:
 
 def test_plain() -> None:
     assert plain(estimate([2.3456]), 3) == "2.346 (n = 1)"
-    assert plain(estimate([2.0, 2.1]), 2) == "2.05 ± 0.64"
+    assert plain(estimate([2.0, 2.1, 2.2]), 2) == "2.10 ± 0.25"
 
 
 def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -259,9 +260,9 @@ def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..
     shown = [line.split()[:4] for line in text.getvalue().splitlines()[-9:] if line.strip()]
     assert shown[-6:] == [
         ["textrnn"],
-        ["orthogonal", "2", "0.1", "85.0±0.0"],
-        ["idinit", "2", "0.1", "60.0±0.0"],
+        ["orthogonal", "2", "0.1", "85.0"],
+        ["idinit", "2", "0.1", "60.0"],
         ["transformer"],
-        ["orthogonal", "2", "0.1", "90.0±0.0"],
-        ["idinit", "2", "0.1", "80.0±0.0"],
+        ["orthogonal", "2", "0.1", "90.0"],
+        ["idinit", "2", "0.1", "80.0"],
     ]

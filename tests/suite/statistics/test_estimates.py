@@ -31,6 +31,11 @@ def test_one_run_has_no_interval_and_none_has_no_mean() -> None:
     assert none.n == 0 and math.isnan(none.mean)
 
 
+def test_two_runs_have_no_interval() -> None:
+    two = estimate([0.1, 0.622])  # it would be 12.706 * 0.369 / 1.414, 332 points to each side
+    assert two.mean == pytest.approx(0.361) and two.sd == pytest.approx(0.522 / math.sqrt(2)) and math.isnan(two.half_width)
+
+
 def test_missing_values_are_left_out() -> None:
     assert estimate([0.1, math.nan, 0.3]).n == 2
     assert estimate([0.1, math.nan, 0.3]).mean == pytest.approx(0.2)

@@ -21,7 +21,7 @@ _CONFIG = {
     },
     "legend": {**_INK, "labelFontSize": 12, "labelLimit": 320, "symbolSize": 90},
     "header": _INK,
-    "title": {"color": "currentColor", "anchor": "start", "fontSize": 13},
+    "title": {"color": "currentColor", "subtitleColor": "currentColor", "anchor": "start", "fontSize": 13},
     "view": {"stroke": None},
 }
 
@@ -47,7 +47,8 @@ def curves_chart() -> dict[str, Any]:
     """
     variant = {"field": "variant", "type": "nominal", "legend": None}
     legend = {"title": None, "orient": "bottom", "columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 2}
-    x = {"field": "x", "type": "quantitative", "title": ""}
+    # some room beside the first and the last point, or half of each would be cut off
+    x = {"field": "x", "type": "quantitative", "title": "", "scale": {"nice": False, "padding": 7}}
     y = {"field": "y", "type": "quantitative", "title": "", "scale": {"zero": False}}
     colour = {**variant, "legend": legend}
     tips = [

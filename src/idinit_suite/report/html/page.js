@@ -49,7 +49,7 @@ async function embed(target, spec) {
   target.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
 }
 
-function draw(target, section, variants, shown, title) {
+function draw(target, section, variants, shown, title, subtitle) {
   const spec = structuredClone(data.chart);
   const rows = rowsOf(variants, shown);
   const drawn = variants.filter((one) => rows.some((row) => row.variant === one.label));
@@ -59,7 +59,7 @@ function draw(target, section, variants, shown, title) {
   const columns = Math.max(1, Math.floor(target.clientWidth / 190));
   for (const { encoding } of spec.layer) {
     encoding.x.title = TITLES[shown.x];
-    encoding.x.axis = shown.x === "flops" ? { format: "~s" } : {};
+    encoding.x.axis = { format: shown.x === "flops" ? "~s" : "~r", tickCount: Math.min(10, Math.floor(target.clientWidth / 60)) };
     encoding.y.title = `${shown.split} ${shown.metric}`;
     encoding.y.scale.type = shown.log ? "log" : "linear";
     encoding.y.axis = { format: shown.log ? "" : PERCENT[shown.metric] };
@@ -70,17 +70,18 @@ function draw(target, section, variants, shown, title) {
     }
     if (shown.metric === "loss" && !shown.log) encoding.y.scale.domain = section.loss;  // one that explodes must not flatten the others
   }
-  if (title) spec.title = { text: title, limit: target.clientWidth };
+  if (title) spec.title = { text: title, subtitle, limit: target.clientWidth };
   spec.data.values = rows;
   spec.description = `${shown.split} ${shown.metric} of ${drawn.length} variants by ${TITLES[shown.x]}`;
   return embed(target, spec);
 }
 
-function panels(container, section, variants, shown, title = "") {
+function panels(container, section, variants, shown, titled = false) {
   return Promise.all([...new Set(variants.map((one) => one.model))].map((model) => {
     const target = document.createElement("div");
     container.append(target);
-    return draw(target, section, variants.filter((one) => one.model === model), shown, [title, model].filter(Boolean).join(", "));
+    const title = [titled && section.name, model].filter(Boolean).join(", ");
+    return draw(target, section, variants.filter((one) => one.model === model), shown, title, titled ? section.scale : "");
   }));
 }
 
@@ -120,7 +121,7 @@ function compared() {
   container.replaceChildren();
   return Promise.all(sections.map((section) => {
     const variants = section.variants.filter((one) => chosen.has(one.name) && (one.own || form.recipes.checked));
-    return panels(container, section, variants, shown, section.title);
+    return panels(container, section, variants, shown, true);
   }));
 }
 
@@ -157,6 +158,7 @@ all(".switch button").forEach((button) => button.addEventListener("click", () =>
 
 function sortable(table) {
   all("thead th", table).forEach((head, column) => {
+    if (!head.textContent) return;  // the corner of a grid
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from .series import curves, map_of, model_prefixes
 from .sparkline import interval_plot, lines_plot
 
 _INLINE = MarkdownIt("commonmark", {"html": False})
+_HELD = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)")  # a number keeps its unit and its interval on its line
 
 
 def report_page(pages: Sequence[Page], results: Path) -> str:
@@ -51,7 +53,12 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
         "bands": BANDS,
     }
     environment = Environment(
-        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_unbroken,
     )
     environment.filters |= {
         "inline": lambda text: Markup(_INLINE.renderInline(text)),
@@ -85,6 +92,11 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
     )
 
 
+def _unbroken(value: Any) -> Any:
+    """Text with no-break spaces where a line must not end; anything else as it is."""
+    return type(value)(_HELD.sub("\N{NO-BREAK SPACE}", value)) if isinstance(value, str) else value
+
+
 def _key(page: Page, index: int) -> str:
     return page.info.name + (f"-{index + 1}" if index else "")
 
@@ -112,7 +124,8 @@ def _data(page: Page, section: Section) -> dict[str, Any]:
     grid = next(iter(found.values()), None)
     chart = None if grid is None else {"chart": map_chart(*map(words, grid.keys)), "rows": map_of(found.values())}
     return {
-        "title": f"{page.info.name}: {section.scale}",
+        "name": page.info.name,
+        "scale": section.scale,
         "metric": section.metric,
         "variants": curves(section.variants),
         "loss": loss_limits(section.variants),

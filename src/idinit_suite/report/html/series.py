@@ -14,9 +14,10 @@ from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
 from ...archive.variants import Variant, by_model
 from ...statistics.estimates import CONFIDENCE
+from ...statistics.significance import ENOUGH
 
 METRICS = ("accuracy", "loss")
-_POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of two runs may reach beyond
+_POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of few runs may reach beyond
 
 
 def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
@@ -78,7 +79,7 @@ def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
     for metric in METRICS:
         values = by_epoch[metric]
         mean, n = values.mean()[whole], len(completed)
-        half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n > 1 else math.nan)
+        half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n >= ENOUGH else math.nan)
         low, high = ((mean + side * half).clip(*_POSSIBLE[metric]) for side in (-1, 1))
         series[metric] = [_numbers(mean), _numbers(low), _numbers(high)]
     return series
