@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from idinit_suite.training.build import build
 from idinit_suite.training.finished import load_data
 from idinit_suite.training.layers import LayerStatistics
 from idinit_suite.training.run_folder import read_metrics
-from idinit_suite.training.trainer import train
+from idinit_suite.training.trainer import Training, train
 
 CPU = torch.device("cpu")
 SMALL = ["model.width=4", "data.train_limit=48"]
@@ -87,6 +88,29 @@ def diverged(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     )
     assert train(run)["state"] == "diverged"
     return run
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_run_that_breaks_off_has_the_same_rows_in_the_end(
+    compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    common = ["train.epochs=3", "diagnostics.every=2", "impl.checkpoint_every=3", f"train.compile={compiled}"]
+    whole, broken = (config(tmp_path / name, "model.norm=batch", *common) for name in ("whole", "broken"))
+    assert train(whole)["state"] == "done"
+    update = Training.update
+
+    def fails(training: Training) -> None:
+        if training.step == 5:
+            raise KeyboardInterrupt
+        update(training)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Training, "update", fails)
+        train(broken)
+    assert train(broken)["state"] == "done"
+    expected, found = (measurements(read_metrics(run.folder / "metrics.jsonl")) for run in (whole, broken))
+    assert [row["step"] for row in expected] == [0, 2, 4, 6, 8, 9] and found == expected
 
 
 def test_a_diverged_run_tells_of_its_last_finite_weights(diverged: RunConfig) -> None:
