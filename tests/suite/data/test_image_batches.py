@@ -57,11 +57,11 @@ def test_every_set_serves_what_it_says(root, name) -> None:
     assert [x.shape for x in batches.example_inputs(3)] == [(3, *shape)]
 
 
-@pytest.mark.parametrize("name", IMAGE_SETS)
-def test_the_preset_holds_every_option_at_its_default(name) -> None:
-    options = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    assert options.pop("name") == name
-    assert options == DATASETS.check(name, {})
+@pytest.mark.parametrize("preset", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_holds_every_option_at_its_default(preset: Path) -> None:
+    options = yaml.safe_load(preset.read_text())
+    assert options.pop("name") == preset.stem
+    assert options == DATASETS.check(preset.stem, {})
 
 
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.5, "cutout": 8}], ids=["plain", "mixup"])
