@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from digits_runs import digits_run
+from digits_runs import RESNET8, digits_run
 from outcomes import assert_same, outcome
 
 from idinit.errors import UsageError
@@ -25,6 +25,7 @@ from idinit_suite.training.trainer import Training, train
 
 STEPS = 12
 SMALL = ["data.train_limit=64", "train.epochs=3", "train.log_every=3", "impl.checkpoint_every=4"]
+WORDS = [*RESNET8, *SMALL]  # of a process of its own
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:
@@ -90,7 +91,7 @@ run_command(lambda: train(check(compose(sys.argv[3:]))))
 
 def run_and_signal(run: RunConfig, step: int, number: int) -> subprocess.CompletedProcess[str]:
     """Trains in a process of its own that gets a signal while it prepares a step."""
-    overrides = [*SMALL, f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
+    overrides = [*WORDS, f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
     command = [sys.executable, "-c", KILLER, str(step), str(number), *overrides]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
@@ -228,7 +229,7 @@ def train_in_two_processes(run: RunConfig, *overrides: str) -> None:
     script = Path(__file__).parents[3] / "scripts" / "train.py"
     places = [f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*launch, str(script), *SMALL, *places, *overrides], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*launch, str(script), *WORDS, *places, *overrides], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -324,7 +325,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_with_any_number(f
     run = config(tmp_path)
     (tmp_path / "loser.py").write_text(LOSER)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "loser.py")]
-    words = [*SMALL, f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
+    words = [*WORDS, f"paths.runs={run.paths.runs}", f"paths.data={run.paths.data}"]
     done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     status = RunFolder(run.folder).status()
