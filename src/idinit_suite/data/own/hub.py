@@ -20,7 +20,7 @@ from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut
 from .folders import split_names
-from .images import facts_of, from_cache, own_images
+from .images import ImageOptions, facts_of, from_cache, own_images
 from .texts import label_column, own_texts, text_column
 
 _READER = 1  # raised when the same rows would be decoded to other pixels
@@ -87,7 +87,7 @@ def hub(
     prints = {split: loaded[split]._fingerprint for split in found}
     key = cache.key([], prints=prints, reader=_READER, image=image_of, label=label_of, size=size, channels=channels)
     splits, about = from_cache(cache.cached(cache.folder(context.root) / f"hub-{key}.safetensors", build))
-    return own_images(splits, about, context, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
+    return own_images(splits, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
 
 
 def _load(path: str, config: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from ..pictures import decode_all
 from ..spec import Images
 from ..splits import HeldOut
 from .folders import find_pictures
-from .images import facts_of, from_cache, own_images
+from .images import ImageOptions, facts_of, from_cache, own_images
 from .streamed_folder import decoded_shape, streamed_folder
 
 MEMORY = 2 * 2**30  # bytes of decoded pictures that are kept in memory; more are streamed from their files
@@ -42,13 +42,12 @@ def image_folder(
     """Pictures in folders, one a class, with or without folders train, val and test around them."""
     where = Path(folder).expanduser()
     files, classes = find_pictures(where)
-    held: dict[str, Any] = {"validation": validation, "test": test, "split_seed": split_seed, "train_limit": train_limit}
-    common = {**held, "batch_size": batch_size, "crop": crop, "flip": flip, "cutout": cutout, "mixup": mixup}
+    options = ImageOptions(batch_size, validation, test, split_seed, train_limit, crop, flip, cutout, mixup)
     paths = [path for split in files.values() for path in split.paths]
     kept, key = cache.folder(context.root), cache.key(paths, where, reader=_READER, size=size, channels=channels)
     shape = decoded_shape(paths[0], channels, size)
     if len(paths) * math.prod(shape) > MEMORY:
-        return streamed_folder(files, classes, where.name, shape, size, kept / f"pictures-{key}.safetensors", context, **common)
+        return streamed_folder(files, classes, where.name, shape, size, kept / f"pictures-{key}.safetensors", context, options)
 
     def build() -> cache.Content:
         pixels = decode_all(paths, lambda index: str(paths[index]), channels, size)
@@ -60,4 +59,4 @@ def image_folder(
         return arrays, facts_of(arrays, classes, where.name)
 
     splits, about = from_cache(cache.cached(kept / f"images-{key}.safetensors", build))
-    return own_images(splits, about, context, **common)
+    return own_images(splits, about, context, options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -17,30 +18,44 @@ from ..images.load import ImageFacts, histogram, statistics
 from ..splits import HeldOut, whole_splits
 from .folders import SPLITS
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """The options that all of a user's sets of images have, under the names of the configuration."""
+
+    batch_size: int
+    validation: HeldOut
+    test: HeldOut
+    split_seed: int
+    train_limit: int | None
+    crop: int
+    flip: bool
+    cutout: int
+    mixup: float
+
+    def whole(self, found: Mapping[str, T], labels: Tensor, pick: Callable[[T, Tensor], T]) -> dict[str, T]:
+        """All splits; a validation or test split that is not found is held out of the training split, see `whole_splits`."""
+        return whole_splits(found, labels, pick, self.validation, self.test, self.split_seed, self.train_limit)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the pictures of a training batch."""
+        return Augmentation(self.crop, self.flip, self.cutout)
+
 
 def own_images(
-    found: Mapping[str, tuple[Tensor, Tensor]],
-    about: ImageFacts,
-    context: DataContext,
-    *,
-    batch_size: int,
-    validation: HeldOut,
-    test: HeldOut,
-    split_seed: int,
-    train_limit: int | None,
-    crop: int,
-    flip: bool,
-    cutout: int,
-    mixup: float,
+    found: Mapping[str, tuple[Tensor, Tensor]], about: ImageFacts, context: DataContext, options: ImageOptions
 ) -> ImageBatches:
-    """Batches of a user's images; a validation or test split that they lack is held out of the training split."""
+    """Batches of a user's images."""
     return ImageBatches(
-        whole_splits(found, found["train"][1], pick, validation, test, split_seed, train_limit),
+        options.whole(found, found["train"][1], pick),
         about,
         context,
-        batch_size=batch_size,
-        augmentation=Augmentation(crop, flip, cutout),
-        mixup=mixup,
+        batch_size=options.batch_size,
+        augmentation=options.augmentation,
+        mixup=options.mixup,
     )
 
 

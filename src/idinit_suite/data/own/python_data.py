@@ -27,7 +27,7 @@ from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut, whole_splits
 from .folders import SPLITS
-from .images import facts_of, own_images, pick
+from .images import ImageOptions, facts_of, own_images, pick
 from .tensors import TensorBatches
 
 
@@ -76,7 +76,7 @@ def python(
     if inputs["train"].dtype == torch.uint8:
         known = facts_of(arrays, classes, target)
         about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
-        return own_images(found, about, context, **common, crop=crop, flip=flip, cutout=cutout, mixup=mixup)
+        return own_images(found, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
     if crop or flip or cutout or mixup:
         raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
     about = ImageFacts(len(classes), (), (), checksum, target, facts)

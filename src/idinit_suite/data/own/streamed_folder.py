@@ -14,14 +14,12 @@ from torch import Tensor
 
 from .. import cache
 from ..context import DataContext
-from ..images.augment import Augmentation
 from ..images.load import ImageFacts, histogram
 from ..images.mixing import Mixing
 from ..images.streaming import Split, StreamedImages
 from ..pictures import decode, decode_all, decode_each
-from ..splits import HeldOut, whole_splits
 from .folders import PictureFiles
-from .images import facts
+from .images import ImageOptions, facts
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +57,7 @@ def streamed_folder(
     size: int | None,
     kept: Path,
     context: DataContext,
-    *,
-    batch_size: int,
-    validation: HeldOut,
-    test: HeldOut,
-    split_seed: int,
-    train_limit: int | None,
-    crop: int,
-    flip: bool,
-    cutout: int,
-    mixup: float,
+    options: ImageOptions,
 ) -> StreamedImages:
     """Batches of pictures in files.
 
@@ -88,15 +77,15 @@ def streamed_folder(
     found = {split: Split(pictures, torch.arange(len(pictures))) for split, pictures in files.items()}
     decoding = Decoding(shape[0], size)
     return StreamedImages(
-        whole_splits(found, files["train"].labels, Split.pick, validation, test, split_seed, train_limit),
+        options.whole(found, files["train"].labels, Split.pick),
         about,
         context,
-        batch_size=batch_size,
+        batch_size=options.batch_size,
         training=decoding,
         evaluation=decoding,
         shape=shape,
-        augmentation=Augmentation(crop, flip, cutout),
-        mixing=Mixing(mixup),
+        augmentation=options.augmentation,
+        mixing=Mixing(options.mixup),
     )
 
 
