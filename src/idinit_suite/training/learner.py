@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from ..config import RunConfig
@@ -71,13 +70,17 @@ class Learner:
         self._ddp_model = team.wrap(self.compiled_model)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self._scaler = gradient_scaler(config, team.device)
-        self._ema = None if config.train.ema is None else ModelEmaV3(self.network, config.train.ema)
+        self._ema = None
+        if config.train.ema is not None:
+            from timm.utils import ModelEmaV3  # takes seconds to import
+
+            self._ema = ModelEmaV3(self.network, config.train.ema)
         self.sums = StepSums(team.device)
 
     @property
     def average(self) -> nn.Module | None:
         """The network with an exponential moving average of its weights and buffers; None if the run has none."""
-        return self._ema and self._ema.module
+        return None if self._ema is None else self._ema.module
 
     def update(self, step: int, steps: int) -> None:
         """Takes a step, which changes no weight if its loss or that of an earlier one is not finite; waits for no result.
