@@ -29,7 +29,7 @@ from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
 from ..training.finished import load_data
 from ..training.learner import Learner
-from ..training.precision import autocast, say_if_slow
+from ..training.precision import autocast
 from ..training.progress import console, duration
 from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
@@ -206,7 +206,6 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
     device = config.impl.torch_device()
-    say_if_slow(config, device)
     eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
     learner = Learner(eager, Workers(0, 1, device), data, CompiledNetworks())
 

@@ -22,7 +22,7 @@ class CompiledNetworks:
         self._known: dict[Signature, tuple[nn.Module, nn.Module]] = {}
 
     def get_or_compile(
-        self, model: nn.Module, options: Mapping[str, Any], *, cuda_graphs: bool = False
+        self, model: nn.Module, options: Mapping[str, Any], compile_options: Mapping[str, Any] | None = None
     ) -> tuple[nn.Module, nn.Module]:
         """A network with the weights of ``model`` and its compiled form.
 
@@ -30,14 +30,14 @@ class CompiledNetworks:
             model: A freshly initialized network. Where one of the same structure was compiled before, that one takes over
                 its state and ``model`` itself is not needed any more.
             options: What it was built from: its name and its options.
-            cuda_graphs: Whether CUDA records the compiled network once and then launches it as a whole.
+            compile_options: Those of torch.compile.
 
         Returns:
             The network to train, and its compiled form, which shares its weights.
         """
-        key = (cuda_graphs, *_signature(model, options))
+        key = (*sorted((compile_options or {}).items()), *_signature(model, options))
         if key not in self._known:
-            self._known[key] = (model, cast(nn.Module, torch.compile(model, mode="reduce-overhead" if cuda_graphs else None)))
+            self._known[key] = (model, cast(nn.Module, torch.compile(model, options=dict(compile_options or {}))))
         network, compiled = self._known[key]
         if network is not model:
             network.load_state_dict(model.state_dict())

@@ -21,7 +21,7 @@ from .compile_cache import CompiledNetworks
 from .distributed import Workers
 from .flops import count_flops
 from .objective import Classification
-from .precision import autocast, gradient_scaler, plain_attention
+from .precision import autocast, compile_options, gradient_scaler, replaced_functions
 from .step_sums import StepSums
 from .sync_batchnorm import convert_sync_batchnorm
 
@@ -62,10 +62,12 @@ class Learner:
         model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
         impl = config.impl
         if impl.checkpoint_activations:
-            checkpoint_activations(model, partial(plain_attention, config, team.device))
+            checkpoint_activations(model, partial(replaced_functions, config, team.device))
         options = {**config.model, "checkpoint_activations": impl.checkpoint_activations}
         self.network, self.compiled_model = (
-            compiled.get_or_compile(model, options, cuda_graphs=impl.cuda_graphs) if config.train.compile else (model, model)
+            compiled.get_or_compile(model, options, compile_options(config, team.device))
+            if config.train.compile
+            else (model, model)
         )
         self._ddp_model = team.wrap(self.compiled_model)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))

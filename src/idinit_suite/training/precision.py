@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 
 from ..config import RunConfig
 from .attention import PlainAttention
-from .progress import console
+from .bfloat16 import RoundedProducts, has_bfloat16_units
 
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -32,46 +31,39 @@ def configure_backends(config: RunConfig) -> None:
     torch.use_deterministic_algorithms(deterministic)
 
 
-def say_if_slow(config: RunConfig, device: torch.device) -> None:
-    """Prints a line, once in a process, where the processor has no units for the precision of a run."""
-    if device.type == "cpu" and config.train.precision == "bf16" and not has_bfloat16_units():
-        _say_slow()
+def rounds_products(config: RunConfig, device: torch.device) -> bool:
+    """Whether a run in bfloat16 is on a processor that does not compute in it, so that `RoundedProducts` do."""
+    return config.train.precision == "bf16" and device.type == "cpu" and not has_bfloat16_units()
 
 
-def has_bfloat16_units() -> bool:
-    """Whether this processor computes in bfloat16. oneDNN says so of any x86 with AVX-512, which may only convert."""
-    if platform.machine() in ("x86_64", "AMD64"):
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return supported
-
-
-@functools.cache
-def _say_slow() -> None:
-    console.print(
-        "This processor has no units for bfloat16, in which training is many times slower here than in float32: "
-        "train.precision=float32 (ARGS=train.precision=float32 of make) is faster, and makes other runs: those made in "
-        "bfloat16 do not count for it",
-        soft_wrap=True,
-    )
+def compile_options(config: RunConfig, device: torch.device) -> dict[str, Any]:
+    """Options of torch.compile."""
+    if rounds_products(config, device):
+        return {"emulate_precision_casts": True}  # it would leave out the roundings
+    return {"triton.cudagraphs": config.impl.cuda_graphs}
 
 
 @contextmanager
 def autocast(config: RunConfig, device: torch.device) -> Iterator[None]:
     """The precision of a run's forward passes, as a context.
 
-    Where a backward pass will follow, attention in bfloat16 on the CPU is `PlainAttention`.
+    On the CPU some functions of torch are replaced, see `replaced_functions`.
     """
     reduced = _REDUCED.get(config.train.precision)
-    with torch.autocast(device.type, reduced, enabled=reduced is not None), plain_attention(config, device):
+    with torch.autocast(device.type, reduced, enabled=reduced is not None), replaced_functions(config, device):
         yield
 
 
 @contextmanager
-def plain_attention(config: RunConfig, device: torch.device) -> Iterator[None]:
-    """`PlainAttention` where it is faster and a backward pass will follow."""
-    plain = config.train.precision == "bf16" and device.type == "cpu" and torch.is_grad_enabled()
-    with PlainAttention() if plain else nullcontext():
+def replaced_functions(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """Takes faster functions in the place of torch's for bfloat16 on the CPU.
+
+    These are `RoundedProducts` where the processor has no units for it, and `PlainAttention` there and where a backward pass
+    will follow.
+    """
+    rounds = rounds_products(config, device)
+    plain = config.train.precision == "bf16" and device.type == "cpu" and (rounds or torch.is_grad_enabled())
+    with RoundedProducts() if rounds else nullcontext(), PlainAttention() if plain else nullcontext():
         yield
 
 

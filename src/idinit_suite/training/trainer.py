@@ -34,7 +34,7 @@ from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
 from .layers import LayerStatistics
 from .learner import Learner
-from .precision import configure_backends, say_if_slow
+from .precision import configure_backends, rounds_products
 from .preemption import stop_signals
 from .progress import RunProgress, in_percent
 from .run_folder import FINISHED, RunFolder
@@ -71,8 +71,6 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
                     say_finished(config, folder, status)
                     mirror_finished(folder.path, mode=config.wandb.mode, project=config.wandb.project)
                 return status
-            if team.is_main_process:
-                say_if_slow(config, team.device)
             with stop_signals() as stop_requested, debugging(config):
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_requested).run()
         if stop_requested.is_set():  # it came during the last step
@@ -282,6 +280,7 @@ class Training:
             "data_checksum": self.learner.data.checksum,
             **self.learner.data.facts,
             "processes": self.team.world_size,
+            **({"bfloat16": "by rounding"} if rounds_products(self.config, self.team.device) else {}),
         }
 
     def _save(self) -> None:

@@ -165,8 +165,11 @@ def test_a_step_waits_for_nothing(
     assert any("_fused_" in event.name for event in profiled.events()), "the optimizer takes the flag of a loss"
 
 
-@pytest.mark.parametrize("family", ["vit", "bert"])
-def test_activations_that_are_computed_again_give_the_same_bits(family: str, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "units"), [("vit", True), ("vit", False), ("bert", True)])
+def test_activations_that_are_computed_again_give_the_same_bits(
+    family: str, units: bool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idinit_suite.training.precision.has_bfloat16_units", lambda: units)
     runs = []
     for kept in ("true", "false"):
         words = [*FAMILIES[family], *COMMON, "model.depth=2", "train.epochs=1", f"impl.checkpoint_activations={kept}"]

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from idinit_suite.config import check, compose
 from idinit_suite.training.attention import PlainAttention
-from idinit_suite.training.precision import _say_slow, autocast, say_if_slow
+from idinit_suite.training.precision import autocast
 
 
 def attended(precision: str) -> tuple[Tensor, Tensor]:
@@ -47,15 +47,3 @@ def test_written_out_attention_drops_weights() -> None:
         outputs = F.scaled_dot_product_attention(query, key, value, dropout_p=0.5)
     assert outputs.std() > 0.01  # without dropout, the mean of a thousand ones
     assert outputs.mean().item() == pytest.approx(1, abs=0.1)
-
-
-@pytest.mark.parametrize(("precision", "units", "lines"), [("bf16", False, 1), ("bf16", True, 0), ("float32", False, 0)])
-def test_a_processor_without_the_units_is_told_once(
-    precision: str, units: bool, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("idinit_suite.training.precision.has_bfloat16_units", lambda: units)
-    _say_slow.cache_clear()
-    config = check(compose(["model=mlp", "data=digits", f"train.precision={precision}", "impl.device=cpu"]))
-    for _ in range(2):
-        say_if_slow(config, torch.device("cpu"))
-    assert capsys.readouterr().out.count("train.precision=float32") == 2 * lines  # once as an override, once for make
