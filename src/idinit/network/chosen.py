@@ -24,6 +24,7 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
     values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros, with their biases,
     whose output says where another value is read or what it is multiplied with. No method here fills these with zeros.
+    The bias of a branch's last weight is none of these: with it no method could start the branch at zero.
     In a network whose normalizations hold other values than 0 and 1 nothing counts as chosen: it has been trained. Where
     they are all 0, or all maps are, zeros are uninitialized memory.
 
@@ -38,14 +39,19 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     for name, value in parameters.items():
         keeper = structure.keepers.get(name)
         is_ours = keeper is not None and value.sum() == keeper.stop - keeper.start == value.count_nonzero()
-        if structure.parts.get(name) == "bias" and not is_ours and _is_chosen(value.double(), _default_bound(name, parameters)):
+        is_end = structure.parts.get(_beside(name, "weight")) == "branch_end"
+        if (
+            structure.parts.get(name) == "bias"
+            and not (is_ours or is_end)
+            and _is_chosen(value.double(), _default_bound(name, parameters))
+        ):
             found[name] = _described(value)
     if _is_blank(parameters, structure):
         return found
     for name, value in parameters.items():
         if structure.parts.get(name) not in MAPS or value.any():
             continue
-        bias = f"{name.rpartition('.')[0]}.bias".lstrip(".")
+        bias = _beside(name, "bias")
         is_gate = structure.parts[name] == "gate" and bias in parameters and not parameters[bias].any()
         if bias in found or name in structure.coordinates or is_gate:
             found[name] = "0"
@@ -76,6 +82,11 @@ def require_one_zero(net: Network) -> None:
         )
 
 
+def _beside(parameter: str, name: str) -> str:
+    """The name of another parameter of the same module."""
+    return f"{owner_of(parameter)}.{name}".lstrip(".")
+
+
 def _is_blank(parameters: dict[str, Tensor], structure: Structure) -> bool:
     """Whether zeros say nothing, as nobody has put other values anywhere."""
     for parts in (("norm",), MAPS):
@@ -99,7 +110,7 @@ def _is_chosen(value: Tensor, bound: float) -> bool:
 
 def _default_bound(name: str, parameters: dict[str, Tensor]) -> float:
     """The bound of the uniform distribution that torch draws a layer's bias from."""
-    weight, bias = parameters.get(f"{owner_of(name)}.weight".lstrip(".")), parameters[name]
+    weight, bias = parameters.get(_beside(name, "weight")), parameters[name]
     return 1.0 if weight is None or weight.ndim < 2 else (weight.numel() / bias.numel()) ** -0.5
 
 

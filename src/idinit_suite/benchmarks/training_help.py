@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from idinit.errors import UsageError
 from idinit.initialize import initialize_
 
+from ..archive.edges import LEGEND, MARKS, edge
 from ..atomic import read_csv, write_atomically, write_csv
 from ..report.page import environment_facts, in_one_line
 from ..report.table import markdown_table, table
@@ -211,7 +212,7 @@ def training_page(rows: Sequence[Row]) -> str:
         f"float32, batches of {BATCH}, {STEPS} steps. Of each method the rate is the best of {rates} for the last loss of seed "
         f"{SEEDS[0]}; the other seeds train with it. A loss is the mean of {LAST} steps up to the step named, the median over "
         "the seeds, and the range is that of the last. Chance is "
-        f"{math.log(10):.2f}; a run that meets a loss that is not finite ends there and counts as infinite."
+        f"{math.log(10):.2f}; a run that meets a loss that is not finite ends there and counts as infinite. {LEGEND}"
     )
     facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
     return f"# Training without normalization\n\n{text}\n\n{markdown_table(losses)}\n\n{facts}.\n"
@@ -253,7 +254,14 @@ def _summary(rows: Sequence[Row], network: str, method: str) -> list[str]:
         return ["", *["refused"] * len(COLUMNS[4:]), "", ""]
     ends = [_number(row[COLUMNS[-1]]) for row in runs]
     medians = [statistics.median(_number(row[column]) for row in runs) for column in COLUMNS[4:]]
-    return [best, *(f"{value:.2f}" for value in medians), f"{min(ends):.2f}-{max(ends):.2f}", str(len(runs))]
+    if min(ends) == math.inf:  # at every rate that was tried
+        return ["", *map(_shown, medians), "diverged", str(len(runs))]
+    mark = MARKS.get(edge(RATES, float(best)), "")
+    return [f"{best}{mark}", *map(_shown, medians), f"{_shown(min(ends))} to {_shown(max(ends))}", str(len(runs))]
+
+
+def _shown(loss: float) -> str:
+    return f"{loss:.2f}" if math.isfinite(loss) else "diverged"
 
 
 def _number(text: str) -> float:

@@ -83,10 +83,8 @@ TRANSFORMERS = (
 )
 # Why the networks fail that do; the page shows it.
 REASONS = {
-    "timm:csatv2": "its branches are x times a gate made of x itself, without a sigmoid: the square of a silent end, which is "
-    "two zero factors in a row",
-    "timm:pnasnet": "a 1x1 convolution on the main path reads concatenated sums, and a wide identity keeps its first inputs "
-    "only, which are those of a silent branch: what branches read is almost zero, and a norm inside makes it large",
+    "timm:repghost": "two normalizations in a row follow the last weight of a branch: the second one scales up what the first "
+    "one's epsilon kept small",
 }
 
 # Findings of the doctor that are right, by kind, and why.

@@ -23,7 +23,7 @@ INFO = ExperimentInfo(
         "For what the paper does not tell, such as queries, keys, gates, recurrent layers and depthwise convolutions, the "
         "rules are ours; the documentation of the initializer has them all.",
     ),
-    cost="about 15 minutes on one core; a network takes seconds.",
+    cost="about half an hour on one core; a network takes seconds.",
 )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import MambaConfig, MambaForCausalLM
 
 from idinit import check_zeros, initialize_
+from idinit.diagnostics.branches import branch_sizes
 from idinit.errors import UsageError
 from idinit.parts import find_structure
 
@@ -110,6 +111,16 @@ def test_what_the_author_chose_is_kept_unless_it_is_to_be_replaced(name: str, me
     initialize_(model, method, inputs, replace="*")
     filled = {n for n in chosen if plain[n].any() or not n.endswith("bias")}  # a bias of zeros is one again
     assert not any(torch.equal(model.get_parameter(n), plain[n]) for n in filled)
+
+
+@pytest.mark.parametrize("method", ["fixup", "zero", "idinit"])
+def test_a_branch_that_starts_at_zero_keeps_no_bias_of_its_end(method: str) -> None:
+    model = Added("lerp")
+    for linear in (model.stem, model.inner, model.outer):  # timm's Hiera starts all biases at 0.02
+        nn.init.constant_(linear.bias, 0.02)
+    rows = {row.parameter: row.note for row in initialize_(model, method, (FEATURES,)).rows}
+    assert max(size.ratio for size in branch_sizes(model, (FEATURES,))) < 1e-4
+    assert [name for name, note in rows.items() if "author" in note] == ["stem.bias", "inner.bias"]
 
 
 @pytest.mark.parametrize("method", ["fixup", "zero", "rezero", "skipinit"])

@@ -33,7 +33,7 @@ def test_runs_are_kept_and_only_what_is_missing_is_trained(tmp_path: Path, monke
     assert float(rows[0]["loss_200"]) == pytest.approx(2.3, abs=0.3)
     monkeypatch.delattr("idinit_suite.benchmarks.training_help.train")
     assert measure(path, SMALL, (0, 1), steps=8) == rows
-    assert f"| small | rezero | {best} |" in training_page(rows)
+    assert f"| small | rezero | {best}" in training_page(rows)
 
 
 def test_a_run_that_is_not_finite_loses_and_a_refusal_is_told(tmp_path: Path) -> None:
@@ -41,7 +41,16 @@ def test_a_run_that_is_not_finite_loses_and_a_refusal_is_told(tmp_path: Path) ->
     rows = [row | {"rate": "0.001"}, row | {"rate": "0.01", "loss_100": "2.100", "loss_200": "2.200"}]
     assert best_rate(rows, "a", "b") == "0.01"
     page = training_page([*rows, row | {"method": "c", "rate": "0.1", "loss_200": "refused"}])
-    assert "| a | b | 0.01 | 2.00 | 2.10 | 2.20 | 2.20-2.20 | 1 |" in page and "| a | c |  | refused |" in page
+    assert "| a | b | 0.01 | 2.00 | 2.10 | 2.20 | 2.20 to 2.20 | 1 |" in page and "| a | c |  | refused |" in page
+
+
+def test_a_rate_at_the_edge_is_marked_and_none_is_named_where_all_diverge() -> None:
+    row = {"network": "a", "seed": "0", "loss_50": "2.000", "loss_100": "2.000", "loss_200": "2.000"}
+    rows = [row | {"method": "edge", "rate": f"{max(RATES):g}"}]
+    rows += [row | {"method": "none", "rate": f"{rate:g}", "loss_100": "nan", "loss_200": "nan"} for rate in RATES]
+    page = training_page(rows)
+    assert f"| a | edge | {max(RATES):g} ↑ |" in page
+    assert "| a | none |  | 2.00 | diverged | diverged | diverged | 1 |" in page
 
 
 def test_no_normalization_is_left() -> None:
