@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints, overload
@@ -19,6 +20,8 @@ from .options import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 InfoT = TypeVar("InfoT")
+
+_TYPE = re.compile(r"(int|float|str|bool|constrained-\w+)$")  # pydantic's names for the types of a union
 
 
 @dataclass(frozen=True)
@@ -138,14 +141,14 @@ def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
     Returns:
         One line; several problems are separated by semicolons.
     """
-    problems = []
+    problems: dict[str, list[str]] = {}  # of an option of several types, what each of them says
     for item in error.errors(include_url=False):
-        path = ".".join(str(p) for p in ([where] if where else []) + [*item["loc"]])
+        path = ".".join(([where] if where else []) + [str(part) for part in item["loc"] if not _TYPE.match(str(part))])
         if item["type"] == "extra_forbidden":
-            problems.append(f"unknown key '{path}': {did_you_mean(item['loc'][-1], keys)}")
+            problems[f"unknown key '{path}'"] = [did_you_mean(item["loc"][-1], keys)]
         elif item["type"] == "missing":
-            problems.append(f"'{path}' is missing")
+            problems[f"'{path}' is missing"] = []
         else:
             message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"'{path}={item['input']}': {message[0].lower()}{message[1:]}")
-    return "; ".join(problems)
+            problems.setdefault(f"'{path}={item['input']}'", []).append(f"{message[0].lower()}{message[1:]}")
+    return "; ".join(": ".join(filter(None, (what, ", or ".join(said)))) for what, said in problems.items())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from idinit.errors import UsageError, did_you_mean
@@ -41,3 +42,25 @@ def resolve_target(target: str, option: str) -> Callable[..., Any]:
     if not callable(found):
         raise UsageError(f"{option}={target}: it is a {type(found).__name__}, and it must be a function or a class")
     return found
+
+
+def call_target(found: Callable[..., Any], given: Mapping[str, Any], group: str) -> Any:
+    """Calls a function or class of `resolve_target`.
+
+    Args:
+        found: What to call.
+        given: Its keyword arguments.
+        group: The group of the configuration that holds its options: ``data`` or ``model``.
+
+    Raises:
+        UsageError: If it does not take these arguments, or needs others. Errors of its own pass through.
+    """
+    parameters = inspect.signature(found).parameters
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    try:
+        inspect.signature(found).bind(**given)
+    except TypeError as error:
+        lacking = [f"+{group}.options.{name}=VALUE" for name in needed if name not in given]
+        remedy = f"give it as {', '.join(lacking)}" if lacking else f"it takes {', '.join(parameters) or 'none'}"
+        raise UsageError(f"{group}.target: '{found.__name__}' cannot be called: {error}: {remedy}") from None
+    return found(**given)

@@ -63,6 +63,7 @@ class ImplConfig(_Strict):
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
     deterministic: bool = False  # CUDA: the same bits in every process, at some cost
     checkpoint_activations: bool = False  # blocks are computed again in the backward pass instead of being kept
+    fsdp: bool = False  # weights, gradients and the optimizer's state are shared out over the processes of a run
     profile: bool = False  # torch's profiler: a table of operators at the end, and profile.json
     detect_anomaly: bool = False  # torch's anomaly detection: an error where a gradient becomes NaN
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from idinit.errors import UsageError
 
 from ..data.spec import Images, MaskedTokens, Sentences
-from ..targets import resolve_target
+from ..targets import call_target, resolve_target
 from . import MODELS, ModelInfo
 
 Options = dict[str, Any]
@@ -121,7 +121,7 @@ def python(spec: Images | Sentences | MaskedTokens, *, target: str, options: Opt
     if isinstance(spec, Images):
         given["channels"] = spec.shape[0]
     named = inspect.signature(make).parameters
-    made = make(**{key: value for key, value in given.items() if key in named} | options)
+    made = call_target(make, {key: value for key, value in given.items() if key in named} | options, "model")
     if not isinstance(made, nn.Module):
         raise UsageError(f"model.target={target}: it made a {type(made).__name__}, and it must be a torch.nn.Module")
     return made

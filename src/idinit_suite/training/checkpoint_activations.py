@@ -16,8 +16,7 @@ from idinit.errors import UsageError
 def checkpoint_activations(model: nn.Module, again: Callable[[], AbstractContextManager[None]]) -> None:
     """Keeps of each block of a network its inputs only.
 
-    A block is an item of a list or a sequence of modules of one class, as the layers of a Transformer. The random numbers of a
-    block are the same both times, so the gradients are.
+    The random numbers of a block are the same both times, so the gradients are.
 
     Args:
         model: The network; its modules, names and hooks stay.
@@ -26,6 +25,19 @@ def checkpoint_activations(model: nn.Module, again: Callable[[], AbstractContext
     Raises:
         UsageError: If it has no such blocks, or if blocks count what passes through them, as BatchNorm does.
     """
+    blocks = repeated_blocks(model)
+    if not blocks:
+        raise UsageError("impl.checkpoint_activations=true: this network has no repeated blocks to compute again; leave it out")
+    if any(isinstance(module, _BatchNorm) for block in blocks for module in block.modules()):
+        raise UsageError(
+            "impl.checkpoint_activations=true: BatchNorm would count each batch twice; leave it out, or choose another norm"
+        )
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
+
+
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """The outermost items of lists and sequences of modules of one class, as the layers of a Transformer."""
     blocks = [
         block
         for parent in model.modules()
@@ -33,12 +45,4 @@ def checkpoint_activations(model: nn.Module, again: Callable[[], AbstractContext
         for block in parent.children()
         if any(True for _ in block.children())
     ]
-    if not blocks:
-        raise UsageError("impl.checkpoint_activations=true: this network has no repeated blocks to compute again; leave it out")
-    if any(isinstance(module, _BatchNorm) for block in blocks for module in block.modules()):
-        raise UsageError(
-            "impl.checkpoint_activations=true: BatchNorm would count each batch twice; leave it out, or choose another norm"
-        )
-    outermost = [block for block in blocks if not any(block is not other and block in set(other.modules()) for other in blocks)]
-    for block in outermost:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
+    return [block for block in blocks if not any(block is not other and block in set(other.modules()) for other in blocks)]

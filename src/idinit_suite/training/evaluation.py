@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from ..config import RunConfig
-from ..data import Batches, Images
+from ..data import Batches, Images, Inputs
 from .distributed import Workers
 from .objective import Classification
 from .precision import autocast
@@ -53,7 +54,7 @@ class Evaluator:
         has_top5 = isinstance(spec, Images) and spec.num_classes >= TOP5_FROM
         for split in self.splits:
             sums = torch.zeros(4, device=self.team.device, dtype=torch.float64)
-            for inputs, targets in self.data.evaluation_batches(split):
+            for inputs, targets in self._batches(split, forward):
                 with autocast(self.config, self.team.device):
                     logits = forward(*inputs)
                 sums[0] += plain.loss(logits, targets) * len(targets)
@@ -67,3 +68,19 @@ class Evaluator:
                 rows[split]["top5_accuracy"] = in_top5 / count
         network.train()
         return rows
+
+    def _batches(self, split: str, forward: nn.Module) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's batches of a split.
+
+        Where weights are shared out, a process that has fewer calls the network all the same: all take part in each call.
+        """
+        batches = self.data.evaluation_batches(split)
+        if not isinstance(forward, FSDPModule):
+            yield from batches
+            return
+        examples = tuple(tensor.to(self.team.device) for tensor in self.data.example_inputs())
+        while self.team.any((batch := next(batches, None)) is not None):
+            if batch is None:
+                forward(*examples)
+            else:
+                yield batch

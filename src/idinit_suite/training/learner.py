@@ -22,6 +22,7 @@ from .distributed import Workers
 from .flops import count_flops
 from .objective import Classification
 from .precision import autocast, compile_options, gradient_scaler, replaced_functions
+from .sharding import load_state, load_weights, require_shardable, shard, whole_state, whole_weights
 from .step_sums import StepSums
 from .sync_batchnorm import convert_sync_batchnorm
 
@@ -59,17 +60,22 @@ class Learner:
         self.flops = flops and flops * data.batch_size
         if team.world_size > 1 and config.train.sync_batchnorm:
             model = convert_sync_batchnorm(model, team.device)
-        model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
         impl = config.impl
         if impl.checkpoint_activations:
             checkpoint_activations(model, partial(replaced_functions, config, team.device))
+        is_sharded = impl.fsdp and team.world_size > 1
+        if is_sharded:
+            require_shardable(config, model)
+            shard(model, team.device)
+        else:
+            model.to(team.device, memory_format=layout)  # type: ignore[call-overload]
         options = {**config.model, "checkpoint_activations": impl.checkpoint_activations}
         self.network, self.compiled_model = (
             compiled.get_or_compile(model, options, compile_options(config, team.device))
             if config.train.compile
             else (model, model)
         )
-        self._ddp_model = team.wrap(self.compiled_model)
+        self._ddp_model = self.compiled_model if is_sharded else team.wrap(self.compiled_model)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self._scaler = gradient_scaler(config, team.device)
         self._ema = None
@@ -127,11 +133,11 @@ class Learner:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values, up to the last reading of the sums."""
+        """Tensors and plain values, up to the last reading of the sums; all processes must ask for it."""
         return {
             **({"average": self.average.state_dict()} if self.average is not None else {}),
-            "model": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": whole_weights(self.network),
+            "optimizer": whole_state(self.optimizer),
             "scaler": self._scaler.state_dict(),
             "meter": self.sums.state_dict(),
             "data": self.data.state_dict(),
@@ -144,10 +150,10 @@ class Learner:
             RuntimeError: If it is the state of another network.
             ValueError: If it is the state of another optimizer.
         """
-        self.network.load_state_dict(state["model"])
+        load_weights(self.network, state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.optimizer, state["optimizer"])
         self._scaler.load_state_dict(state.get("scaler", {}))
         self.sums.load_state_dict(state["meter"])
         self.data.load_state_dict(state["data"])

@@ -7,7 +7,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from idinit.diagnostics.plot import draw_signals
 from idinit.diagnostics.signal import measure_signal
 from idinit.errors import UsageError
 
@@ -38,6 +37,8 @@ def describe_start(config: RunConfig, data: Batches, folder: Path) -> None:
         signals = measure_signal(model, tuple(tensor.cpu() for tensor in data.example_inputs()))
     except (UsageError, RuntimeError):  # it may be too large for that, or hold what cannot be run step by step
         return
+    from idinit.diagnostics.plot import draw_signals  # matplotlib takes a second to import
+
     image = io.BytesIO()
     draw_signals(signals, f"{type(model).__name__}, {report.method}").savefig(image, format="png", dpi=120)
     write_atomically(folder / PICTURE, image.getvalue())

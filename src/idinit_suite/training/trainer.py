@@ -88,7 +88,8 @@ def _memory_errors(config: RunConfig) -> Iterator[None]:
             raise
         raise UsageError(
             f"run {config.name} does not fit into memory: choose a smaller network, pass each batch in more parts "
-            "(train.accumulate), or keep fewer activations (impl.checkpoint_activations=true)"
+            "(train.accumulate), keep fewer activations (impl.checkpoint_activations=true), or share it out over several "
+            "processes (impl.fsdp=true)"
         ) from error
 
 
@@ -284,12 +285,13 @@ class Training:
         }
 
     def _save(self) -> None:
+        learned = self.learner.state_dict()
         if not self.team.is_main_process:
             return
         state = {
             "hash": self.config.hash,
             "step": self.step,
-            **self.learner.state_dict(),
+            **learned,
             "data_checksum": self.learner.data.checksum,
             "rows": self.folder.sync(),
         }

@@ -168,6 +168,16 @@ def test_columns_are_found_where_only_one_can_be_meant(tmp_path: Path) -> None:
         build("texts", tmp_path, train=str(tmp_path / "none.csv"))
 
 
+def test_labels_are_not_the_texts_too(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.text and data\.label.*'stars'"):
+        build("texts", tmp_path, **{**texts(tmp_path), "text": "stars"})
+
+
+def test_a_share_above_one_is_refused_by_the_name_of_its_option(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'validation=1\.5'"):
+        build("texts", tmp_path, **texts(tmp_path), validation=1.5)
+
+
 @pytest.mark.parametrize(("option", "value"), [("text", "reviw"), ("label", "star")])
 def test_a_wrong_column_lists_the_others(tmp_path: Path, option: str, value: str) -> None:
     with pytest.raises(UsageError, match=rf"train\.csv .*'{value}'.*review, stars"):
@@ -196,6 +206,12 @@ def test_a_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
         build("hub", tmp_path, path="nobody/nothing")
 
 
+def test_a_file_in_place_of_a_folder_of_tables_is_told_where_it_belongs(tmp_path: Path) -> None:
+    file = texts(tmp_path)["train"]
+    with pytest.raises(UsageError, match=r"data=texts data\.train="):
+        build("hub", tmp_path, path=file)
+
+
 def empty_class(folder: Path) -> None:
     (folder / "dog").mkdir()
 
@@ -220,6 +236,15 @@ def no_training(folder: Path) -> None:
     write_pictures(folder / "val", 2)
 
 
+def dangling(folder: Path) -> None:
+    (folder / "cat" / "link.jpg").symlink_to(folder / "moved.jpg")
+
+
+def two_validations(folder: Path) -> None:
+    for split in ("train", "val", "validation"):
+        write_pictures(folder / split, 2)
+
+
 def unlabelled(folder: Path) -> None:
     (folder / "train").mkdir()
     (folder / "cat").rename(folder / "train" / "cat")
@@ -238,6 +263,8 @@ def unlabelled(folder: Path) -> None:
         (unknown_class, {}, "the training split has no class 'dog'"),
         (no_training, {}, "no folder train"),
         (unlabelled, {}, "test has no folders of classes"),
+        (dangling, {}, "link.jpg cannot be read as a picture"),
+        (two_validations, {}, "val, validation"),
         (lambda folder: None, {"size": None}, "say data.size=64"),
         (lambda folder: None, {"validation": 20}, "leave nothing of the 20 training examples"),
         (lambda folder: None, {"batch_size": 200}, "data.batch_size=200 is more than"),
@@ -328,6 +355,15 @@ def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
         ("def make(): return [([float('nan')], 0), ([1.0], 1)]", "item 0: the input is torch.float32"),
         ("def make(): return [([1.0], None), ([1.0], 1)]", "item 0: the label is missing"),
         ("def make(): return {'dev': []}", "returned the splits dev"),
+        ("def make(count): return []", "'count': give it as +data.options.count="),
+        ("def make(): return [('a text', 0), ('b', 1)]", "item 0: the input is a str"),
+        ("def make(): return [({'x': 1}, 0), ({'x': 2}, 1)]", "item 0: the input is a dict"),
+        (
+            "import torch\ndef make(): return [(torch.ones(3) > 0, 0), (torch.ones(3) > 1, 1)]",
+            "item 0: the input is torch.bool",
+        ),
+        ("import torch\ndef make(): return [([1.0], torch.tensor([0, 1]))] * 9", "item 0: the label is a Tensor"),
+        ("import torch\ndef make(): return [(torch.ones(9, 9, 3).byte(), 0)] * 9", "[C, H, W]"),
     ],
 )
 def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

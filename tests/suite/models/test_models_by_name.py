@@ -100,6 +100,9 @@ def wrong(num_classes):
 
 def no_module():
     return 3
+
+def needs_more(num_classes, depth):
+    return 3
 """
 
 
@@ -128,6 +131,7 @@ def test_modules_of_ones_own(target: str, spec: Spec, options: dict[str, Any]) -
     [
         ("Nett", "'Nett'.*'Net'"),
         ("no_module", " int"),
+        ("needs_more", r"'depth'.*\+model\.options\.depth="),
         ("wrong", r"\(2, 6\).*\(2, 5\)"),
     ],
 )

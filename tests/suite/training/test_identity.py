@@ -39,7 +39,7 @@ NOT_HASHED = {
 # The number of threads settles the order in which the terms of a sum are added; where data and runs lie differs in any test.
 ROUNDING = {"impl.threads": "2"}
 PLACES = {"paths.data", "paths.runs"}
-ELSEWHERE = {"impl.cuda_graphs", "impl.checkpoint_activations"}  # tested with compiled networks and with blocks
+ELSEWHERE = {"impl.cuda_graphs", "impl.checkpoint_activations", "impl.fsdp"}  # tested with compiled networks, blocks, processes
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:

@@ -13,6 +13,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from idinit.errors import UsageError, did_you_mean
 
+from ..pictures import unreadable
+
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),
@@ -66,6 +68,9 @@ def find_pictures(folder: Path) -> tuple[dict[str, PictureFiles], tuple[str, ...
     """
     if not folder.is_dir():
         raise UsageError(f"data.folder={folder}: there is no such folder: give one with a folder of pictures for each class")
+    for split, usual in SPLITS.items():
+        if len(several := [name for name in _folders(folder) if name.lower() in usual]) > 1:
+            raise UsageError(f"data.folder={folder}: {', '.join(several)} are all the {split} split: leave one of them there")
     places = {split: folder / name for split, name in split_names(_folders(folder)).items()}
     if not places:
         places = {"train": folder}
@@ -103,5 +108,7 @@ def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
             f"{place / classes[min(empty)]} holds no pictures (files ending in {', '.join(IMG_EXTENSIONS)}): "
             "fill it or delete it"
         )
+    if gone := [path for path, _ in found if not path.exists()]:
+        raise unreadable(str(gone[0]), "a link to a file that is not there")
     paths, labels = zip(*found, strict=True)
     return PictureFiles(paths, torch.tensor(labels))

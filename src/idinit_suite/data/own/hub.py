@@ -93,6 +93,10 @@ def hub(
 def _load(path: str, config: str | None) -> dict[str, Any]:
     """The splits that there are of ``train``, ``validation`` and ``test``."""
     where = Path(path).expanduser()
+    if where.is_file():
+        raise UsageError(
+            f"data.path={path} is a file: give the folder that it is in, or data=texts data.train={path} for texts"
+        )
     try:
         loaded = load_from_hub(str(where) if where.exists() else path, name=config)
     except Exception as error:  # of many libraries: the network, the builder, the files

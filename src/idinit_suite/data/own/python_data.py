@@ -16,7 +16,7 @@ from torch import Tensor
 from idinit.errors import UsageError
 
 from ...seeds import derive
-from ...targets import resolve_target
+from ...targets import call_target, resolve_target
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
@@ -29,6 +29,8 @@ from ..splits import HeldOut, whole_splits
 from .folders import SPLITS
 from .images import ImageOptions, facts_of, own_images, pick
 from .tensors import TensorBatches
+
+_KINDS = "give a PIL image, uint8 [C, H, W], finite floats, or numbers of words from 0 [T]"
 
 
 @DATASETS.register("python", DatasetInfo(Images | Sentences))
@@ -55,7 +57,7 @@ def python(
     """
     make = resolve_target(target, "data.target")
     with _fixed_random_state(derive(split_seed, "python")):
-        made = make(**options)
+        made = call_target(make, options, "data")
     named = made if isinstance(made, Mapping) else {"train": made}
     if "train" not in named or set(named) - set(SPLITS):
         raise UsageError(
@@ -95,7 +97,7 @@ def _read(dataset: Any, source: str, seed: int) -> tuple[Tensor, Rows]:
             if not isinstance(item, (tuple, list)) or len(item) != 2:
                 raise UsageError(f"{source}, item {index}: it must be a pair (input, class)")
             inputs.append(_tensor(item[0], f"{source}, item {index}"))
-            labels.append(item[1].item() if isinstance(item[1], (Tensor, np.generic)) else item[1])
+            labels.append(_label(item[1]))
             if inputs[-1].shape != inputs[0].shape or inputs[-1].dtype != inputs[0].dtype:
                 raise UsageError(
                     f"{source}, item {index}: {inputs[-1].dtype} of shape {tuple(inputs[-1].shape)}, and item 0 is "
@@ -119,18 +121,25 @@ def _fixed_random_state(seed: int) -> Iterator[None]:
             random.setstate(python_state)
 
 
+def _label(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1) else value
+
+
 def _tensor(value: Any, where: str) -> Tensor:
     if isinstance(value, Image.Image):
         image = np.asarray(to_mode(value, 1 if value.mode in ("1", "L") else 3))
         return torch.from_numpy(image.reshape(*image.shape[:2], -1).copy()).permute(2, 0, 1)
-    tensor = torch.as_tensor(value)
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"{where}: the input is a {type(value).__name__}: {_KINDS}") from None
     if tensor.dtype == torch.uint8 and tensor.dim() == 3:
+        if tensor.shape[0] > 4 >= tensor.shape[2]:
+            raise UsageError(f"{where}: a picture of shape {tuple(tensor.shape)} has its channels last: give uint8 [C, H, W]")
         return tensor
     if tensor.is_floating_point() and tensor.isfinite().all():
         return tensor.float()
-    if tensor.dim() == 1 and not tensor.is_floating_point() and bool((tensor >= 0).all()):
+    whole = tensor.dtype != torch.bool and not tensor.is_floating_point()
+    if tensor.dim() == 1 and whole and bool((tensor >= 0).all()):
         return tensor.long()
-    raise UsageError(
-        f"{where}: the input is {tensor.dtype} of shape {tuple(tensor.shape)}: give a PIL image, uint8 [C, H, W], finite "
-        "floats, or numbers of words from 0 [T]"
-    )
+    raise UsageError(f"{where}: the input is {tensor.dtype} of shape {tuple(tensor.shape)}: {_KINDS}")

@@ -93,6 +93,10 @@ def text_column(rows: Rows, asked: str | None, label: str) -> str:
     def fits(name: str) -> bool:
         return name != label and all(isinstance(cell, str) or cell is None for cell in rows.columns[name])
 
+    if asked == label:
+        raise UsageError(
+            f"{rows.source}: data.text and data.label are both '{label}': name the column of texts and that of classes"
+        )
     return rows.column(asked, "data.text") if asked else rows.only_column("data.text", fits, TEXT_COLUMNS)
 
 
