@@ -18,7 +18,8 @@ from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
-from .network.chosen import find_chosen, require_one_zero
+from .network.chosen import find_chosen
+from .network.one_zero import require_one_zero
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
@@ -109,14 +110,14 @@ def initialize_(
         UsageError: If a name, an option or an override is not valid, or the method does not apply to the network. The
             network is then as it was, as after any other error.
     """
-    require_arguments(model, method, seed)
+    require_arguments(model, method, seed, generator, keep, replace)
     checked = INITIALIZERS.check(method, options)
     if generator is not None and seed is not None:
         raise UsageError("give either generator or seed, not both")
     if generator is not None and generator.device.type != "cpu":
         raise UsageError(f"generator is on '{generator.device}'; the same bytes everywhere need torch.Generator() on the CPU")
     require_initializable(model)
-    generator = generator or Generator().manual_seed(seed or 0)
+    generator = generator or Generator().manual_seed(int(seed or 0))
 
     kept = _kept(model, [keep] if isinstance(keep, str) else keep)
     require_real(model, kept)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from idinit import UsageError, initialize_
+from idinit import UsageError, check_zeros, examine, find_parts, initialize_
 
 
 class Net(nn.Module):
@@ -29,13 +31,17 @@ X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     ("model", "method", "inputs", "options", "message"),
     [
         (Net, "fixup", (X,), {}, "the model is the class Net: give an instance, Net()"),
-        ("fixup", Net(), (X,), {}, "the model is a str: the order is initialize_(model, 'idinit', example_inputs)"),
-        (Net(), (X,), "fixup", {}, "the method is a tuple, not a name: the order is"),
+        ("fixup", Net(), (X,), {}, "the model is a str, not a torch.nn.Module"),
+        (Net(), (X,), "fixup", {}, "the method is a tuple, not a name: initialize_(model, 'idinit', "),
         (Net(), "fixup", "abc", {}, "example_inputs is a str: give a tuple"),
         (Net(), "fixup", (X,), {"seed": "a"}, "seed='a': give an integer"),
+        (Net(), "fixup", (X,), {"seed": True}, "seed=True: give an integer"),
+        (Net(), "fixup", (X,), {"seed": 2**70}, f"seed={2**70}: give an integer"),
+        (Net(), "fixup", (X,), {"generator": 3}, "generator is a int: give a torch.Generator()"),
+        (Net(), "fixup", (X,), {"keep": None}, "keep is a NoneType: give a shell pattern"),
+        (Net(), "fixup", (X,), {"replace": 3}, "replace is a int: give a shell pattern"),
         (Net(), "fixup", (X.to("meta"),), {}, "example_inputs holds a tensor on the meta device"),
     ],
-    ids=["class", "model and method swapped", "method and inputs swapped", "inputs", "seed", "meta inputs"],
 )
 def test_a_wrong_argument_is_one_line(model: object, method: object, inputs: object, options: dict, message: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -53,6 +59,27 @@ def test_a_network_initialized_in_inference_mode_can_be_trained(method: str) -> 
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert not any(parameter.is_inference() for parameter in model.parameters())
     torch.testing.assert_close(dict(model.state_dict()), dict(same.state_dict()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("look", [find_parts, examine, check_zeros])
+def test_what_looks_at_a_network_wants_one_and_works_in_inference_mode(look: Callable[..., object]) -> None:
+    with pytest.raises(UsageError, match=r"class Net: .*Net\(\)"):
+        look(Net, (X,))
+    with pytest.raises(UsageError, match="the model is a tuple"):
+        look((X,), Net())
+    model = Net()
+    with torch.device("meta"), pytest.raises(UsageError, match=r"torch.device\('meta'\)"):
+        look(model, (X,))
+    with torch.inference_mode():
+        seen = look(model, (X.clone(),))
+    assert str(seen) == str(look(model, (X,)))
+
+
+def test_a_seed_may_be_an_integer_of_numpy() -> None:
+    model, same = Net(), Net()
+    initialize_(model, "kaiming", (X,), seed=np.int64(3))  # type: ignore[arg-type]
+    initialize_(same, "kaiming", (X,), seed=3)
+    assert torch.equal(model.stem.weight, same.stem.weight) and torch.equal(model.inner.weight, same.inner.weight)
 
 
 def test_a_network_made_in_inference_mode_is_refused() -> None:

@@ -25,6 +25,7 @@ from .softmaxes import Peak, Softmax, watch_forward
 from .zeros import check_zeros
 
 
+@torch.inference_mode(False)  # gradients are measured
 def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examination:
     """Examines the initialization of a network; the network is left as it was.
 

@@ -69,6 +69,7 @@ class ZeroCheck:
         return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
 
 
+@torch.inference_mode(False)  # gradients are measured
 def check_zeros(model: nn.Module, example_inputs: Inputs | None = None, *, analysis: Analysis | None = None) -> ZeroCheck:
     """Finds zero factors that training can never move, and names the zeros that are in their way.
 

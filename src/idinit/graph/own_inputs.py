@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..errors import UsageError
-from .probe import Inputs
+from .probe import Inputs, require_model
 
 _BATCH, _TOKENS = 2, 16
 _SAMPLES = 6400  # of sound: 0.4 seconds at 16 kHz
@@ -21,8 +21,9 @@ def inputs_of(model: nn.Module, given: Inputs | None) -> Inputs:
     """The inputs that a caller gave, or else some that the model's own attributes describe.
 
     Raises:
-        UsageError: If none were given and the model describes none.
+        UsageError: If the model is none, or no inputs were given and it describes none.
     """
+    require_model(model)
     if given is not None:
         return given
     for described in (_timm, _transformers, _torchvision):

@@ -21,6 +21,20 @@ from ..errors import UsageError
 Inputs = tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
+def require_model(model: object) -> None:
+    """Makes sure that a model is one, and that new tensors hold values.
+
+    Raises:
+        UsageError: If it is something else, or ``torch.device("meta")`` is in force.
+    """
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise UsageError(f"the model is the class {model.__name__}: give an instance, {model.__name__}()")
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model is a {type(model).__name__}, not a torch.nn.Module: it is the first argument")
+    if torch.get_default_device().type == "meta":
+        raise UsageError("torch.device('meta') is in force, under which new tensors hold no values: call outside of it")
+
+
 def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and the keyword arguments of a call, on the model's device.
 

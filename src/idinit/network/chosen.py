@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..errors import UsageError
 from ..parts.structure import MAPS, Structure, owner_of
-from .network import Network
 
 _SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or uninitialized memory
 _FEW = 16
@@ -60,28 +58,6 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     return {name: found[name] for name in parameters if name in found}
 
 
-def require_one_zero(net: Network) -> None:
-    """Refuses that a method silences residual branches that a gate of zeros, kept as its author chose, silences already.
-
-    Two factors of zero keep each other at zero for ever.
-
-    Args:
-        net: A network that a method has filled.
-
-    Raises:
-        UsageError: If the method does.
-    """
-    kept = [name for name in net.names("gate") if name in net.kept and not net.model.get_parameter(name).any()]
-    ends = (net.model.get_parameter(branch.end).any() for branch in net.branches)
-    scales = (row.rule != "0" for row in net.rows() if row.part == "scale")
-    if kept and not (all(ends) and all(scales)):
-        module = owner_of(kept[0]).rpartition(".")[2]
-        raise UsageError(
-            f"initializer '{net.method}' starts residual branches at zero, and so does '{kept[0]}', a gate that the "
-            f"model's author zeroed: neither would ever move; let it be filled, replace='*{module}.*', or use 'idinit'"
-        )
-
-
 def _beside(parameter: str, name: str) -> str:
     """The name of another parameter of the same module."""
     return f"{owner_of(parameter)}.{name}".lstrip(".")
@@ -110,8 +86,8 @@ def _is_chosen(value: Tensor, bound: float) -> bool:
 
 def _default_bound(name: str, parameters: dict[str, Tensor]) -> float:
     """The bound of the uniform distribution that torch draws a layer's bias from."""
-    weight, bias = parameters.get(_beside(name, "weight")), parameters[name]
-    return 1.0 if weight is None or weight.ndim < 2 else (weight.numel() / bias.numel()) ** -0.5
+    weight = parameters.get(_beside(name, "weight"))
+    return 1.0 if weight is None or weight.ndim < 2 else weight[0].numel() ** -0.5  # of a transposed convolution too
 
 
 def _is_trained(norm: Tensor) -> bool:

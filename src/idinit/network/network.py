@@ -97,7 +97,8 @@ class Network:
                     pieces = tuple(piece for piece in slices if piece.part == part)
                     shape = block_shape(value, layout, pieces)
                     groups = layout.chunks if layout.kernel else 1
-                    found.append(Weight(name, part, shape, self._branch_of.get(name), pieces, groups))
+                    branch = None if part == "trunk" else self._branch_of.get(name)  # these rows lead out of it
+                    found.append(Weight(name, part, shape, branch, pieces, groups))
         return found
 
     def weight(self, name: str, part: str | None = None) -> Weight:
@@ -184,17 +185,18 @@ class Network:
         places = {}
         for branch in self.branches:
             place = branch.output or owner_of(branch.end)
-            problem = ""
+            problem, remedy = "", "wrap the branch in a module"
             if sum(other.end == branch.end for other in self.branches) > 1:
                 problem = "several branches end in it"
             elif others := {piece.part for piece in self.structure.slices.get(branch.end, ())} - {"branch_end"}:
                 problem = f"other rows of it, of the part {' and '.join(sorted(others))}, lead elsewhere"
+                remedy = "give these rows a layer of their own"
             elif not self.can_act_on(place) or (branch.output is None and branch.end_norm):
                 problem = "no module returns what its branch adds, as one tensor and in one call"
             if problem:
                 raise UsageError(
                     f"initializer '{self.method}' multiplies each residual branch with a number of its own, and cannot do so "
-                    f"after the branch_end '{branch.end}': {problem}; wrap the branch in a module, or use 'idinit'"
+                    f"after the branch_end '{branch.end}': {problem}; {remedy}, or use 'idinit'"
                 )
             places[branch] = place
         return places

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Integral
 
-import torch
-from torch import nn
+from torch import Generator, nn
 
 from ..errors import UsageError
+from ..graph.probe import require_model
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
-_ORDER = "the order is initialize_(model, 'idinit', example_inputs)"
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 
 
-def require_arguments(model: object, method: object, seed: object) -> None:
+def require_arguments(
+    model: object, method: object, seed: object = None, generator: object = None, keep: object = (), replace: object = ()
+) -> None:
     """Makes sure that the arguments are what their names say, in their order.
 
     Raises:
         UsageError: If one is something else.
     """
-    if isinstance(model, type) and issubclass(model, nn.Module):
-        raise UsageError(f"the model is the class {model.__name__}: give an instance, {model.__name__}()")
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"the model is a {type(model).__name__}: {_ORDER}")
+    require_model(model)
     if not isinstance(method, str):
-        raise UsageError(f"the method is a {type(method).__name__}, not a name: {_ORDER}")
-    if not isinstance(seed, int | None):
-        raise UsageError(f"seed={seed!r}: give an integer")
+        raise UsageError(f"the method is a {type(method).__name__}, not a name: initialize_(model, 'idinit', example_inputs)")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64):
+        raise UsageError(f"seed={seed!r}: give an integer of 64 bits")
+    if not isinstance(generator, Generator | None):
+        raise UsageError(f"generator is a {type(generator).__name__}: give a torch.Generator(), or seed=")
+    for name, patterns in (("keep", keep), ("replace", replace)):
+        if not isinstance(patterns, Iterable):
+            raise UsageError(f"{name} is a {type(patterns).__name__}: give a shell pattern of names of parameters, or several")
 
 
 def require_initializable(model: nn.Module) -> None:
@@ -36,8 +40,6 @@ def require_initializable(model: nn.Module) -> None:
     Raises:
         UsageError: If the model is wrapped, sharded, quantized, on the meta device or made in inference mode.
     """
-    if torch.get_default_device().type == "meta":
-        raise UsageError("torch.device('meta') is in force, under which new tensors hold no values: initialize outside of it")
     if type(model).__name__ in _WRAPPERS:
         inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
         raise UsageError(

@@ -24,6 +24,7 @@ from .reparametrized import find_computed
 from .residual_sums import Region
 from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching, owner_of
 
+_RECTIFIERS = {"relu", "relu6", "hardtanh", "threshold"}  # the slope at zero is 0
 _MULTIPLIERS = ("mul", "div", "addcmul")
 
 
@@ -104,6 +105,7 @@ def find_structure(
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
+        rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
     )
 
@@ -114,6 +116,14 @@ def _coordinates(flow: Flow) -> Iterator[Use]:
         places = node.arguments.get("grid" if node.op.startswith("grid_sampler") else "offset")
         if isinstance(places, Node) and (node.op.startswith("grid_sampler") or node.op == "deform_conv2d"):
             yield from walk_back(flow, places).maps
+
+
+def _rectified(analysis: Analysis) -> Iterator[str]:
+    """The last weights of branches after which a ReLU follows inside the branch."""
+    for side in analysis.sides:
+        passed = walk_back(analysis.flow, side.operand).passed
+        if any(passed >> node.index & 1 and node.op in _RECTIFIERS for node in analysis.flow.nodes):
+            yield from (use.parameter for use in side.ends)
 
 
 def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Part]:

@@ -13,8 +13,8 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is no shortcut.
 5.  **B is no decoder:** it does not upsample what S does not, as the deeper level that an adding U-Net adds to a finer one.
     Attention on a coarser grid may.
-6.  **It is no sum of outputs:** no layer follows a sum in which every term ends in a layer of its own, with no activation
-    function or normalization behind, as in dueling networks. These are several heads.
+6.  **It is no sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
+    with no activation function or normalization behind, as in dueling networks. These are several heads.
 
 Sums over time are no residual sums either; `idinit.parts.side_paths.find_loops` finds them.
 """
@@ -31,7 +31,7 @@ from ..graph.node import Node, reach
 from ..graph.operators import GATE_RANK, NORMS, SAME
 from ..graph.traversal import walk_back
 from .carried import Term, adds_values, find_carried
-from .exclusive import leading_to
+from .exclusive import exclusive, leading_to
 from .side_paths import between
 
 _HIDDEN = NORMS | {op for op, rank in GATE_RANK.items() if rank == 1} | {"relu6", "hardtanh"}
@@ -79,9 +79,12 @@ def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
             continue
         node = flow.nodes[index]
         values = flow.values(node)
-        uses = between(flow, gate, values)
-        if not uses:  # made of something else than the values: its last maps
-            uses = [use for use in walk_back(flow, gate).maps if not any(flow.depends(value, use.node) for value in values)]
+        uses, last = between(flow, gate, values), walk_back(flow, gate).maps
+        if uses:  # what is read elsewhere carries values, as a decoder that gates what the encoder passes to it
+            members, _ = exclusive(flow, gate)
+            uses = [use for use in uses if use in last or members >> use.node.index & 1]
+        else:  # made of something else than the values: its last maps
+            uses = [use for use in last if not any(flow.depends(value, use.node) for value in values)]
         if uses:
             yield Region("gate", uses, gate, node, node)
 
@@ -96,7 +99,7 @@ def find_sides(flow: Flow, scores: set[int], products: set[int]) -> Iterator[Reg
     """
     inner: set[int] = set()
     for node in reversed(flow.nodes):
-        if node.index in inner or node.index in scores or not addends(node):
+        if node.index in inner or node.index in scores or not addends(node) or not flow.readers(node):
             continue
         nested: set[int] = set()
         terms = [Term(term, reader, *leading_to(flow, term)) for term, reader in _terms(flow, node, nested)]
@@ -124,7 +127,7 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: set[int]) -> Ite
             if (
                 entrances
                 and not _decodes(flow, term, other, entrances, products)
-                and not (layers and _adds_outputs(flow, node, term, other))
+                and not ((layers or _is_reduced(other, entrances)) and _adds_outputs(flow, node, term, other))
             ):
                 candidates.append((layers, -other.operand.index, other, entrances))
         if candidates:
@@ -190,6 +193,11 @@ def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
     if any(walk_back(flow, term.operand).norms for term in (branch, shortcut)):
         return False
     return not any(after.op in _HIDDEN for after in reach(node.users, lambda n: n.users))
+
+
+def _is_reduced(shortcut: Term, entrances: list[Node]) -> bool:
+    """Whether a term is smaller than what it carries, as the interactions of embeddings that a factorization machine sums."""
+    return prod(shortcut.operand.shape) < min(prod(n.shape) for n in entrances)
 
 
 def _terms(flow: Flow, node: Node, inner: set[int]) -> list[tuple[Node, Node]]:

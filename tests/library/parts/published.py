@@ -265,6 +265,41 @@ class Generator(nn.Module):
         return self.head(self.b(self.a(self.stem(x), w).relu(), w).relu())
 
 
+class AttentionUNet(nn.Module):
+    """A U-Net whose decoder gates what the encoder passes to it (Oktay et al. 2018)."""
+
+    def __init__(self, c: int = 8) -> None:
+        super().__init__()
+        self.enc = nn.ModuleList([_conv(3, c), _conv(c, c), _conv(c, c)])
+        self.up, self.dec = (nn.ModuleList(layers) for layers in zip(*[(_conv(c, c), _conv(2 * c, c))] * 2, strict=True))
+        self.g, self.x = (nn.ModuleList(_conv(c, 4, 1) for _ in range(2)) for _ in range(2))
+        self.psi, self.head = nn.ModuleList(_conv(4, 1, 1) for _ in range(2)), _conv(c, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = [self.enc[0](x).relu()]
+        for enc in self.enc[1:]:
+            skips.append(enc(F.max_pool2d(skips[-1], 2)).relu())
+        y = skips.pop()
+        for up, dec, g, x_, psi in zip(self.up, self.dec, self.g, self.x, self.psi, strict=True):
+            skip, y = skips.pop(), up(F.interpolate(y, scale_factor=2.0))
+            y = dec(torch.cat([y, skip * psi((g(y) + x_(skip)).relu()).sigmoid()], 1)).relu()
+        return self.head(y)
+
+
+class DeepFM(nn.Module):
+    """Three outputs are added: of each feature, of pairs of features, of a perceptron (Guo et al. 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.embed = nn.Embedding(50, 1), nn.Embedding(50, 8)
+        self.deep = nn.Sequential(nn.Linear(40, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        e = self.embed(x)
+        pairs = 0.5 * (e.sum(1) ** 2 - (e**2).sum(1)).sum(1, keepdim=True)
+        return (self.linear(x).sum(1) + pairs + self.deep(e.flatten(1))).sigmoid()
+
+
 class DiT(nn.Module):
     """A diffusion transformer with adaLN-Zero (Peebles & Xie 2023), without attention's heads."""
 
@@ -384,6 +419,12 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...], str]] = 
     ),
     "modulated": (
         Generator, (*_IMAGES, _random(2, 4)), "stem.weight stem; ?.weight trunk; *.style.weight gate; head.weight head",
+    ),
+    "attention U-Net": (
+        AttentionUNet, _IMAGES, "enc.0.weight stem; head.weight head; enc.* trunk; up.* trunk; dec.* trunk; * gate",
+    ),
+    "DeepFM": (
+        DeepFM, (torch.arange(15).view(3, 5),), "linear.* embedding; embed.* embedding; deep.0.* -; deep.2.weight head",
     ),
     "DiT": (
         DiT, (_random(2, 5, 6), _random(2, 4)),

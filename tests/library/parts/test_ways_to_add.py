@@ -48,8 +48,15 @@ def test_ways_to_add_a_branch(way: str) -> None:
 @pytest.mark.parametrize("method", ["rezero", "skipinit"])
 def test_a_multiplier_that_would_silence_the_skip_is_refused(method: str) -> None:
     build, inputs, _ = PUBLISHED["wavenet"]
-    with pytest.raises(UsageError, match="other rows of it"):
+    with pytest.raises(UsageError, match="other rows of it.*a layer of their own"):
         initialize_(build(), method, inputs)
+
+
+def test_rows_that_lead_out_of_a_branch_are_not_scaled_as_its_layers() -> None:
+    build, inputs, _ = PUBLISHED["wavenet"]
+    rules = {row.parameter: row.rule for row in initialize_(build(), "fixup", inputs).rows}
+    assert rules["out.0.weight"] == "branch_end: 0; trunk: Kaiming normal, fan-out"
+    assert rules["dilated.0.weight"] == "Kaiming normal, fan-out, x 0.7071"
 
 
 @pytest.mark.parametrize("method", ["idinit", "fixup", "zero"])
@@ -128,11 +135,35 @@ def test_branches_that_are_silent_twice_are_refused(method: str) -> None:
     build, inputs, _ = CHOSEN["adaLN-Zero"]
     model = build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(UsageError, match="neither would ever move"):
+    with pytest.raises(UsageError, match="'blocks.0.ada.weight'.*replace"):
         initialize_(model, method, inputs)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     initialize_(model, method, inputs, replace="*ada.*")
     assert model.blocks[0]["ada"].weight.any() and not check_zeros(model, inputs).violations
+
+
+class Rectified(nn.Module):
+    """Blocks of a temporal convolutional network (Bai et al. 2018): a ReLU is the last layer of each branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 16), nn.Linear(16, 4)
+        self.inner, self.outer = (nn.ModuleList(nn.Linear(16, 16) for _ in range(2)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            x = x + outer(inner(x).relu()).relu()
+        return self.head(x)
+
+
+@pytest.mark.parametrize("method", ["fixup", "zero", "rezero", "skipinit"])
+def test_a_branch_of_zeros_that_a_relu_keeps_shut_is_refused(method: str) -> None:
+    model = Rectified()
+    with pytest.raises(UsageError, match=r"'outer.0.*ReLU.*'idinit'"):
+        initialize_(model, method, (FEATURES,))
+    initialize_(model, "idinit", (FEATURES,))
+    assert not check_zeros(model, (FEATURES,)).violations
 
 
 def test_memory_that_nobody_has_initialized_is_no_choice() -> None:

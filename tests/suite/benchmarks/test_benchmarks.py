@@ -102,9 +102,15 @@ def test_what_stops_the_trainer_is_told(root: Path) -> None:
 
 
 def test_the_time_to_initialize(capsys: pytest.CaptureFixture[str]) -> None:
-    page = initialization.measure(["timm:test_resnet"], ["idinit", "orthogonal"])
-    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| timm:test_resnet")]
-    assert [row[1] for row in rows] == ["torch.export alone", "idinit", "orthogonal"]
+    page = initialization.measure(["timm:test_resnet"], ["idinit", "fixup"])
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| timm:test_resnet, 0 million")]
+    assert [row[1] for row in rows] == ["torch.export alone", "idinit", "fixup"]
     assert all(float(row[2]) < 60 for row in rows)
-    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [words[1] for words in printed if words[:1] == ["timm:test_resnet"]] == ["torch.export", "idinit", "orthogonal"]
+    assert all(0 <= float(row[4].removesuffix(" MB").replace(",", "")) < 4000 for row in rows)
+    printed = capsys.readouterr().out
+    assert all(row[2] in printed for row in rows)
+
+
+def test_the_memory_of_a_call_is_its_peak() -> None:
+    small, large = (initialization._measured(lambda size=size: torch.ones(size))[2] for size in (10, 50_000_000))
+    assert float(small.split()[0]) < 50 < 150 < float(large.split()[0]) < 300
