@@ -83,6 +83,8 @@ def initialize_(
     drops them under ``strict=False`` and computes something else. Forward hooks of your own fire during the call, as the
     model is run.
 
+    During the call, memory holds a copy of the parameters and buffers, from which they are restored if the call fails.
+
     A model on the meta device gets memory first, ``model.to_empty(device=...)``; every parameter is then filled but those
     that the report lists as left alone. Buffers other than running statistics are not filled: recompute what the model's
     constructor stored in them, such as tables of positions, before this call.

@@ -166,6 +166,30 @@ def test_a_branch_of_zeros_that_a_relu_keeps_shut_is_refused(method: str) -> Non
     assert not check_zeros(model, (FEATURES,)).violations
 
 
+def test_a_gate_of_zeros_elsewhere_does_not_stop_a_method() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block, self.gate, self.head = Added("lerp"), nn.Linear(16, 16), nn.Linear(16, 4)
+            nn.init.zeros_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
+
+        def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+            return self.head(self.block(x) * self.gate(condition).sigmoid())
+
+    model = Net()
+    initialize_(model, "rezero", (FEATURES, FEATURES))
+    assert not model.gate.weight.any() and not check_zeros(model, (FEATURES, FEATURES)).violations
+
+
+def test_the_usual_bias_of_a_transposed_convolution_is_no_choice() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ConvTranspose2d(16, 8, 2, 2))
+    with torch.no_grad():
+        model[1].bias.copy_(torch.linspace(0.13, 0.17, 8))  # U(-b, b) with b = 1/sqrt(8 * 2 * 2) = 0.18, as torch draws it
+    rows = initialize_(model, "kaiming", (torch.randn(2, 3, 4, 4),)).rows
+    assert not [row.parameter for row in rows if "chosen" in row.note]
+
+
 def test_memory_that_nobody_has_initialized_is_no_choice() -> None:
     build, inputs, _ = CHOSEN["adaLN-Zero"]
     model = build()
