@@ -12,7 +12,8 @@ from ..statistics.estimates import THRESHOLDS, Estimate
 from .formatting import amount, duration, percent, plain
 
 _OF_ACCURACIES = (
-    "Accuracies are in percent: the mean over the runs that completed, and half of its 95 % t-interval from three of them on. "
+    "Accuracies are in percent: the mean over the runs that completed, and half of its 95 % t-interval from three of them on, "
+    "or the lowest and the highest run where that interval would reach below 0 or above 100. "
     "The last epoch is the result; the best epoch is chosen on the test set and stands there for comparison only. "
     "Epochs to a threshold are those to the first validation accuracy that reaches it: the median over all runs, where one "
     "that never does counts as later than the last epoch (Kaplan-Meier); “> 5 (1 of 3)” says that one of three did, “> 5” "
@@ -20,7 +21,8 @@ _OF_ACCURACIES = (
 )
 _OF_LOSSES = (
     "The loss is the mean cross-entropy of the masked tokens on the validation split, with half of its 95 % t-interval from "
-    "three runs on. FLOPs are those of the matrix products of forward and backward passes, as counted by torch. Compute to the "
+    "three runs on, or the lowest and the highest run where that interval would reach below 0. "
+    "FLOPs are those of the matrix products of forward and backward passes, as counted by torch. Compute to the "
     "baseline's loss is the step, between two evaluations by a straight line, at which a variant first has the loss that the "
     "baseline's run of the same seed ends with: the median over seeds, where one that never does counts as infinitely late. "
     "What is saved is compared with the step at which the baseline itself first had that loss, from three seeds on."

@@ -7,25 +7,50 @@ import math
 from ..statistics.estimates import Estimate
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+_ROUNDING = 1e-9
 
 
 def percent(value: Estimate) -> str:
     """A fraction as ``55.1 ± 1.2`` in percent; ``55.1 (n = 2)`` where it has no interval, ``diverged`` without runs."""
-    return plain(value, 1, scale=100)
+    return f"{100 * value.mean:.1f}{percent_spread(value) or _count(value)}" if value.n else "diverged"
 
 
-def plain(value: Estimate, digits: int, scale: float = 1.0) -> str:
-    """A mean as ``2.345 ± 0.012``; ``2.345 (n = 2)`` where it has no interval, ``diverged`` without runs.
+def percent_spread(value: Estimate) -> str:
+    """The spread of a fraction in percent; see `plain`."""
+    return _spread(value, 1, scale=100, most=1.0)
+
+
+def plain(value: Estimate, digits: int) -> str:
+    """A loss as ``2.345 ± 0.012``; ``2.345 (n = 2)`` where it has no interval, ``diverged`` without runs.
+
+    An interval of few runs that lie far apart may reach beyond what is possible. It says nothing then, and the lowest and
+    the highest value stand in its place: ``2.345 (0.12 to 6.5)``.
 
     Args:
         value: The mean with its interval.
         digits: After the point.
-        scale: What it is multiplied by.
     """
-    if value.n == 0:
-        return "diverged"
-    mean = f"{scale * value.mean:.{digits}f}"
-    return f"{mean} (n = {value.n})" if math.isnan(value.half_width) else f"{mean} ± {scale * value.half_width:.{digits}f}"
+    spread = _spread(value, digits, scale=1.0, most=math.inf)
+    return f"{value.mean:.{digits}f}{spread or _count(value)}" if value.n else "diverged"
+
+
+def _spread(value: Estimate, digits: int, scale: float, most: float) -> str:
+    """The interval of a mean of values between 0 and ``most``, or their range; empty for too few runs."""
+    half = value.half_width
+    if math.isnan(half):
+        return ""
+    if value.mean - half >= -_ROUNDING and value.mean + half <= most + _ROUNDING:
+        return f" ± {scale * half:.{digits}f}"
+    return f" ({scale * value.lowest:.{digits}f} to {scale * value.highest:.{digits}f})"
+
+
+def _count(value: Estimate) -> str:
+    return f" (n = {value.n})"
+
+
+def difference_interval(low: float, high: float) -> str:
+    """The interval of a difference of fractions, as `` (-1.2 to +3.4)`` points; empty where it reaches beyond the possible."""
+    return f" ({100 * low:+.1f} to {100 * high:+.1f})" if low >= -1 and high <= 1 else ""
 
 
 def amount(number: float) -> str:

@@ -11,6 +11,7 @@ from rich import box
 from rich.text import Text
 
 _COUNT = re.compile(r" \(n = \d+\)$")
+_RANGE = re.compile(r"(?<=\d) to (?=\d)")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def terminal_table(table: Table) -> rich.table.Table:
         if own and own != group:
             shown.add_row(Text(own, style="bold"))
         group = own
-        texts = [_COUNT.sub("", cell.text).replace(" ± ", "±") for cell in row]
+        texts = [_RANGE.sub("–", _COUNT.sub("", cell.text)).replace(" ± ", "±") for cell in row]
         texts[0] = texts[0].removeprefix(f"{own}-")
         shown.add_row(*(Text(text, style="bold" if cell.strong else "") for text, cell in zip(texts, row, strict=True)))
     return shown

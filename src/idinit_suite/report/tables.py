@@ -15,13 +15,15 @@ from ..statistics.paired import Comparison, compare, success
 from ..statistics.significance import ENOUGH
 from .blocks import Block
 from .columns import columns
+from .formatting import difference_interval
 from .table import Cell, Table, table
 
 PAIRED_NOTES = (
     "Paired by seed: runs of one seed see the same data in the same order. The difference is that of the test accuracies after "
-    "the last epoch, in points, with its 95 % bootstrap interval, or Student's where there are fewer than six pairs. The "
-    "probability of improvement is the share of seeds in which the variant ended higher, where a run that diverged ends below "
-    "any that did not. A run trains if it ends more than 5 points above chance; its rate has Wilson's 95 % interval. The "
+    "the last epoch, in points, with its 95 % bootstrap interval, or Student's where there are fewer than six pairs; one "
+    "that reaches beyond 100 points says nothing and is left out. "
+    "The probability of improvement is the share of seeds in which the variant ended higher, where a run that diverged ends "
+    "below any that did not. A run trains if it ends more than 5 points above chance; its rate has Wilson's 95 % interval. The "
     f"standard deviation is that of the test accuracy over seeds, in points. With fewer than {ENOUGH} pairs or runs nothing is "
     "compared."
 )
@@ -109,8 +111,7 @@ def _against(found: Comparison) -> list[Cell]:
     if found.pairs < ENOUGH:
         return [pairs, Cell("–", math.nan), Cell("–", math.nan)]
     apart = f"{100 * found.difference:+.1f}" if found.completed else "–"
-    if not math.isnan(found.low):
-        apart += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    apart += difference_interval(found.low, found.high)
     if 0 < found.completed < found.pairs:
         apart += f", of {found.completed}"
     return [pairs, Cell(apart, found.difference), Cell(f"{found.improvement:.2f}", found.improvement)]

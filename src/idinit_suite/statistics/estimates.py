@@ -34,12 +34,16 @@ class Estimate:
         half_width: Half of the 95 % t-interval of the mean; NaN for fewer than ``ENOUGH`` runs: that of two would be six times
             their difference, and say nothing.
         n: Number of runs.
+        lowest: The lowest value; NaN without runs.
+        highest: The highest value.
     """
 
     mean: float
     sd: float
     half_width: float
     n: int
+    lowest: float
+    highest: float
 
 
 def estimate(values: Iterable[float]) -> Estimate:
@@ -50,12 +54,12 @@ def estimate(values: Iterable[float]) -> Estimate:
     """
     sample = np.array([v for v in values if not math.isnan(v)], dtype=np.float64)
     n = len(sample)
-    mean = float(sample.mean()) if n else math.nan
+    mean, lowest, highest = (float(of(sample)) if n else math.nan for of in (np.mean, np.min, np.max))
     if n < 2:
-        return Estimate(mean, math.nan, math.nan, n)
+        return Estimate(mean, math.nan, math.nan, n, lowest, highest)
     sd = float(sample.std(ddof=1))
     half_width = math.nan if n < ENOUGH else float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
-    return Estimate(mean, sd, half_width, n)
+    return Estimate(mean, sd, half_width, n, lowest, highest)
 
 
 def first_epoch(epochs: Sequence[float], accuracies: Sequence[float], percent: float) -> float:

@@ -47,16 +47,24 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         dir=folder,
         resume="allow",
         allow_val_change=True,
-        settings=wandb.Settings(console="off", silent=True, disable_code=True, git_root=str(Path(__file__).parent)),
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            disable_code=True,
+            disable_git=True,  # what is checked out now need not be the code of a run of long ago
+            git_commit=(config["environment"].get("commit") or "").removesuffix("-dirty") or None,
+        ),
     )
     if run.url:
         print(run.url, flush=True)
     run.define_metric("epoch")
     run.define_metric("*", step_metric="epoch")
     first = run.step  # of a resumed run: the one after the last that W&B has
+    if first == 0 and (before := start(folder)):
+        run.log(before, step=0)  # a search run has no row of its own there
     for step, metrics in complete_steps(folder, ended):
         if step >= first:
-            run.log(metrics | (start(folder) if step == 0 else {}), step=step)
+            run.log(metrics, step=step)
     state = state_of(folder)
     if state != "running":
         run.summary.update({"state": state, **summary(folder, state)})

@@ -14,7 +14,7 @@ from idinit_suite.archive.runs import Archive, load, merge
 from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.report.blocks import markdown
 from idinit_suite.report.columns import notes
-from idinit_suite.report.formatting import amount, duration, percent, plain
+from idinit_suite.report.formatting import amount, difference_interval, duration, percent, plain
 from idinit_suite.report.recipes import more_tables
 from idinit_suite.report.table import Cell, markdown_table, table, terminal_table
 from idinit_suite.report.tables import paired, results_table, tuning
@@ -193,11 +193,33 @@ def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
     assert tuning(archive, scale, list_variants(archive, scale)) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.54, 0.55, 0.56], "55.0 ± 2.5"),  # 4.303 * 0.01 / 1.732
+        ([0.094, 0.108, 0.956], "38.6 (9.4 to 95.6)"),  # ± 122.6
+        ([0.99, 0.994, 0.998], "99.4 (99.0 to 99.8)"),  # its upper end is 100.4
+        ([0.01, 0.02, 0.03], "2.0 (1.0 to 3.0)"),  # its lower end is -0.5
+        ([1.0, 1.0, 1.0], "100.0 ± 0.0"),
+        ([0.094, 0.956], "52.5 (n = 2)"),
+    ],
+)
+def test_an_interval_beyond_what_is_possible_gives_way_to_the_range(values: list[float], shown: str) -> None:
+    assert percent(estimate(values)) == shown
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(-0.012, 0.034, " (-1.2 to +3.4)"), (-1.828, 0.634, ""), (-0.2, 1.1, ""), (math.nan, math.nan, "")],
+)
+def test_an_interval_of_a_difference_beyond_100_points_is_left_out(low: float, high: float, shown: str) -> None:
+    assert difference_interval(low, high) == shown
+
+
 def test_percent() -> None:
     assert percent(estimate([0.5512])) == "55.1 (n = 1)"
     assert percent(estimate([])) == "diverged"
     assert percent(estimate([0.54, 0.56])) == "55.0 (n = 2)"  # ± 12.7 would say nothing
-    assert percent(estimate([0.54, 0.55, 0.56])) == "55.0 ± 2.5"  # 4.303 * 0.01 / 1.732
 
 
 @pytest.mark.parametrize(
@@ -241,6 +263,7 @@ def test_amount(number: float, text: str) -> None:
 def test_plain() -> None:
     assert plain(estimate([2.3456]), 3) == "2.346 (n = 1)"
     assert plain(estimate([2.0, 2.1, 2.2]), 2) == "2.10 ± 0.25"
+    assert plain(estimate([0.1, 0.2, 6.0]), 2) == "2.10 (0.10 to 6.00)"  # a loss is never negative
 
 
 def test_the_terminal_has_a_row_for_each_of_several_models(make_run: Callable[..., Path], tmp_path: Path) -> None:

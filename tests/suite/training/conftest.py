@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is mirrored: however busy the machine is, the end of the run waits for the mirror."""
     monkeypatch.setattr(wandb_mirror, "PATIENCE_S", 60)
+    monkeypatch.setattr(wandb_mirror, "LINGER_S", 300)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from wandb_toys import (
+    COMMIT,
     CONFIG,
     ENV,
     WandbServer,
@@ -83,6 +83,17 @@ def test_the_initialization_is_a_table_and_a_picture_at_step_0(folder: Path) -> 
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_search_run_has_its_table_although_it_is_not_evaluated_at_step_0(folder: Path) -> None:
+    (folder / REPORT).write_text(json.dumps([{"parameter": "0.weight", "rule": "IDI(1)"}]))
+    with mirrored(folder, mode="offline", project="suite"):
+        write(folder, 10)
+        say(folder, "done")
+    first, second = offline_history(folder)
+    assert (first["_step"], first["initialization.nrows"]) == (0, 1)
+    assert second == as_history(10)
+
+
+@pytest.mark.usefixtures("patient")
 def test_the_commit_of_the_code_is_named_and_the_run_folder_is_left_as_it_was(folder: Path, server: WandbServer) -> None:
     before = (folder / "config.yaml").read_bytes()
     for mode in ("offline", "online"):
@@ -90,9 +101,7 @@ def test_the_commit_of_the_code_is_named_and_the_run_folder_is_left_as_it_was(fo
             say(folder, "done")
         assert (folder / "config.yaml").read_bytes() == before
     (run,) = [record["run"] for record in offline_records(folder) if record["type"] == "run"]
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.get("git", {}).get("commit", "") == commit.stdout.strip()
+    assert run["git"] == {"commit": COMMIT}, "that of the run, whatever is checked out when it is mirrored"
 
 
 @pytest.mark.usefixtures("patient")

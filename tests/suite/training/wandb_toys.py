@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 CONFIG = {"experiment": "toy", "arm": "idinit-loose", "budget": "cpu", "seed": 3, "model": {"name": "mlp", "depth": 2}}
-ENV = {"python": "3.11", "hardware": {"cores": 2}}
+COMMIT = "c0ffee" + 34 * "0"
+ENV = {"python": "3.11", "hardware": {"cores": 2}, "commit": f"{COMMIT}-dirty"}
 
 
 def say(folder: Path, state: str) -> None:

@@ -9,7 +9,7 @@ from statistics import median
 from ...archive.variants import MARGIN
 from ...statistics.estimates import estimate
 from ...statistics.significance import ENOUGH, Gain
-from ..formatting import plain
+from ..formatting import difference_interval, percent_spread, plain
 from ..measured import Measured
 from ..outcomes import Headline
 
@@ -52,15 +52,13 @@ def score(one: Measured) -> str:
     runs, diverged = len(one.seeds), len(one.diverged)
     if diverged == runs:
         return "diverged" if runs == 1 else f"all {runs} diverged"
-    half = "" if math.isnan(one.test.half_width) else f" ± {100 * one.test.half_width:.1f}"
-    text = f"{100 * one.test.mean:.1f}{half} %"
+    text = f"{100 * one.test.mean:.1f}{percent_spread(one.test)} %"
     return f"{text}, {diverged} of {runs} diverged" if diverged else text
 
 
 def points(one: Gain) -> str:
     """A difference of accuracies with its interval and p-value."""
-    interval = "" if math.isnan(one.low) else f" ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
-    return f"{100 * one.mean:+.1f} points{interval}{p_value(one)}"
+    return f"{100 * one.mean:+.1f} points{difference_interval(one.low, one.high)}{p_value(one)}"
 
 
 def p_value(one: Gain) -> str:
