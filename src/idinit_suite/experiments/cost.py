@@ -35,7 +35,7 @@ from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
-_MEASURED_SECONDS = 10.0  # that are enough
+_MEASURED_SECONDS = 2.0  # that are enough: a step that takes longer is measured once
 
 
 class Costs:
@@ -87,15 +87,17 @@ class _Sizes:
 
 
 def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], costs: Costs) -> None:
-    """Prints the first line of an experiment: its budget, its runs and the time they will take."""
+    """Prints the first lines of an experiment: its budget, its runs and the time they will take, which is measured between."""
     runs = [*plan.runs, *plan.later]
     budget = runs[0].budget
     asked = any(override.startswith("budget=") for override in experiment.overrides)
     why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
     searches = sum(config.phase == "tune" for config in runs)
     tuned = f" and {'at least ' if plan.waiting else ''}{searches} short ones that pick the recipe" if searches else ""
-    left = f"{len(missing)} to do, about {duration(costs.total(missing))}" if missing else "all done"
+    left = f"{len(missing)} to do" if missing else "all done"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
+    if missing:
+        console.print(f"By a few steps of each network here: about {duration(costs.total(missing))}", soft_wrap=True)
 
 
 def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:

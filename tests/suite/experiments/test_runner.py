@@ -66,7 +66,7 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
         assert len(whole) in (3, 4) and whole[picked[variant]] == whole.max()
     assert {"README.md", "runs.csv", "curves.csv", "curves.svg", "curves.png"} <= {p.name for p in results.iterdir()}
     first = capsys.readouterr().out
-    assert "2 runs and at least 14 short ones" in first and "16 to do, about" in first
+    assert "2 runs and at least 14 short ones that pick the recipe; 16 to do\n" in first and "network here: about" in first
 
     before = {p.name: p.read_bytes() for p in results.iterdir()}
     assert run(ablation) == []
