@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from own_sets import build, image_folder
 from picture_folders import write_pictures
 from PIL import Image
 
 from idinit.errors import UsageError
-from idinit_suite.data import DATASETS, Batches, DataContext, Images, Sentences
+from idinit_suite.data import Images, Sentences
 
 TEXTS = [("a good film", "good"), ("a bad film", "bad"), ("Not good: bad!", "bad"), ("good, good", "good")] * 10
 
@@ -24,17 +23,8 @@ def _hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub")
 
 
-def build(name: str, tmp_path: Path, rank: int = 0, world_size: int = 1, **options: Any) -> Batches:
-    context = DataContext(tmp_path / "root", 0, rank=rank, world_size=world_size)
-    return DATASETS[name].build(context, **DATASETS.check(name, {"batch_size": 4, **options}))
-
-
 def frame() -> pd.DataFrame:
     return pd.DataFrame(TEXTS, columns=["review", "stars"])
-
-
-def image_folder(tmp_path: Path) -> dict[str, Any]:
-    return {"folder": str(write_pictures(tmp_path / "pictures", 10)), "size": 8}
 
 
 def texts(tmp_path: Path) -> dict[str, Any]:
@@ -210,189 +200,6 @@ def test_a_file_in_place_of_a_folder_of_tables_is_told_where_it_belongs(tmp_path
     file = texts(tmp_path)["train"]
     with pytest.raises(UsageError, match=r"data=texts data\.train="):
         build("hub", tmp_path, path=file)
-
-
-def empty_class(folder: Path) -> None:
-    (folder / "dog").mkdir()
-
-
-def one_class(folder: Path) -> None:
-    shutil.rmtree(folder / "emu")
-    shutil.rmtree(folder / "cat")
-
-
-def damaged(folder: Path) -> None:
-    (folder / "cat" / "00.png").write_bytes(b"\x89PNG")
-
-
-def unknown_class(folder: Path) -> None:
-    (folder / "train").mkdir()
-    for name in ("cat", "emu"):
-        shutil.copytree(folder / name, folder / "train" / name)
-    write_pictures(folder / "val", 2, ("dog",))
-
-
-def no_training(folder: Path) -> None:
-    write_pictures(folder / "val", 2)
-
-
-def dangling(folder: Path) -> None:
-    (folder / "cat" / "link.jpg").symlink_to(folder / "moved.jpg")
-
-
-def two_validations(folder: Path) -> None:
-    for split in ("train", "val", "validation"):
-        write_pictures(folder / split, 2)
-
-
-def unlabelled(folder: Path) -> None:
-    (folder / "train").mkdir()
-    (folder / "cat").rename(folder / "train" / "cat")
-    (folder / "emu").rename(folder / "train" / "emu")
-    (folder / "test").mkdir()
-    (folder / "test" / "1.png").touch()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "options", "problem"),
-    [
-        (lambda folder: shutil.rmtree(folder), {}, "there is no such folder"),
-        (empty_class, {}, "dog holds no pictures"),
-        (one_class, {}, "needs two classes"),
-        (damaged, {}, "00.png cannot be read as a picture"),
-        (unknown_class, {}, "the training split has no class 'dog'"),
-        (no_training, {}, "no folder train"),
-        (unlabelled, {}, "test has no folders of classes"),
-        (dangling, {}, "link.jpg cannot be read as a picture"),
-        (two_validations, {}, "val, validation"),
-        (lambda folder: None, {"size": None}, "say data.size=64"),
-        (lambda folder: None, {"validation": 20}, "leave nothing of the 20 training examples"),
-        (lambda folder: None, {"batch_size": 200}, "data.batch_size=200 is more than"),
-    ],
-)
-def test_a_bad_folder_gets_one_line(
-    tmp_path: Path, spoil: Callable[[Path], None], options: dict[str, Any], problem: str
-) -> None:
-    folder = write_pictures(tmp_path / "pictures", 10, ("cat", "emu"))
-    spoil(folder)
-    with pytest.raises(UsageError) as caught:
-        build("image_folder", tmp_path, **{"folder": str(folder), "size": 8, **options})
-    assert problem in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", 10)
-    (folder / ".ipynb_checkpoints").mkdir()
-    for name in ("._00.jpg", ".DS_Store", "notes.txt"):
-        (folder / "cat" / name).write_bytes(b"?")
-    assert sum(build("image_folder", tmp_path, folder=str(folder), size=8).splits.values()) == 30
-
-
-def test_the_cache_knows_the_options_and_the_folders(tmp_path: Path) -> None:
-    options = image_folder(tmp_path)
-    shapes = [build("image_folder", tmp_path, **{**options, **other}).spec for other in ({}, {"size": 12}, {"channels": 1}, {})]
-    assert [spec.shape for spec in shapes] == [(3, 8, 8), (3, 12, 12), (1, 8, 8), (3, 8, 8)]  # type: ignore[union-attr]
-    before = build("image_folder", tmp_path, **options).checksum
-    folder = Path(options["folder"])
-    (folder / "cat" / "00.png").rename(folder / "dog" / "zz.png")  # the same file in another class
-    assert build("image_folder", tmp_path, **options).checksum != before
-
-
-MADE = {
-    "arrays": "np.full((3, 6, 6), i * 20, np.uint8)",
-    "pil": "Image.new('L', (6, 6), i * 20)",
-    "floats": "torch.full((5,), float(i))",
-    "tokens": "torch.tensor([i % 4, 1, 0])",
-}
-
-
-@pytest.mark.parametrize("kind", MADE)
-def test_python_data_of_each_kind(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / f"made_{kind}.py").write_text(
-        "import numpy as np, torch\nfrom PIL import Image\n"
-        f"def make(): return {{s: [({MADE[kind]}, np.int64(i % 3)) for i in range(12)] for s in ('train', 'test')}}\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    batches = build("python", tmp_path, target=f"made_{kind}:make")
-    assert batches.splits == {"train": 11, "validation": 1, "test": 12}
-    shape = {"arrays": (3, 6, 6), "pil": (1, 6, 6), "floats": (5,), "tokens": (3,)}[kind]
-    (inputs,), labels = batches.train_batch(0)
-    assert inputs.shape == (4, *shape) and labels.dtype == torch.int64
-    assert inputs.dtype == (torch.int64 if kind == "tokens" else torch.float32)
-    ((test,), _), *_ = batches.evaluation_batches("test")
-    if kind == "floats":
-        assert test[:, 0].tolist() == [0, 1, 2, 3]
-
-
-def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "noisy.py").write_text(
-        "import random, numpy as np, torch\n"
-        "class Noisy:\n"
-        "    def __len__(self): return 20\n"
-        "    def __getitem__(self, i): return torch.tensor([random.random(), np.random.rand(), torch.rand(()).item()]), i % 2\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(1)
-    np.random.seed(1)
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    first = build("python", tmp_path, target="noisy:Noisy").checksum
-    assert torch.equal(torch.get_rng_state(), states[0]) and np.array_equal(np.random.get_state()[1], states[1])
-    torch.manual_seed(2)
-    assert build("python", tmp_path, target="noisy:Noisy").checksum == first
-
-
-@pytest.mark.parametrize(
-    ("code", "problem"),
-    [
-        ("make = 3", "it is a int"),
-        ("def mke(): pass", "did you mean 'mke'"),
-        ("def make(): return None", "no Dataset"),
-        ("def make(): return []", "no Dataset"),
-        ("def make(): return [1, 2]", "item 0: it must be a pair"),
-        ("def make(): return [([1.0], 0), ([1.0, 2.0], 1)]", "item 1: torch.float32 of shape (2,), and item 0"),
-        ("def make(): return [([float('nan')], 0), ([1.0], 1)]", "item 0: the input is torch.float32"),
-        ("def make(): return [([1.0], None), ([1.0], 1)]", "item 0: the label is missing"),
-        ("def make(): return {'dev': []}", "returned the splits dev"),
-        ("def make(count): return []", "'count': give it as +data.options.count="),
-        ("def make(): return [('a text', 0), ('b', 1)]", "item 0: the input is a str"),
-        ("def make(): return [({'x': 1}, 0), ({'x': 2}, 1)]", "item 0: the input is a dict"),
-        (
-            "import torch\ndef make(): return [(torch.ones(3) > 0, 0), (torch.ones(3) > 1, 1)]",
-            "item 0: the input is torch.bool",
-        ),
-        ("import torch\ndef make(): return [([1.0], torch.tensor([0, 1]))] * 9", "item 0: the label is a Tensor"),
-        ("import torch\ndef make(): return [(torch.ones(9, 9, 3).byte(), 0)] * 9", "[C, H, W]"),
-    ],
-)
-def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bad_data.py").write_text(code)
-    monkeypatch.chdir(tmp_path)
-    sys.modules.pop("bad_data", None)
-    with pytest.raises(UsageError) as caught:
-        build("python", tmp_path, target="bad_data:make")
-    assert problem in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("target", "problem"),
-    [
-        ("no_such_module_here:f", "'no_such_module_here'"),
-        ("math", "MODULE:NAME"),
-        (":f", "MODULE:NAME"),
-    ],
-)
-def test_a_target_that_is_not_there_is_told(target: str, problem: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=problem):
-        build("python", tmp_path, target=target)
-
-
-def test_an_error_of_the_module_itself_passes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "needs_more.py").write_text("import a_module_nobody_has\n")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="a_module_nobody_has"):
-        build("python", tmp_path, target="needs_more:f")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""Refuses a method that would leave zeros in a network which nothing ever moves."""
+
+from __future__ import annotations
+
+from ..diagnostics.zeros import check_zeros
+from ..errors import UsageError
+from ..parts.structure import owner_of
+from .network import Network
+
+
+def require_no_stuck_zeros(net: Network) -> None:
+    """Refuses a method whose zeros would never move; see `idinit.diagnostics.zeros.check_zeros`.
+
+    That happens where a gate of zeros is kept, as its author chose, behind a branch that the method silences, and where a ReLU,
+    whose slope at zero is 0, follows inside such a branch. Other networks are not looked at, as it takes a few passes.
+
+    Args:
+        net: A network that a method has filled.
+
+    Raises:
+        UsageError: If the method's zeros would stay.
+    """
+    gates = {name for name in net.names("gate") if name in net.kept and not net.model.get_parameter(name).any()}
+    if net.example_inputs is None or not (gates or net.structure.rectified):
+        return
+    for path in check_zeros(net.model, net.example_inputs).violations:
+        ours = [name for name in path if name not in net.kept]
+        if not ours:
+            continue
+        start = f"initializer '{net.method}' starts '{ours[0]}' at zero, where nothing would ever move it"
+        if gate := next((name for name in path if name in gates), None):
+            module = owner_of(gate).rpartition(".")[2]
+            raise UsageError(
+                f"{start}, as '{gate}', a gate that the model's author zeroed, is zero too: let that be filled, "
+                f"replace='*{module}.*', or use 'idinit'"
+            )
+        raise UsageError(f"{start}, as a ReLU follows in the branch: move it behind the sum, or use 'idinit'")
