@@ -172,9 +172,12 @@ def test_activations_that_are_computed_again_give_the_same_bits(
     monkeypatch.setattr("idinit_suite.training.precision.has_bfloat16_units", lambda: units)
     runs = []
     for kept in ("true", "false"):
-        words = [*FAMILIES[family], *COMMON, "model.depth=2", "train.epochs=1", f"impl.checkpoint_activations={kept}"]
+        words = [*FAMILIES[family], *COMMON, "model.depth=2", "train.epochs=1", "train.precision=bf16"]
+        words.append(f"impl.checkpoint_activations={kept}")
         runs.append(check(compose([*words, f"paths.data={root}", f"paths.runs={tmp_path}/{kept}"])))
         train(runs[-1])
+        environment = json.loads((runs[-1].folder / "env.json").read_text())
+        assert environment.get("bfloat16") == (None if units else "by rounding")
     assert runs[0].hash == runs[1].hash
     for one, two in zip(*map(outcome, runs), strict=True):
         assert_same(one, two)
