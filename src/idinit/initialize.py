@@ -19,11 +19,11 @@ from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
 from .network.chosen import find_chosen
-from .network.one_zero import require_one_zero
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
 from .network.scalars import detach_scalars
+from .network.stuck_zeros import require_no_stuck_zeros
 from .parts import Part, Structure, find_structure
 from .parts.structure import matching
 
@@ -138,7 +138,7 @@ def initialize_(
                 raise UsageError(f"initializer '{method}' {problem}")
         entry.build(net, **checked)
         fill_rest(net)
-        require_one_zero(net)
+        require_no_stuck_zeros(net)
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 

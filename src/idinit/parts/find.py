@@ -24,7 +24,7 @@ from .reparametrized import find_computed
 from .residual_sums import Region
 from .structure import MAPS, PARTS, Branch, Part, Slice, Structure, matching, owner_of
 
-_RECTIFIERS = {"relu", "relu6", "hardtanh", "threshold"}  # the slope at zero is 0
+_RECTIFIERS = {"relu", "relu6", "hardtanh", "threshold"}  # the slope at zero is 0; ReLU6 is recorded as hardtanh
 _MULTIPLIERS = ("mul", "div", "addcmul")
 
 
