@@ -113,9 +113,16 @@ def _mobilenet() -> nn.Module:
     return without_norms(model)
 
 
-def _larger_token(model: Any) -> None:
+def _larger_class_token(model: Any) -> None:
     with torch.no_grad():
         model.cls_token.normal_(generator=torch.Generator().manual_seed(0))
+
+
+def _larger_tokens(model: Any) -> None:
+    _larger_class_token(model)
+    with torch.no_grad():
+        model.pos_embed.normal_(generator=torch.Generator().manual_seed(1))
+        model.patch_embed.proj.weight.mul_(10)  # patches come out at about 0.1
 
 
 def _picture(x: Tensor, size: int = 8) -> Tensor:
@@ -127,7 +134,8 @@ _SILENT = ("fixup", "rezero", "zero")
 CASES = {
     VIT: Case(_vit, _picture, (*METHODS, "zero")),
     f"{VIT}, average pooling": Case(partial(_vit, global_pool="avg", class_token=False), _picture, _SILENT),
-    f"{VIT}, class token N(0, 1)": Case(_vit, _picture, _SILENT, _larger_token),
+    f"{VIT}, class token N(0, 1)": Case(_vit, _picture, _SILENT, _larger_class_token),
+    f"{VIT}, all tokens of size one": Case(_vit, _picture, _SILENT, _larger_tokens),
     "torch's TransformerEncoder, 60 layers, width 32": Case(Encoder, lambda x: x),
     "timm's ResNet-50, a quarter of the width": Case(
         partial(_timm, "resnet50", channels=(16, 32, 64, 128)), partial(_picture, size=32)
