@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from ..parts.reparametrized import Computed
@@ -53,20 +54,25 @@ def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed, kept: C
 
 
 def settle(module: nn.Module) -> None:
-    """Re-runs the power iteration of spectral normalization, which takes one step each time the weight is computed."""
+    """Gives spectral normalization the first singular vectors of its weight, towards which it takes a step in each pass.
+
+    They are computed, as the steps may be many: the vectors of the weight before may be nearly orthogonal to those of this one.
+    """
     for weight in getattr(module, "parametrizations", {}).values():
-        if next(weight.buffers(), None) is not None:
-            mode = weight.training
-            weight.train()
-            with torch.no_grad():
-                for _ in range(_ROUNDS):
-                    weight()
-            weight.train(mode)
+        for normalize in weight:
+            if isinstance(normalize, _SpectralNorm) and weight.original.ndim > 1:
+                _set_vectors(normalize._reshape_weight_to_matrix(weight.original), normalize._u, normalize._v)
     for hook in module._forward_pre_hooks.values():  # the older torch.nn.utils.spectral_norm
         if isinstance(hook, SpectralNorm):
-            with torch.no_grad():
-                for _ in range(_ROUNDS):
-                    hook.compute_weight(module, do_power_iteration=True)
+            matrix = hook.reshape_weight_to_matrix(getattr(module, f"{hook.name}_orig"))
+            _set_vectors(matrix, getattr(module, f"{hook.name}_u"), getattr(module, f"{hook.name}_v"))
+
+
+@torch.no_grad()
+def _set_vectors(matrix: Tensor, left: Tensor, right: Tensor) -> None:
+    lefts, _, rights = torch.linalg.svd(matrix.double(), full_matrices=False)
+    left.copy_(lefts[:, 0])
+    right.copy_(rights[0])
 
 
 def _set_length(value: Tensor, magnitude: Tensor, wanted: Tensor, parameters: Mapping[str, Tensor], computed: Computed) -> None:
