@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from networks import FEATURES
-from published import PUBLISHED, Deformable, Detector, DiT, Highway, SpatialTransformer
+from published import PUBLISHED, DiT, Highway
+from published_images import Deformable, Detector, SpatialTransformer
 from torch import Tensor, nn
 from transformers import MambaConfig, MambaForCausalLM
 
