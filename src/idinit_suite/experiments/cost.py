@@ -35,7 +35,7 @@ from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
-_MEASURED_SECONDS = 2.0  # that are enough: a step that takes longer is measured once
+_MEASURED_SECONDS = 2.0  # that are enough
 
 
 class Costs:
@@ -53,6 +53,7 @@ class Costs:
         self._processes = processes
         self._data: dict[str, _Sizes] = {}
         self._measured: dict[str, tuple[float, float]] = {}
+        self._refused: set[str] = set()
 
     def total(self, runs: Sequence[RunConfig]) -> float:
         """Seconds of all runs, one after the other."""
@@ -66,14 +67,17 @@ class Costs:
         """
         data_key = json.dumps(config.data, sort_keys=True, default=str)
         key = _step_key(config)
-        if data_key not in self._data or key not in self._measured:
+        variant = f"{config.init['name']} {key}"
+        if data_key not in self._data or (key not in self._measured and variant not in self._refused):
             data = _load(config, self._processes)
             self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
             if key not in self._measured:
                 try:
                     self._measured[key] = _seconds(config, data)
-                except UsageError:  # what cannot be built takes no time; the sweep lists it
-                    self._measured[key] = (0.0, 0.0)
+                except UsageError:
+                    self._refused.add(variant)
+        if variant in self._refused:
+            return 0.0  # what cannot be built takes no time; the sweep lists it
         sizes = self._data[data_key]
         step, example = self._measured[key]
         steps = max(1, round(config.train.epochs * sizes.steps_per_epoch))
@@ -188,10 +192,10 @@ def _load(config: RunConfig, processes: int) -> Batches:
 
 
 def _step_key(config: RunConfig) -> str:
-    """Equal for runs whose steps take the same time: all but the length of the training and the number of examples."""
+    """Equal for runs whose steps take about the same time: an initializer adds scalars at most, so it is left out."""
     data = {key: value for key, value in config.data.items() if key not in ("train_limit", "validation", "split_seed")}
     train = [config.train.precision, config.train.accumulate, config.train.clip_norm is None]
-    settings = [config.model, data, config.init["name"], config.optim["name"], train, config.impl.model_dump(mode="json")]
+    settings = [config.model, data, config.optim["name"], train, config.impl.model_dump(mode="json")]
     return json.dumps(settings, sort_keys=True, default=str)
 
 
@@ -221,13 +225,12 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
 
 
 def _time(action: Callable[[int], Any], device: torch.device) -> float:
-    """Seconds of an action, the median of some; of fewer where they take long."""
-    action(0)  # the first one also allocates
+    """Seconds of an action: the median of some, without the first one, which allocates too, unless that took long."""
     seconds: list[float] = []
-    while len(seconds) < _MEASURED_STEPS and sum(seconds) < _MEASURED_SECONDS:
+    while len(seconds) <= _MEASURED_STEPS and sum(seconds) < _MEASURED_SECONDS:
         started = time.perf_counter()
         action(len(seconds))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    return statistics.median(seconds[1:] or seconds)

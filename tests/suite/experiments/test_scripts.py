@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from idinit_suite.config import RunConfig
+from idinit_suite.data import Batches
+from idinit_suite.experiments import cost
 from idinit_suite.experiments.cost import Costs, plan
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.runner import run
@@ -79,6 +82,22 @@ def test_the_estimate_counts_the_steps_and_the_evaluations_that_runs_make(
             sizes = {"train": 0, "validation": config.data["validation"], "test": 360}
             made = {"steps": max(row["step"] for row in rows), "evaluations": sum(sizes[row["split"]] for row in rows)}
             assert Costs().of(config) == made[counted]
+
+
+def test_a_network_is_measured_once_whatever_fills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = load(["experiment=cifar10-resnet56", "init=t_fixup,idinit,kaiming,zero_gamma", "seed=0", *overrides(tmp_path)])
+    measured: list[str] = []
+
+    def seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
+        measured.append(config.init["name"])
+        return cost_of_a_step(config, data)
+
+    cost_of_a_step = cost._seconds
+    monkeypatch.setattr(cost, "_seconds", seconds)
+    costs = Costs()
+    found = {config.arm: costs.of(config) for config in grid.main_runs({})}
+    assert measured == ["t_fixup", "idinit", "zero_gamma"]  # refused, without and with BatchNorm
+    assert found["t_fixup"] == 0 < found["idinit"] == found["kaiming"]
 
 
 @pytest.mark.parametrize(
