@@ -40,7 +40,7 @@ def resolve_target(target: str, option: str) -> Callable[..., Any]:
         raise UsageError(f"{option}={target}: {module.__file__} has no '{name}': {did_you_mean(name, public)}")
     found = getattr(module, name)
     if not callable(found):
-        raise UsageError(f"{option}={target}: it is a {type(found).__name__}, and it must be a function or a class")
+        raise UsageError(f"{option}={target}: it has type {type(found).__name__}, and it must be a function or a class")
     return found
 
 

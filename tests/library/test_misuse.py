@@ -31,15 +31,19 @@ X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     ("model", "method", "inputs", "options", "message"),
     [
         (Net, "fixup", (X,), {}, "the model is the class Net: give an instance, Net()"),
-        ("fixup", Net(), (X,), {}, "the model is a str, not a torch.nn.Module"),
-        (Net(), (X,), "fixup", {}, "the method is a tuple, not a name: initialize_(model, 'idinit', "),
-        (Net(), "fixup", "abc", {}, "example_inputs is a str: give a tuple"),
+        ("fixup", Net(), (X,), {}, "the model has type str, not torch.nn.Module"),
+        (Net(), (X,), "fixup", {}, "the method has type tuple, not str: initialize_(model, 'idinit', "),
+        (Net(), "fixup", "abc", {}, "example_inputs has type str: give a tuple"),
         (Net(), "fixup", (X,), {"seed": "a"}, "seed='a': give an integer"),
         (Net(), "fixup", (X,), {"seed": True}, "seed=True: give an integer"),
         (Net(), "fixup", (X,), {"seed": 2**70}, f"seed={2**70}: give an integer"),
-        (Net(), "fixup", (X,), {"generator": 3}, "generator is a int: give a torch.Generator()"),
-        (Net(), "fixup", (X,), {"keep": None}, "keep is a NoneType: give a shell pattern"),
-        (Net(), "fixup", (X,), {"replace": 3}, "replace is a int: give a shell pattern"),
+        (Net(), "fixup", (X,), {"generator": 3}, "generator has type int: give a torch.Generator()"),
+        (Net(), "fixup", (X,), {"keep": None}, "keep=None: give a shell pattern"),
+        (Net(), "fixup", (X,), {"replace": 3}, "replace=3: give a shell pattern"),
+        (Net(), "fixup", (X,), {"keep": [3]}, "keep=[3]: give a shell pattern"),
+        (Net(), "fixup", (X,), {"parts": "trunk"}, "parts='trunk': give {pattern of names of parameters: part}"),
+        (Net(), "fixup", (X,), {"parts": {3: "stem"}}, "parts={3: 'stem'}: give {pattern of names of parameters: part}"),
+        (Net(), "fixup", (X,), {"parts": {"*": 3}}, "override '*': unknown part '3'"),
         (Net(), "fixup", (X.to("meta"),), {}, "example_inputs holds a tensor on the meta device"),
     ],
 )
@@ -65,7 +69,7 @@ def test_a_network_initialized_in_inference_mode_can_be_trained(method: str) -> 
 def test_what_looks_at_a_network_wants_one_and_works_in_inference_mode(look: Callable[..., object]) -> None:
     with pytest.raises(UsageError, match=r"class Net: .*Net\(\)"):
         look(Net, (X,))
-    with pytest.raises(UsageError, match="the model is a tuple"):
+    with pytest.raises(UsageError, match="the model has type tuple"):
         look((X,), Net())
     model = Net()
     with torch.device("meta"), pytest.raises(UsageError, match=r"torch.device\('meta'\)"):

@@ -30,7 +30,7 @@ def require_model(model: object) -> None:
     if isinstance(model, type) and issubclass(model, nn.Module):
         raise UsageError(f"the model is the class {model.__name__}: give an instance, {model.__name__}()")
     if not isinstance(model, nn.Module):
-        raise UsageError(f"the model is a {type(model).__name__}, not a torch.nn.Module: it is the first argument")
+        raise UsageError(f"the model has type {type(model).__name__}, not torch.nn.Module: it is the first argument")
     if torch.get_default_device().type == "meta":
         raise UsageError("torch.device('meta') is in force, under which new tensors hold no values: call outside of it")
 
@@ -50,7 +50,7 @@ def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any,
         )
     if not isinstance(given, (tuple, list, Mapping)):
         raise UsageError(
-            f"example_inputs is a {type(given).__name__}: give a tuple of positional arguments or a dict of keyword arguments"
+            f"example_inputs has type {type(given).__name__}: give a tuple of positional arguments or a dict of keyword ones"
         )
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     if isinstance(given, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from numbers import Integral
 
 from torch import Generator, nn
@@ -24,14 +24,14 @@ def require_arguments(
     """
     require_model(model)
     if not isinstance(method, str):
-        raise UsageError(f"the method is a {type(method).__name__}, not a name: initialize_(model, 'idinit', example_inputs)")
+        raise UsageError(f"the method has type {type(method).__name__}, not str: initialize_(model, 'idinit', example_inputs)")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64):
         raise UsageError(f"seed={seed!r}: give an integer of 64 bits")
     if not isinstance(generator, Generator | None):
-        raise UsageError(f"generator is a {type(generator).__name__}: give a torch.Generator(), or seed=")
+        raise UsageError(f"generator has type {type(generator).__name__}: give a torch.Generator(), or seed=")
     for name, patterns in (("keep", keep), ("replace", replace)):
-        if not isinstance(patterns, Iterable):
-            raise UsageError(f"{name} is a {type(patterns).__name__}: give a shell pattern of names of parameters, or several")
+        if not isinstance(patterns, Collection) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise UsageError(f"{name}={patterns!r:.60}: give a shell pattern of names of parameters, or several")
 
 
 def require_initializable(model: nn.Module) -> None:

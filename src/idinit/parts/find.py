@@ -130,6 +130,8 @@ def _overridden(model: nn.Module, overrides: Mapping[str, Part]) -> dict[str, Pa
     """The parts that were asked for."""
     dims = {name: parameter.ndim for name, parameter in model.named_parameters()}
     chosen: dict[str, Part] = {}
+    if not isinstance(overrides, Mapping) or not all(isinstance(pattern, str) for pattern in overrides):
+        raise UsageError(f"parts={overrides!r:.60}: give {{pattern of names of parameters: part}}, or a Structure")
     for pattern, part in overrides.items():
         if part not in PARTS:
             raise UsageError(f"override '{pattern}': unknown part '{part}': {did_you_mean(part, PARTS)}")

@@ -121,7 +121,7 @@ def owner_of(name: str) -> str:
 
 
 def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
-    """The parameters whose names a shell pattern matches.
+    """Returns the parameters whose names a shell pattern matches.
 
     Raises:
         UsageError: If there are none; ``what`` says what the pattern is for.

@@ -78,7 +78,7 @@ def _label(value: Any, where: str) -> Label:
         return value.strip()
     if isinstance(value, (int, float)):
         return value
-    raise UsageError(f"{where}: the label is a {type(value).__name__}, and it must be a number or a word")
+    raise UsageError(f"{where}: the label has type {type(value).__name__}, and it must be a number or a word")
 
 
 def _number(label: Label) -> int | float | None:

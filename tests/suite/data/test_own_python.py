@@ -58,7 +58,7 @@ def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
-        ("make = 3", "it is a int"),
+        ("make = 3", "it has type int"),
         ("def mke(): pass", "did you mean 'mke'"),
         ("def make(): return None", "no Dataset"),
         ("def make(): return []", "no Dataset"),
@@ -68,13 +68,13 @@ def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
         ("def make(): return [([1.0], None), ([1.0], 1)]", "item 0: the label is missing"),
         ("def make(): return {'dev': []}", "returned the splits dev"),
         ("def make(count): return []", "'count': give it as +data.options.count="),
-        ("def make(): return [('a text', 0), ('b', 1)]", "item 0: the input is a str"),
-        ("def make(): return [({'x': 1}, 0), ({'x': 2}, 1)]", "item 0: the input is a dict"),
+        ("def make(): return [('a text', 0), ('b', 1)]", "item 0: the input has type str"),
+        ("def make(): return [({'x': 1}, 0), ({'x': 2}, 1)]", "item 0: the input has type dict"),
         (
             "import torch\ndef make(): return [(torch.ones(3) > 0, 0), (torch.ones(3) > 1, 1)]",
             "item 0: the input is torch.bool",
         ),
-        ("import torch\ndef make(): return [([1.0], torch.tensor([0, 1]))] * 9", "item 0: the label is a Tensor"),
+        ("import torch\ndef make(): return [([1.0], torch.tensor([0, 1]))] * 9", "item 0: the label has type Tensor"),
         ("import torch\ndef make(): return [(torch.ones(9, 9, 3).byte(), 0)] * 9", "[C, H, W]"),
     ],
 )

@@ -121,7 +121,7 @@ def test_named_classes_keep_their_numbers() -> None:
         (["a", "b", "a"], ["a", "c"], "other.csv, row 2: the label 'c' is none of the training split's"),
         (["a", "a", "a"], ["a"], "my.csv: every label in column 'label' is 'a', and a classifier needs two"),
         (["a", "b", "c"], ["a"], "my.csv: each of the 3 rows has a label of its own"),
-        ([[1], [2], [1]], [[1]], "my.csv, row 1: the label is a list"),
+        ([[1], [2], [1]], [[1]], "my.csv, row 1: the label has type list"),
     ],
 )
 def test_bad_labels_get_one_line(train: list[Any], test: list[Any], problem: str) -> None:

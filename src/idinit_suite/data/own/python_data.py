@@ -132,7 +132,7 @@ def _tensor(value: Any, where: str) -> Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
-        raise UsageError(f"{where}: the input is a {type(value).__name__}: {_KINDS}") from None
+        raise UsageError(f"{where}: the input has type {type(value).__name__}: {_KINDS}") from None
     if tensor.dtype == torch.uint8 and tensor.dim() == 3:
         if tensor.shape[0] > 4 >= tensor.shape[2]:
             raise UsageError(f"{where}: a picture of shape {tuple(tensor.shape)} has its channels last: give uint8 [C, H, W]")

@@ -83,7 +83,7 @@ def _tokens(value: object, where: str) -> list[str]:
     if is_missing(value):
         raise UsageError(f"{where}: the text is empty: fill it or delete the row")
     if not isinstance(value, str):
-        raise UsageError(f"{where}: the text is a {type(value).__name__}: set data.text to the column of texts")
+        raise UsageError(f"{where}: the text has type {type(value).__name__}: set data.text to the column of texts")
     return _WORD.findall(value)
 
 
