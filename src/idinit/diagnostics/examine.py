@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import torch
 from torch import nn
@@ -69,7 +70,10 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
             zeros = check_zeros(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"gradients are not measured: {error}")
-    evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, zeros, moved)
+    pairs = [node for node in analysis.flow.nodes if node.op == "batch_norm" and prod(node.shape) == 2 * node.shape[1]]
+    if pairs:
+        notes.append("batch normalization of two values of a channel hides how large gradients are: give a larger batch")
+    evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, zeros, moved, bool(pairs))
     findings = tuple(finding for check in CHECKS.values() for finding in check(evidence))
     return Examination(
         type(model).__name__,

@@ -63,6 +63,8 @@ class Evidence:
         peaks: The largest numbers.
         zeros: Its zero factors, if there is more than one.
         gradients: Gradients of a generic loss, by parameter.
+        paired: Whether a batch normalization has two values of a channel. It makes them 1 and -1, whatever enters, so that the
+            sizes of gradients before it say nothing.
     """
 
     model: nn.Module
@@ -75,6 +77,7 @@ class Evidence:
     peaks: Sequence[Peak] = ()
     zeros: ZeroCheck | None = None
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    paired: bool = False
 
 
 def some(names: Sequence[str]) -> str:
@@ -246,7 +249,7 @@ def _stack(evidence: Evidence) -> Iterator[Finding]:
         ("Activations", [s.activation for s in path], path[0].name, _EXPLODES, _DIES),
         ("Gradients", [s.gradient for s in reversed(path)], path[-1].name, _GRADIENTS, 1 / _GRADIENTS),
     ):
-        low, high = _trend(sizes)
+        low, high = (1.0, 1.0) if what == "Gradients" and evidence.paired else _trend(sizes)
         if high > most or low < least:
             changed = f"grow {high:.1e} times" if high > most else f"shrink to {low:.1e}"
             yield Finding(

@@ -226,6 +226,18 @@ def test_gradients_that_fade_are_found_where_activations_do_not():
     assert len(problems) == 1 and re.match("Gradients shrink to .*e-[01][0-9] over 20 layers", problems[0])
 
 
+@pytest.mark.parametrize(("batch", "notes"), [(2, 1), (16, 0)])
+def test_gradients_behind_batch_norms_of_two_values_are_not_judged(batch, notes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [layer for _ in range(20) for layer in (nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU())]
+        model = nn.Sequential(*layers, nn.Linear(32, 4))
+    examination = examine(model, (torch.randn(batch, 32, generator=torch.Generator().manual_seed(0)),))
+    assert not examination.findings and len(examination.notes) == notes
+    gradients = [signal.gradient for signal in examination.signals]
+    assert (max(gradients) / min(gradients) > 1e8) == (batch == 2)
+
+
 @pytest.mark.parametrize("method", ["idinit", "kaiming", "lecun", "orthogonal", "depth_scaled", "gpt2", "default"])
 def test_networks_initialized_here_are_well(method):
     model, inputs = _build("decoder")
