@@ -18,6 +18,8 @@ from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_p
 
 T = TypeVar("T")
 
+_OTHER = "other data: "
+
 
 @dataclass(frozen=True)
 class Source(Generic[T]):
@@ -69,7 +71,12 @@ def resolve(
 
 def other_data(title: str, sizes: Mapping[str, int]) -> str:
     """The title of files that are at the location of a known set, and are not that set."""
-    return f"{title} (other data: {', '.join(f'{count} {split}' for split, count in sizes.items())})"
+    return f"{title} ({_OTHER}{', '.join(f'{count} {split}' for split, count in sizes.items())})"
+
+
+def is_other_data(title: str) -> bool:
+    """Whether a title is one that `other_data` made."""
+    return f" ({_OTHER}" in title
 
 
 def scikit_learn(side: int) -> Locator[Decoded]:

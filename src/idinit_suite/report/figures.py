@@ -103,7 +103,7 @@ def _draw_model(figure: FigureBase, variants: Sequence[Variant]) -> None:
     else:
         low, high = score.get_ylim()
         score.set_ylim(max(low, 0), min(high, 1))  # the band of few runs may go beyond, an accuracy cannot
-        score.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        score.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     for axes in (loss, score):
         axes.set_xlim(0, 1.02 * variants[0].last)  # room for the last marker
     for variant, style in zip(variants, styles, strict=True):

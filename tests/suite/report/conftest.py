@@ -14,7 +14,7 @@ import yaml
 
 from idinit_suite.config.experiment import ClaimInfo, ExperimentInfo
 
-ENVIRONMENT = {
+ENVIRONMENT: dict[str, Any] = {
     "python": "3.11.9",
     "torch": "2.14.1",
     "hardware": {"cpu": "Some CPU", "cores": 2, "threads": 2, "gpu": None},
@@ -54,6 +54,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         optim: dict[str, Any] | None = None,
         language: bool = False,
         model: str = "resnet",
+        data: str = ENVIRONMENT["data_source"],
     ) -> Path:
         test = validation if test is None else test
         passed = len(validation) - 1
@@ -95,7 +96,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         folder = (runs or tmp_path / "runs") / f"{variant}-s{seed}-{run}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        (folder / "env.json").write_text(json.dumps(environment or ENVIRONMENT))
+        (folder / "env.json").write_text(json.dumps(environment or ENVIRONMENT | {"data_source": data}))
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         (folder / "status.json").write_text(json.dumps(status))
         return folder

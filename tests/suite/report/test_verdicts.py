@@ -13,6 +13,7 @@ from scipy import stats
 from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import list_variants, scales
+from idinit_suite.data.locate import other_data
 from idinit_suite.report.measured import Curve, Measured
 from idinit_suite.report.outcomes import OUTCOMES, Verdict
 from idinit_suite.report.verdicts import CLAIMS, decide, judge
@@ -30,11 +31,17 @@ def judged(make_run: Callable[..., Path], tmp_path: Path) -> Judged:
     A list in place of a number is a whole validation curve, from before training on.
     """
 
-    def make(claim: str, budget: str = "cpu", epochs: int = 3, **finals: list[float | list[float] | None]) -> Verdict:
+    def make(
+        claim: str,
+        budget: str = "cpu",
+        epochs: int = 3,
+        data: str = "CIFAR-10 (JPEG copy)",
+        **finals: list[float | list[float] | None],
+    ) -> Verdict:
         runs = []
         for variant, values in finals.items():
             for seed, value in enumerate(values):
-                setting = {"seed": seed, "budget": budget, "epochs": epochs}
+                setting = {"seed": seed, "budget": budget, "epochs": epochs, "data": data}
                 if value is None:
                     runs.append(make_run(variant, [0.1], state="diverged", **setting))
                 elif isinstance(value, list):
@@ -86,6 +93,12 @@ def test_no_verdict_without_the_variants(claim: str, judged: Judged) -> None:
 @pytest.mark.parametrize("claim", list(CLAIMS))
 def test_a_smoke_run_proves_nothing(claim: str, judged: Judged) -> None:
     assert judged(claim, budget="smoke", **{name: [0.5] * 3 for name in NEEDED}).outcome == "not run at this scale"
+
+
+@pytest.mark.parametrize("claim", list(CLAIMS))
+def test_files_that_are_not_the_set_whose_name_they_have_prove_nothing(claim: str, judged: Judged) -> None:
+    data = other_data("CIFAR-10", {"train": 1000})
+    assert judged(claim, data=data, **{name: [0.5] * 3 for name in NEEDED}).outcome == "not run at this scale"
 
 
 def names_of(claim: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...archive.recipe_grid import maps
 from ...archive.variants import Scale, Variant, pluralize
+from ...data.locate import is_other_data
 from ...statistics.significance import ENOUGH
 from ..measured import Measured, measured
 from ..outcomes import SILENT, Curves, Finding, Verdict
@@ -31,6 +32,8 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
     primary = {variant.name: variant for variant in variants if variant.is_best_recipe}
     if scale.budget == "smoke":
         return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
+    if is_other_data(scale.data):
+        return Verdict(claim, "not run at this scale", f"{scale}: not the data that the claim is about.")
     found: Mapping[str, Measured | Cells] = {name: measured(variant) for name, variant in primary.items()}
     if entry.info.maps and set(entry.info.needs) <= found.keys():
         found = {name: {at: measured(variant) for at, variant in one.cells.items()} for name, one in maps(variants).items()}
