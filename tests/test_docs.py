@@ -110,7 +110,8 @@ def test_numbers_of_the_decision_table_are_those_of_the_results_that_it_links() 
     assert len(rows) > 4
     for row in rows:
         evidence = row.split("|")[4]
-        linked = "".join((DOCS / target / "README.md").read_text() for target in re.findall(r"\]\((.+?)\)", evidence))
+        pages = [DOCS / target for target in re.findall(r"\]\((.+?)\)", evidence)]
+        linked = "".join((page / "README.md" if page.is_dir() else page).read_text() for page in pages)
         numbers = re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", re.sub(r"\]\(.+?\)", "", evidence))
         assert [number for number in numbers if number not in linked] == []
 
