@@ -198,7 +198,7 @@ def test_a_run_over_two_nodes_is_preempted_as_a_whole_and_ends_in_the_bits_of_on
     words = [
         "init=idinit",
         "seed=0",
-        "train.epochs=200",
+        "train.epochs=100",
         "train.evaluate_every=50",
         "impl.checkpoint_every=10",
         "wandb.mode=disabled",
