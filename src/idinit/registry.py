@@ -150,5 +150,7 @@ def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
             problems[f"'{path}' is missing"] = []
         else:
             message = item["msg"].removeprefix("Value error, ")
-            problems.setdefault(f"'{path}={item['input']}'", []).append(f"{message[0].lower()}{message[1:]}")
+            of_a_group = item["type"] == "value_error" and isinstance(item["input"], dict)  # which options do not go together
+            what = f"'{path}'" if of_a_group else f"'{path}={item['input']}'"
+            problems.setdefault(what, []).append(f"{message[0].lower()}{message[1:]}")
     return "; ".join(": ".join(filter(None, (what, ", or ".join(said)))) for what, said in problems.items())

@@ -36,7 +36,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
     settings["arm"] = settings.get("arm") or (settings.get("init") or {}).get("name")
     settings |= check_groups(settings)
     launcher = checked(LauncherConfig, values.get("launcher", {}), "launcher")
-    settings["processes"] = _processes(settings, int(os.environ.get("WORLD_SIZE", launcher.processes)))
+    settings["processes"] = _processes(settings, int(os.environ.get("WORLD_SIZE", launcher.world_size)))
     optim = dict(settings["optim"])
     OPTIMIZERS[optim.pop("name")].build(nn.Linear(1, 1, device="meta"), **optim)  # refuses options that do not go together
     model, data = (GROUPS[group][entry_name(settings[group])] for group in ("model", "data"))

@@ -6,11 +6,13 @@ that several processes train together is started by one of these sweeps, see `id
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 
 import submitit
 import torch
@@ -25,12 +27,15 @@ from ..training.progress import console
 from . import processes
 from .concurrency import choose_jobs
 from .grid import Experiment, load
+from .nodes import nodes_of_job
 from .runner import missing_runs, run, run_folders, unfinished
+from .together import follow
 
 _WORKER = "from idinit_suite.experiments.launcher import work; work()"
 _WARNING_S = 120  # before a job's time is over; enough for a checkpoint
 _GRACE_S = 3600  # longer than a cluster's time between asking a job to stop and ending it
 _POLL_S = 5.0
+_NEVER = {"BadConstraints", "PartitionConfig", "PartitionTimeLimit"}  # Slurm's reasons of jobs that no node here can take
 
 
 def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
@@ -53,7 +58,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
     if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
         return run(experiment, force=force)
     words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
-    serial = [*words, "launcher=serial", f"launcher.processes={launcher.processes}"]
+    serial = [*words, "launcher=serial", f"launcher.processes={launcher.world_size}"]
     refused = False
     with stop_signals() as stop:
         if launcher.name == "local":
@@ -116,7 +121,7 @@ def _relay(process: subprocess.Popen[str], number: int) -> None:
 
 
 class SlurmWorker:
-    """One task of the array.
+    """One job of the array: the sweep on its first node, which the other nodes follow.
 
     Attributes:
         arguments: The Hydra overrides of the sweep.
@@ -130,7 +135,11 @@ class SlurmWorker:
     def __call__(self, number: int) -> list[str]:
         """Takes part in the sweep; returns the runs that failed."""
         try:
-            return run(load(self.arguments), force=self.force, quiet=True)
+            with nodes_of_job() as nodes:
+                if nodes and nodes.rank:
+                    follow(nodes)
+                    return []
+                return run(load(self.arguments), force=self.force, quiet=True, nodes=nodes)
         except Preempted as stop:
             print(f"stopped: {stop}", flush=True)
             time.sleep(_GRACE_S)  # Slurm queues again what it has to end itself; a job that leaves early counts as done
@@ -152,16 +161,36 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
     executor.update_parameters(
         job_name=experiment.info.name,
         time=max(1, round(60 * launcher.hours)),
+        nodes=launcher.nodes,
+        ntasks_per_node=1,
         cpus_per_task=launcher.cores,
+        srun_args=[f"--cpus-per-task={launcher.cores}", "--kill-on-bad-exit"],  # which srun takes from nowhere else
         signal_delay_s=_WARNING_S,
         array_parallelism=jobs,
         additional_parameters={"requeue": True},
         **({"gpus_per_node": launcher.gpus} if launcher.gpus else {}),
         **{key: value for key, value in optional.items() if value is not None},
     )
-    submitted = executor.map_array(SlurmWorker(arguments, force), list(range(jobs)))
+    try:
+        with redirect_stderr(io.StringIO()):  # submitit prints sbatch's words besides
+            submitted = executor.map_array(SlurmWorker(arguments, force), list(range(jobs)))
+    except submitit.core.utils.FailedJobError as error:
+        said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
+        raise UsageError(f"launcher=slurm: sbatch refuses the jobs: {said}") from None
     array = submitted[0].job_id.split("_")[0]
     console.print(f"{experiment.info.name}: Slurm's array {array}, {jobs} jobs; their output is in {folder}", markup=False)
-    while subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True, check=False).stdout.strip():
+    while reasons := _squeue(array):
+        if never := reasons & _NEVER:
+            subprocess.run(["scancel", array], check=False)
+            raise UsageError(
+                f"launcher=slurm: Slurm says {', '.join(never)}, so the jobs would wait forever: ask for fewer nodes, cores or "
+                "GPUs, less memory or time, or for another partition"
+            )
         if stop.wait(_POLL_S):
             raise Preempted(f"the jobs go on without this command; `scancel {array}` ends them")
+
+
+def _squeue(array: str) -> set[str]:
+    """Why the jobs of an array wait (None for those that do not); empty if none is left."""
+    asked = ["squeue", "--noheader", "--format=%r", "--jobs", array]
+    return set(subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines())

@@ -25,6 +25,7 @@ from ..training.run_folder import FINISHED, RunFolder
 from ..training.trainer import train
 from .cost import Costs, announce, forecast
 from .grid import Cell, Experiment
+from .nodes import Nodes
 from .together import train_together
 from .tuning import Plan, plan_runs, read_scores
 
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 POLL_S = 2.0  # how often a sweep that has nothing else to do looks whether a run of another one has ended
 
 
-def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> list[str]:
+def run(experiment: Experiment, *, force: bool = False, quiet: bool = False, nodes: Nodes | None = None) -> list[str]:
     """Runs an experiment: its search, then its main runs seed by seed across variants; what is finished is skipped.
 
     Several processes may do so at the same time: a run that another one trains is passed over and looked at again later,
@@ -44,6 +45,7 @@ def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> 
         experiment: What to run.
         force: Run again what was finished before this call.
         quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
+        nodes: Those that share the processes of each run, of which this is the first; None for this machine alone.
 
     Returns:
         One line for each run that failed, and each variant that waits for one.
@@ -53,7 +55,7 @@ def run(experiment: Experiment, *, force: bool = False, quiet: bool = False) -> 
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     with stop_signals() as stop:
-        return _Sweep(experiment, force, quiet, stop).run()
+        return _Sweep(experiment, force, quiet, nodes, stop).run()
 
 
 def run_folders(experiment: Experiment) -> list[Path]:
@@ -88,9 +90,10 @@ def _waits(cell: Cell) -> str:
 class _Sweep:
     """One call of `run`."""
 
-    def __init__(self, experiment: Experiment, force: bool, quiet: bool, stop: threading.Event) -> None:
+    def __init__(self, experiment: Experiment, force: bool, quiet: bool, nodes: Nodes | None, stop: threading.Event) -> None:
         self.experiment = experiment
         self.quiet = quiet
+        self.nodes = nodes
         self.results = _results(experiment)
         self.stop = stop
         self.started = time.time()
@@ -167,7 +170,7 @@ class _Sweep:
             if self.processes == 1:
                 train(config, self.compiled)
             else:
-                train_together(config, self.processes)
+                train_together(config, self.processes, self.nodes)
             merge([config.folder], self.results, config.experiment)
             self.ended.add(config.hash)
         except (RunLocked, OSError):

@@ -1,14 +1,16 @@
-"""One run in several processes of this machine, started by torch's elastic launcher as torchrun does."""
+"""One run in several processes, of this machine or of several nodes, started by torch's elastic launcher as torchrun does."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # its module does not list it
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure, record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -23,36 +25,64 @@ from ..training.distributed import lost_process
 from ..training.preemption import stop_signals
 from ..training.run_folder import RunFolder
 from ..training.trainer import train
+from .nodes import Announcement, Nodes
 from .processes import cores
 
 _PROCESS = "from idinit_suite.experiments.together import work; work()"
 
 
-def train_together(config: RunConfig, processes: int) -> None:
+def train_together(config: RunConfig, processes: int, nodes: Nodes | None = None) -> None:
     """Trains a run, or what is left of it, in several processes, each with its own GPU if there are any.
 
     Args:
         config: The run.
-        processes: How many.
+        processes: How many, on all nodes together.
+        nodes: The nodes that share them, of which this is the first; None for this machine alone.
 
     Raises:
         UsageError: If what was asked cannot be done.
         Preempted: If SIGTERM or SIGINT came; the run is saved and continues when it is started again.
         LostProcess: If one of them has ended before the run did. The others are ended too.
     """
+    count, address = (nodes.count, nodes.address) if nodes else (1, "localhost")
+    here = processes // count
     gpus = torch.cuda.device_count()
     if config.impl.torch_device().type == "cuda":
-        if processes > gpus:
-            raise UsageError(f"launcher.processes={processes}: each needs a GPU of its own, and there are {gpus} here")
+        if here > gpus:
+            raise UsageError(f"launcher.processes={here}: each needs a GPU of its own, and there are {gpus} here")
         torch.cuda.empty_cache()  # what the forecast's steps have held of the first one
+    # Where the processes meet: one for each run, as it keeps what they say to each other. The launcher below shares it.
+    store = TCPStore(address, 0, is_master=True, wait_for_workers=False, multi_tenant=True)
+    if nodes:
+        nodes.announce(Announcement(config.model_dump_json(), here, store.port))
+    _take_part(config, here, count, 0, f"{address}:{store.port}")
+
+
+def follow(nodes: Nodes) -> None:
+    """Trains, on each node but the first, what is trained there, until the sweep there has ended.
+
+    Raises:
+        Preempted: If SIGTERM or SIGINT came.
+    """
+    with stop_signals() as stop:
+        for run in nodes.announced(stop):
+            config = RunConfig.model_validate_json(run.config)
+            try:
+                _take_part(config, run.processes, nodes.count, nodes.rank, f"{nodes.address}:{run.port}")
+            except (UsageError, LostProcess) as error:  # the sweep counts the run as failed
+                print(error, flush=True)
+
+
+def _take_part(config: RunConfig, processes: int, nodes: int, rank: int, endpoint: str) -> None:
+    """Starts one node's processes of a run, and waits for their end; see `train_together`."""
     launch = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=nodes,
+        max_nodes=nodes,
         nproc_per_node=processes,
         run_id=config.hash,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
+        rdzv_backend="static",  # the run's first process, which writes its folder and tells what went wrong, is the sweep's
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"rank": rank},
         max_restarts=0,  # the sweep's own command goes on
         signals_to_handle="SIGTERM,SIGINT",
     )
@@ -71,8 +101,10 @@ def work() -> None:
     """The main function of one of the processes."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     prepare_output()
+    if hasattr(signal, "SIGUSR2"):  # Slurm's, when a job's time is nearly over: the sweep queues it again, and SIGTERM follows
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     config, world_size = RunConfig.model_validate_json(sys.argv[1]), int(os.environ["WORLD_SIZE"])
-    torch.set_num_threads(max(1, len(cores()) // world_size))  # unless impl.threads says otherwise
+    torch.set_num_threads(max(1, len(cores()) // int(os.environ["LOCAL_WORLD_SIZE"])))  # unless impl.threads says otherwise
     with clear_end():
         try:
             record(train)(config)  # what is raised goes into a file, from which the launcher takes it
@@ -109,6 +141,8 @@ def _told(error: ChildFailedError, config: RunConfig) -> BaseException:
     # Those that are left when one is lost say so, or are ended by the launcher.
     causes = [rank for rank, words in told.items() if not words.startswith(LostProcess.__name__)] or list(told)
     rank = min(causes, key=lambda rank: failures[rank].signal_name() == "SIGTERM")
+    if told[rank].startswith(LostProcess.__name__):  # on another node
+        return LostProcess(told[rank].partition(": ")[2])
     lost = LostProcess(
         f"process {rank} of run {config.name} has ended ({told[rank]}): run the same command again to go on from the last "
         "checkpoint"

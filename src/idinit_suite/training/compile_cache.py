@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-import torch
-import torch._dynamo
 from torch import nn
 
 Signature = tuple[Any, ...]
@@ -17,8 +15,6 @@ class CompiledNetworks:
     """Networks that were compiled in this process, by their structure."""
 
     def __init__(self) -> None:
-        # Networks of several structures run through the same forward methods; past its limit Dynamo would not compile them.
-        torch._dynamo.config.recompile_limit = 256
         self._known: dict[Signature, tuple[nn.Module, nn.Module]] = {}
 
     def get_or_compile(
@@ -35,6 +31,10 @@ class CompiledNetworks:
         Returns:
             The network to train, and its compiled form, which shares its weights.
         """
+        import torch._dynamo  # slow to import, and needed by no run that is not compiled
+
+        # Networks of several structures run through the same forward methods; past its limit Dynamo would not compile them.
+        torch._dynamo.config.recompile_limit = 256
         key = (*sorted((compile_options or {}).items()), *_signature(model, options))
         if key not in self._known:
             self._known[key] = (model, cast(nn.Module, torch.compile(model, options=dict(compile_options or {}))))

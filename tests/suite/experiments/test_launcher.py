@@ -1,17 +1,13 @@
-"""Sweeps in several processes: on this machine, and in a real Slurm of one node where Debian's packages are installed."""
+"""Sweeps in several processes on this machine."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +30,6 @@ TINY = [
     "impl.threads=1",
     "wandb.mode=disabled",
 ]
-DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
@@ -65,17 +60,24 @@ def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "value", "message"),
+    ("launcher", "options", "message"),
     [
-        ("local", "0", "'launcher.jobs=0': say a whole number from 1 on, or auto"),
-        ("local", "abc", "'launcher.jobs=abc': say a whole number from 1 on, or auto"),
-        ("local", "true", "'launcher.jobs=True': true is no number"),
-        ("slurm", "auto", "jobs=auto is measured on this machine"),
+        ("local", {"jobs": "0"}, "'launcher.jobs=0': say a whole number from 1 on, or auto"),
+        ("local", {"jobs": "abc"}, "'launcher.jobs=abc': say a whole number from 1 on, or auto"),
+        ("local", {"jobs": "true"}, "'launcher.jobs=True': true is no number"),
+        ("slurm", {"jobs": "auto"}, "'launcher': jobs=auto is measured on this machine"),
+        ("slurm", {"nodes": "0"}, "'launcher.nodes=0': input should be greater than or equal to 1"),
+        ("slurm", {"nodes": "1.5"}, "'launcher.nodes=1.5': input should be a valid integer"),
+        ("slurm", {"nodes": "100", "processes": "100"}, "'launcher': nodes=100 times processes=100 are more than 1024"),
+        ("local", {"nodes": "2"}, "'launcher': nodes=1 with launcher=local: a run over several nodes takes launcher=slurm"),
+        ("serial", {"nodes": "2"}, "'launcher': nodes=1 with launcher=serial: a run over several nodes takes launcher=slurm"),
     ],
 )
-def test_a_number_of_jobs_that_makes_no_sense_gets_one_line(tmp_path: Path, launcher: str, value: str, message: str) -> None:
+def test_a_number_that_makes_no_sense_gets_one_line(
+    tmp_path: Path, launcher: str, options: dict[str, str], message: str
+) -> None:
     with pytest.raises(UsageError) as caught:
-        launch(arguments(tmp_path, f"launcher={launcher}", f"launcher.jobs={value}"))
+        launch(arguments(tmp_path, f"launcher={launcher}", *(f"launcher.{key}={value}" for key, value in options.items())))
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -139,139 +141,3 @@ def test_runs_of_one_thread_are_as_many_as_cores(tmp_path: Path) -> None:
     runs = missing_runs(load(arguments(tmp_path, "init=idinit,fixup,zero", "seed=range(40)")))
     assert choose_jobs(runs) == len(cores())
     assert choose_jobs(runs[:1]) == 1
-
-
-@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="there is a Slurm here")
-def test_without_slurm_the_remedy_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="launcher=slurm: .*choose launcher=local"):
-        launch(arguments(tmp_path, "launcher=slurm"))
-
-
-# Commands that take the place of Slurm's: one job at a time, on this machine.
-SLURM = {
-    "sbatch": "echo Submitted batch job 17; touch $0.runs; (SLURM_JOB_ID=17 bash $1; rm $0.runs) >$0.log 2>&1 &",
-    "srun": 'while [ ! -e "$1" ]; do shift; done; exec "$@"',  # without its options
-    "squeue": "ls ${0%squeue}sbatch.runs 2>/dev/null",
-    "scontrol": "",
-}
-
-
-def test_jobs_of_slurm_mirror_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bin").mkdir()
-    for name, program in SLURM.items():
-        command = tmp_path / "bin" / name
-        command.write_text(f"#!/bin/bash\n{program}\n")
-        command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("WANDB_MODE", "offline")  # the job has the environment of the command, with its login
-    monkeypatch.setattr("idinit_suite.experiments.launcher._POLL_S", 0.2)
-    slurm = ["launcher=slurm", "launcher.jobs=1", "launcher.gpus=0", "init=idinit", "seed=0", "wandb.mode=auto"]
-    left = launch([word for word in arguments(tmp_path) if "wandb" not in word] + slurm)
-    assert left == [], (tmp_path / "bin" / "sbatch.log").read_text()
-    (run,) = (tmp_path / "runs" / "demo").glob("idinit-*")
-    (file,) = run.glob("wandb/offline-run-*/*.wandb")
-    assert run.name.rpartition("-")[2] in file.name and file.stat().st_size > 1000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cluster of this machine alone, for the time of a test; its partition ``urgent`` preempts ``main``."""
-    base = tmp_path / "slurm"
-    for name in ("state", "spool"):
-        (base / name).mkdir(parents=True)
-    key, munge = base / "munge.key", base / "munge.socket"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o400)
-    host = socket.gethostname().split(".")[0]
-    (base / "slurm.conf").write_text(
-        f"""
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmUser=root
-AuthInfo=socket={munge},cred_expire=10
-SlurmctldPort={free_port()}
-SlurmdPort={free_port()}
-StateSaveLocation={base}/state
-SlurmdSpoolDir={base}/spool
-SlurmctldPidFile={base}/slurmctld.pid
-SlurmdPidFile={base}/slurmd.pid
-SlurmctldLogFile={base}/slurmctld.log
-SlurmdLogFile={base}/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-MailProg=/bin/true
-ReturnToService=2
-SchedulerParameters=batch_sched_delay=0,sched_interval=2,requeue_delay=1
-KillWait=5
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=8 State=UP
-PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF State=UP
-"""
-    )
-    monkeypatch.setenv("SLURM_CONF", str(base / "slurm.conf"))
-    commands = (
-        ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}", f"--pid-file={base}/munge.pid",
-         f"--seed-file={base}/munge.seed", f"--log-file={base}/munge.log"],
-        ["slurmctld", "-D"],
-        ["slurmd", "-D"],
-    )  # fmt: skip
-    with ExitStack() as stack:
-        for command in commands:
-            daemon = stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-            )
-            stack.callback(daemon.terminate)
-            time.sleep(1)
-        deadline = time.monotonic() + 30
-        while "idle" not in subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True).stdout:
-            assert time.monotonic() < deadline, (base / "slurmctld.log").read_text()
-            time.sleep(0.5)
-        yield base
-        subprocess.run(["scancel", "--user=root"], check=False)
-
-
-needs_slurm = pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() != 0 or not all(map(shutil.which, DAEMONS)),
-    reason="needs root and Debian's slurm-wlm and munge",
-)
-
-
-@needs_slurm
-def test_an_array_of_slurm_shares_the_runs_and_goes_on_after_preemption(slurm: Path, tmp_path: Path) -> None:
-    small = [
-        "launcher=slurm",
-        "launcher.jobs=2",
-        "launcher.gpus=0",
-        "launcher.cores=1",
-        "train.epochs=60",
-        "impl.checkpoint_every=5",
-    ]
-    sweep = subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "sweep.py", *arguments(tmp_path, *small)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    runs = tmp_path / "runs" / "demo"
-    deadline = time.monotonic() + 120
-    while len(list(runs.glob("*/checkpoints/*.pt"))) < 2:
-        assert sweep.poll() is None and time.monotonic() < deadline
-        time.sleep(0.5)
-    urgent = ["sbatch", "--wait", "--partition=urgent", "--ntasks=2", f"--output={tmp_path}/urgent.log", "--wrap=sleep 2"]
-    subprocess.run(urgent, check=True, capture_output=True, timeout=120)
-    said = sweep.communicate(timeout=300)[0]
-    assert sweep.returncode == 0, said
-    assert archived_variants(tmp_path) == ["fixup", "fixup", "idinit", "idinit"]
-    logs = "".join(path.read_text() for path in (runs / ".slurm").glob("*_log.out"))
-    assert "is saved at step" in logs, "nothing was preempted"
-    for metrics in runs.glob("*/metrics.jsonl"):
-        steps = [line.split(",")[0] for line in metrics.read_text().splitlines() if '"train"' in line]
-        assert steps == sorted(set(steps), key=steps.index), "a step was recorded twice"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +19,10 @@ import pytest
 
 from idinit.errors import UsageError
 from idinit_suite.config import RunConfig, check, compose
-from idinit_suite.errors import Preempted, RunLocked
+from idinit_suite.errors import LostProcess, Preempted, RunLocked
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.launcher import launch
+from idinit_suite.experiments.nodes import Nodes
 from idinit_suite.experiments.together import train_together
 from idinit_suite.training import checkpoint
 from idinit_suite.training.run_folder import RunFolder, read_metrics
@@ -38,6 +42,15 @@ SMALL = [
     "launcher=serial",
     "launcher.processes=2",
 ]
+FOLLOWER = """
+import sys
+from idinit_suite.experiments.nodes import Nodes
+from idinit_suite.experiments.together import follow
+
+nodes = Nodes(2, 1, "localhost", int(sys.argv[1]))
+follow(nodes)
+nodes.leave()
+"""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
 
 
@@ -46,10 +59,10 @@ def words(folder: Path, *more: str) -> list[str]:
     return ["experiment=demo", "budget=smoke", "init=idinit", "seed=0", *SMALL, *places, *more]
 
 
-def ranks() -> dict[str, int]:
-    """Process ids of the processes that train a run for this one, by rank."""
-    found = {}
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+def ranks(of: int | None = None) -> dict[str, int]:
+    """Process ids of the processes that train a run for a process, this one by default, by rank."""
+    found, of = {}, of or os.getpid()
+    for pid in Path(f"/proc/{of}/task/{of}/children").read_text().split():
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         found |= {entry[5:].decode(): int(pid) for entry in variables if entry.startswith(b"RANK=")}
     return found
@@ -106,6 +119,28 @@ def test_killed_and_stopped_it_ends_in_the_bits_of_a_run_left_alone(tmp_path: Pa
     train_together(alone, 2)
     assert bits(run) == bits(alone)
     assert json.loads((run.folder / "env.json").read_text())["processes"] == 2
+
+
+@needs_proc
+def test_what_a_killed_node_leaves_is_gone_on_with_by_the_nodes_that_are_there(tmp_path: Path) -> None:
+    (run,) = load(words(tmp_path, "train.epochs=20")).main_runs({})
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    nodes = Nodes(2, 0, "localhost", port)
+    other = subprocess.Popen([sys.executable, "-c", FOLLOWER, str(port)], stdout=subprocess.PIPE, text=True)
+    with (
+        disturbed(run, 0, lambda: os.kill(ranks(other.pid)["1"], signal.SIGKILL)),
+        pytest.raises(LostProcess, match=f"^another process of run {run.name} has ended, its own output says why"),
+    ):
+        train_together(run, 2, nodes)
+    status = RunFolder(run.folder).status() or {}
+    assert 0 < status["step"] < status["steps"]
+    train_together(run, 2, nodes)
+    assert (RunFolder(run.folder).status() or {})["state"] == "done"
+    nodes.leave()
+    said = other.communicate(timeout=60)[0]
+    assert other.returncode == 0 and f"process 1 of run {run.name} has ended (SIGKILL)" in said
 
 
 def test_what_all_processes_refuse_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 """Transforms of one picture on the way from its file to the batch, in a worker process.
 
 The random choices of a picture are drawn from a state of their own, so they are a function of its seed alone.
+
+torchvision is slow to import, so it is imported where it is used: all commands import this module, and few open a picture.
 """
 
 from __future__ import annotations
@@ -13,8 +15,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as tvf
 
 from ..pictures import to_mode
 
@@ -64,6 +64,8 @@ class Training:
 
     def __post_init__(self) -> None:
         """Makes the transforms."""
+        from torchvision.transforms import InterpolationMode, v2
+
         mode, fill = InterpolationMode(self.interpolation), list(self.fill)
         after: list[Any] = [v2.RandomHorizontalFlip()] if self.flip else []
         if self.randaugment:
@@ -102,6 +104,8 @@ class Evaluation:
 
     def __call__(self, file: BinaryIO, seed: int = 0) -> Tensor:
         """See `Transform`; nothing is random."""
+        from torchvision.transforms.v2 import functional as tvf
+
         image = _open(file)
         (width, height), side = image.size, int(self.size / self.crop_pct)
         wide, high = int(side * width / min(image.size)), int(side * height / min(image.size))
@@ -129,6 +133,9 @@ def _resized(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int
     Returns:
         uint8 [3, *size], in memory pixel by pixel.
     """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as tvf
+
     left, top, right, bottom = box
     spare = min((right - left) / size[1], (bottom - top) / size[0]) / KEPT
     whole = image.size

@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from idinit.errors import UsageError, did_you_mean
 
@@ -90,6 +89,8 @@ def _folders(place: Path) -> tuple[str, ...]:
 
 
 def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset  # slow to import
+
     names = _folders(place)
     if not names:
         raise UsageError(f"{place} has no folders of classes, so its pictures have no labels: make them, or move it away")
