@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from ...archive.layers import STATISTICS
 from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
 from ...archive.variants import Variant, by_model
 from ...statistics.estimates import CONFIDENCE
 from ...statistics.significance import ENOUGH
+from ..layers import MeasuredRun, limits, map_of
 
 METRICS = ("accuracy", "loss")
 _POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of few runs may reach beyond
@@ -56,7 +59,7 @@ def model_prefixes(variants: Sequence[Variant]) -> list[str]:
     return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
 
 
-def map_of(maps: Iterable[Map]) -> list[dict[str, Any]]:
+def recipe_map(maps: Iterable[Map]) -> list[dict[str, Any]]:
     """The cells of some maps: variant, how many of its cells train, values of both keys, validation accuracy or None."""
     return [
         {
@@ -68,6 +71,20 @@ def map_of(maps: Iterable[Map]) -> list[dict[str, Any]]:
         for one in maps
         for (x, y), variant in sorted(one.cells.items())
     ]
+
+
+def layers_of(run: MeasuredRun) -> dict[str, Any]:
+    """The layers of a run: its title, the steps, and of each statistic that was measured the scale and the values by layer."""
+    maps = {statistic: map_of(statistic, run.rows) for statistic in STATISTICS}
+    return {
+        "title": run.title,
+        "steps": [row["step"] for row in run.rows],
+        "maps": {
+            statistic: {"limits": limits(statistic, chain.from_iterable(values.values())), "layers": values}
+            for statistic, values in maps.items()
+            if values
+        },
+    }
 
 
 def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
