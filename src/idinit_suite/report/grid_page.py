@@ -91,8 +91,9 @@ def _blocks(
     metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = Picture(
         f"curves{suffix}",
-        f"Lines are means over the runs that completed, bands their 95 % t-intervals, from {ENOUGH} runs on (more than "
-        f"{BANDS} lines have none); a cross is where a run diverged.",
+        f"Lines are means over the runs that completed, bands their 95 % t-intervals, from {ENOUGH} runs on, or the lowest and "
+        f"the highest run where an interval would reach beyond what is possible (more than {BANDS} lines have none); a cross "
+        "is where a run diverged.",
         partial(draw_curves, title, variants),
         alt=f"Train loss and validation {metric} of each variant over the epochs; the table has the final values",
         charted=True,

@@ -15,12 +15,11 @@ from ...archive.layers import STATISTICS
 from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
 from ...archive.variants import Variant, by_model
-from ...statistics.estimates import CONFIDENCE
+from ...statistics.estimates import CONFIDENCE, MOST, interval_ends
 from ...statistics.significance import ENOUGH
 from ..layers import MeasuredRun, limits, map_of
 
-METRICS = ("accuracy", "loss")
-_POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of few runs may reach beyond
+METRICS = tuple(MOST)
 
 
 def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
@@ -29,8 +28,8 @@ def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     Returns:
         For each its label and name, both without the model where variants are called ``model-initializer``, that model,
         whether the recipe is its best, steps, seconds and FLOPs of an epoch, and by split the epochs with mean and 95 %
-        interval of each metric over the completed runs. A run that diverged is a series of its own. A time is the run's mean
-        share of its whole time, evaluations included.
+        interval of each metric over the completed runs (see `interval_ends`). A run that diverged is a series of its own. A
+        time is the run's mean share of its whole time, evaluations included.
     """
     return [
         {
@@ -97,7 +96,7 @@ def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
         values = by_epoch[metric]
         mean, n = values.mean()[whole], len(completed)
         half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n >= ENOUGH else math.nan)
-        low, high = ((mean + side * half).clip(*_POSSIBLE[metric]) for side in (-1, 1))
+        low, high = interval_ends(mean, half, values.min()[whole], values.max()[whole], MOST[metric])
         series[metric] = [_numbers(mean), _numbers(low), _numbers(high)]
     return series
 
@@ -108,7 +107,7 @@ def _ended(variant: Variant, run: str, split: str) -> dict[str, Any]:
     return {"split": split, "epoch": _numbers(rows["epoch"]), **{metric: _numbers(rows[metric]) for metric in METRICS}}
 
 
-def _numbers(values: pd.Series | pd.Index) -> list[float | None]:
+def _numbers(values: np.ndarray | pd.Series | pd.Index) -> list[float | None]:
     return [_number(value) for value in np.asarray(values, dtype=np.float64)]
 
 
