@@ -18,6 +18,7 @@ from idinit.errors import UsageError
 from ..config import hash_of_stored
 from ..statistics.estimates import THRESHOLDS, first_epoch
 from ..training.run_folder import FINISHED, read_metrics
+from . import layers
 
 SPLITS = ("train", "validation", "test")
 METRICS = ["step", "epoch", "split", "loss", "accuracy", "lr", "samples_per_s"]
@@ -100,7 +101,8 @@ def _training(said: Folder) -> RunRecord:
     metrics = pd.DataFrame(rows, columns=METRICS)
     run = hash_of_stored(said.config) or said.status["hash"]
     row = _row(run, said.status, said.config, metrics, said.environment)
-    return RunRecord(said.config["experiment"], row, {"curves": _curve(run, metrics)}, said.environment)
+    tables = {"curves": _curve(run, metrics), "layers": layers.to_table(run, layers.measurements(said.rows))}
+    return RunRecord(said.config["experiment"], row, tables, said.environment)
 
 
 def _damaged(folder: Path, error: Exception) -> UsageError:

@@ -1,4 +1,4 @@
-"""The archives of trainings: ``runs.csv`` has one row a run, ``curves.csv`` the metrics over time."""
+"""The archives of trainings: ``runs.csv`` has a row a run, ``curves.csv`` metrics over time, ``layers.csv`` those of layers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config import hash_of_stored
 from ..statistics.estimates import THRESHOLDS
+from . import layers
 from .run_record import CURVE_COLUMNS, FURTHER_METRICS, SPLITS, read_run
 from .store import Archive, Store
 
@@ -35,8 +36,13 @@ def _hash_today(config: str) -> str | None:
     return hash_of_stored(json.loads(config))
 
 
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    """By run and step, the splits of a step in the order of ``SPLITS``, its layers as they are."""
+    columns = ["hash", "step", *(["split"] if "split" in table else [])]
+    return table.sort_values(columns, kind="stable", key=_split_rank)
+
+
 def _split_rank(column: pd.Series) -> pd.Series:
-    """Sorts the splits of one step in the order of ``SPLITS``."""
     return column.map(SPLITS.index) if column.name == "split" else column
 
 
@@ -46,9 +52,9 @@ TRAININGS = Store(
     hash_today=_hash_today,
     read=read_run,
     sort_runs=lambda runs: runs.sort_values(["phase", "budget", "arm", "lr", "seed", "hash"], kind="stable"),
-    sort_table=lambda curves: curves.sort_values(["hash", "step", "split"], kind="stable", key=_split_rank),
+    sort_table=_sorted,
     digits=6,
-    tables={"curves": CURVE_COLUMNS},
+    tables={"curves": CURVE_COLUMNS, "layers": layers.COLUMNS},
     added=frozenset(["tokens", "flops", *(f"test_{metric}" for metric in FURTHER_METRICS)]),
 )
 load, archived, merge = TRAININGS.load, TRAININGS.archived, TRAININGS.merge

@@ -1,7 +1,7 @@
 """``results/<experiment>/``: the committed archive of an experiment, from which everything in it can be made again.
 
-``runs.csv`` has one row a run, other CSV files what the runs measured, ``environments.json`` where they took place. Order
-and number format are fixed, so that writing what was read gives the same bytes.
+``runs.csv`` has one row a run, other CSV files what the runs measured, ``environments.json`` where they took place. A table
+without rows has no file. Order and number format are fixed, so that writing what was read gives the same bytes.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ class Archive:
     def curves(self) -> pd.DataFrame:
         """The metrics of trainings over time; at most 200 train rows a run."""
         return self.tables["curves"]
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """The statistics of layers of those trainings that measured them; see `archive.layers`."""
+        return self.tables["layers"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,9 @@ class Store:
         environments = json.dumps(archive.environments, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         write_atomically(results_dir / "environments.json", environments.encode())
         for name, table in (*archive.tables.items(), ("runs", archive.runs)):
+            if table.empty:
+                (results_dir / f"{name}.csv").unlink(missing_ok=True)
+                continue
             text = table.to_csv(index=False, float_format=f"%.{self.digits}g", lineterminator="\n")
             write_atomically(results_dir / f"{name}.csv", text.encode())
 

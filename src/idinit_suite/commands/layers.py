@@ -12,8 +12,9 @@ from pathlib import Path
 from idinit.errors import UsageError
 from idinit.tables import text_table
 
+from ..archive.layers import measurements
 from ..report.figures import save_figure
-from ..report.layers import TITLES, draw_layers, layer_table, measurements
+from ..report.layers import TITLES, draw_layers, layer_table
 from ..report.terminal import find_run
 from ..training.progress import console
 
@@ -33,12 +34,13 @@ def run(arguments: argparse.Namespace) -> None:
     """
     found = find_run(arguments.name, arguments.folder, arguments.results)
     rows = measurements(found.rows)
-    if found.folder is None or not rows:
+    if not rows:
         raise UsageError(
             f"the layers of run '{found.name}' were not measured: train it with diagnostics.every=STEPS, "
             "in a new folder (paths.runs=) if it is finished"
         )
-    save_figure(partial(draw_layers, f"{found.name}, {found.status['state']}", rows), found.folder / "layers")
     columns = ["weight", *(f"{title}, step {rows[0]['step']} → {rows[-1]['step']}" for title in TITLES.values())]
     console.print(text_table(columns, layer_table(rows)), markup=False, soft_wrap=True)
-    console.print(f"\nover all steps: {found.folder / 'layers.png'}", markup=False, soft_wrap=True)
+    if found.folder is not None:  # what only the archive has is drawn on its page
+        save_figure(partial(draw_layers, f"{found.name}, {found.status['state']}", rows), found.folder / "layers")
+        console.print(f"\nover all steps: {found.folder / 'layers.png'}", markup=False, soft_wrap=True)

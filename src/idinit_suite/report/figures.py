@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from ..archive.variants import BANDS, Variant, by_model
 from ..atomic import write_atomically
-from ..statistics.estimates import estimate
+from ..statistics.estimates import MOST, estimate, interval_ends
 from ..statistics.significance import ENOUGH
 from .formatting import amount, percent, plain
 from .style import COLOURS, DASHES, MARKERS
@@ -66,9 +66,9 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
     """Draws the curves of the variants' primary recipes.
 
-    A line is the mean over completed runs, its band the 95 % t-interval at each point, from ``ENOUGH`` runs on;
-    more than `BANDS` lines have none. A
-    run that diverged is a thin line of its own that ends in a cross. Variants of several models have a row of axes for each.
+    A line is the mean over completed runs, its band the 95 % t-interval at each point, from ``ENOUGH`` runs on, or the lowest
+    and the highest run; see `interval_ends`. More than `BANDS` lines have no bands. A run that diverged is a thin line of its
+    own that ends in a cross. Variants of several models have a row of axes for each.
 
     Args:
         title: Heading of the figure.
@@ -102,7 +102,7 @@ def _draw_model(figure: FigureBase, variants: Sequence[Variant]) -> None:
         _mark_work(score, variants[0])
     else:
         low, high = score.get_ylim()
-        score.set_ylim(max(low, 0), min(high, 1))  # the band of few runs may go beyond, an accuracy cannot
+        score.set_ylim(max(low, 0), min(high, 1))  # the margin may go beyond, an accuracy cannot
         score.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     for axes in (loss, score):
         axes.set_xlim(0, 1.02 * variants[0].last)  # room for the last marker
@@ -147,11 +147,12 @@ def _draw_mean(axes: Axes, variant: Variant, split: str, metric: str, style: dic
     points = [(epoch, e) for epoch, e in points if e.n == len(runs)]
     if not points:
         return
-    epochs, means = [epoch for epoch, _ in points], np.array([e.mean for _, e in points])
+    epochs = [epoch for epoch, _ in points]
+    means, halves, lowest, highest = np.array([(e.mean, e.half_width, e.lowest, e.highest) for _, e in points]).T
     axes.plot(epochs, means, markevery=max(1, len(points) // 6), **style)
     if banded and len(runs) >= ENOUGH:
-        half = np.array([e.half_width for _, e in points])
-        axes.fill_between(epochs, means - half, means + half, color=style["color"], alpha=0.15, linewidth=0)
+        low, high = interval_ends(means, halves, lowest, highest, MOST[metric])
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _draw_diverged(axes: Axes, variant: Variant, split: str, metric: str, style: dict[str, Any]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..statistics.estimates import Estimate
+from ..statistics.estimates import Estimate, is_possible
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-_ROUNDING = 1e-9
 
 
 def percent(value: Estimate) -> str:
@@ -39,7 +38,7 @@ def _spread(value: Estimate, digits: int, scale: float, most: float) -> str:
     half = value.half_width
     if math.isnan(half):
         return ""
-    if value.mean - half >= -_ROUNDING and value.mean + half <= most + _ROUNDING:
+    if is_possible(value.mean - half, value.mean + half, 0.0, most):
         return f" ± {scale * half:.{digits}f}"
     return f" ({scale * value.lowest:.{digits}f} to {scale * value.highest:.{digits}f})"
 
@@ -50,7 +49,7 @@ def _count(value: Estimate) -> str:
 
 def difference_interval(low: float, high: float) -> str:
     """The interval of a difference of fractions, as `` (-1.2 to +3.4)`` points; empty where it reaches beyond the possible."""
-    return f" ({100 * low:+.1f} to {100 * high:+.1f})" if low >= -1 and high <= 1 else ""
+    return f" ({100 * low:+.1f} to {100 * high:+.1f})" if is_possible(low, high, -1.0, 1.0) else ""
 
 
 def amount(number: float) -> str:

@@ -20,6 +20,7 @@ from .columns import notes
 from .figures import draw_curves
 from .formatting import duration
 from .heat_maps import draw_maps
+from .layers import layer_maps, measured_runs
 from .outcomes import SILENT
 from .page import Page, Section, list_environments
 from .recipes import main_table, more_tables
@@ -39,9 +40,10 @@ def grid_page(info: ExperimentInfo, archive: Archive, results_dir: Path) -> Page
         UsageError: If the experiment names a claim for which there is no verdict function.
     """
     found = sections(info, archive)
+    layers = "" if archive.layers.empty else ", `layers.csv`"
     return Page(
         info,
-        sources="`runs.csv`, `curves.csv` and `environments.json` in this folder and from the head of "
+        sources=f"`runs.csv`, `curves.csv`{layers} and `environments.json` in this folder and from the head of "
         f"`configs/experiment/{info.name}.yaml`",
         sections=found,
         lead=[_forecast(forecast, archive.runs) for forecast in read_forecasts(results_dir)],
@@ -62,17 +64,20 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
     every = scales(archive)
     for scale in every:
         variants = list_variants(archive, scale)
+        suffix = f"-{scale.slug}" if found else ""
         tried = tuning(archive, scale, variants)
+        layers = measured_runs(archive, variants, suffix)
         single = [variant for variant in variants if variant.is_best_recipe] if maps(variants) else variants
         found.append(
             Section(
                 scale=str(scale),
                 budget=scale.budget,
                 verdicts=[judge(claim.id, scale, variants) for claim in info.claims],
-                blocks=_blocks(info, scale, variants, tried, f"-{scale.slug}" if found else ""),
+                blocks=[*_blocks(info, scale, variants, tried, suffix), *layer_maps(layers)],
                 runs=frozenset(run for variant in variants for run in variant.runs["hash"]),
                 shorter=(scale.budget, scale.epochs) != (every[0].budget, every[0].epochs),
                 variants=variants,
+                layers=layers,
                 table=results_table(f"{info.name}: {scale}", single, bool(tried)),
             )
         )
@@ -86,8 +91,9 @@ def _blocks(
     metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = Picture(
         f"curves{suffix}",
-        f"Lines are means over the runs that completed, bands their 95 % t-intervals, from {ENOUGH} runs on (more than "
-        f"{BANDS} lines have none); a cross is where a run diverged.",
+        f"Lines are means over the runs that completed, bands their 95 % t-intervals, from {ENOUGH} runs on, or the lowest and "
+        f"the highest run where an interval would reach beyond what is possible (more than {BANDS} lines have none); a cross "
+        "is where a run diverged.",
         partial(draw_curves, title, variants),
         alt=f"Train loss and validation {metric} of each variant over the epochs; the table has the final values",
         charted=True,

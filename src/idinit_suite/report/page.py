@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..atomic import write_atomically
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from .blocks import Block, Code, Folded, Heading, Items, markdown, pictures
 from .figures import save_figure
+from .layers import MeasuredRun
 from .outcomes import Verdict
 from .sparklines import sparklines
 from .table import Table, table, terminal_table
@@ -33,6 +34,7 @@ class Section:
         runs: Hashes of its runs.
         shorter: Whether it is of a smaller budget or a shorter training than the experiment's first section.
         variants: The variants of a grid of runs; none of a study.
+        layers: Name of a figure -> the run whose layers it shows.
         table: What a terminal shows of it, if anything.
     """
 
@@ -43,6 +45,7 @@ class Section:
     runs: frozenset[str]
     shorter: bool = False
     variants: Sequence[Variant] = ()
+    layers: Mapping[str, MeasuredRun] = field(default_factory=dict)
     table: Table | None = None
 
     def shown(self, runs: Set[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,31 +15,26 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 40  # of a line
 
 
-def sparklines(variants: Sequence[Variant]) -> Table:
+def sparklines(variants: Sequence[Variant]) -> RenderableType:
     """Validation accuracy over the epochs, the mean over the runs that completed; loss where tokens are guessed.
 
     Args:
         variants: The variants, each with one recipe.
 
     Returns:
-        A row for each: its label and its line.
+        A title, and a row for each: its label and its line.
     """
     metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = [_curve(variant, metric) for variant in variants]
     values = np.concatenate([values for _, values in curves])
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if metric == "loss" and values.size else (0.0, 1.0)
     extent = "" if metric == "loss" else "; a full bar is 100 %"
-    table = Table(
-        title=f"Validation {metric}, from the start to epoch {variants[0].last:g}{extent}",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 2, 0, 0),
-        show_header=False,
-    )
+    # a title of the table's own would be broken at the table's width
+    title = Text(f"Validation {metric}, from the start to epoch {variants[0].last:g}{extent}", style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for variant, (epochs, values) in zip(variants, curves, strict=True):
         table.add_row(variant.label, _line(epochs, values, variant.last, low, high))
-    return table
+    return Group(title, table)
 
 
 def _curve(variant: Variant, metric: str) -> tuple[np.ndarray, np.ndarray]:

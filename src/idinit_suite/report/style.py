@@ -18,6 +18,8 @@ CHART_SHAPES = (
     "stroke",
 )
 
+ZERO = COLOURS[1]  # of exact zeros on a logarithmic scale
+
 ICONS: dict[Outcome, str] = {
     "reproduced": "✓",
     "partly": "◐",

@@ -20,6 +20,7 @@ from rich.text import Text
 from idinit.errors import UsageError
 
 from ..archive import runs as archive
+from ..archive.layers import from_table
 from ..archive.variants import flatten
 from ..training.run_folder import RunFolder, read_metrics
 
@@ -151,10 +152,10 @@ def _from_folder(folder: Path) -> Run:
 def _from_archive(folder: Path, run: str) -> Run:
     stored = archive.load(folder)
     row = next(row for row in stored.runs.itertuples() if row.hash == run)
-    rows = stored.curves[stored.curves["hash"] == run]
-    rows = rows.astype(object).where(rows.notna(), None)
+    curves, layers = (table[table["hash"] == run] for table in (stored.curves, stored.layers))
+    rows = [*curves.astype(object).where(curves.notna(), None).to_dict("records"), *from_table(layers)]
     status = {"state": row.state, "epoch": row.epoch}
-    return Run(_name(row), flatten(json.loads(str(row.config))), status, rows.to_dict("records"))
+    return Run(_name(row), flatten(json.loads(str(row.config))), status, rows)
 
 
 def _name(row: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -19,9 +20,13 @@ from .significance import ENOUGH
 
 CONFIDENCE = 0.95
 THRESHOLDS = (60, 70, 80)  # percent of the validation images
+MOST = {"accuracy": 1.0, "loss": math.inf}  # the highest possible value of a metric; the lowest is 0
 
 # A float32 accuracy of 0.7 is 1.2e-8 short of the number 0.7; no validation split has a million images.
 _TOLERANCE = 1e-6
+_ROUNDING = 1e-9
+
+Numbers: TypeAlias = Any  # a number or an array of them
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,31 @@ def estimate(values: Iterable[float]) -> Estimate:
     sd = float(sample.std(ddof=1))
     half_width = math.nan if n < ENOUGH else float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
     return Estimate(mean, sd, half_width, n, lowest, highest)
+
+
+def is_possible(low: Numbers, high: Numbers, least: float, most: float) -> Numbers:
+    """Whether an interval lies within what values can be; False where it is NaN.
+
+    Args:
+        low: Its lower end, or those of several.
+        high: Its upper end.
+        least: The lowest possible value.
+        most: The highest.
+    """
+    return (low >= least - _ROUNDING) & (high <= most + _ROUNDING)
+
+
+def interval_ends(
+    mean: np.ndarray, half_width: np.ndarray, lowest: np.ndarray, highest: np.ndarray, most: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of intervals of values between 0 and ``most``: the lowest and the highest value where one reaches beyond these.
+
+    An interval of few runs that lie far apart says nothing then. The other arguments are those of an `Estimate`; ends are NaN
+    where there is no interval.
+    """
+    low, high = mean - half_width, mean + half_width
+    kept = is_possible(low, high, 0.0, most) | np.isnan(half_width)
+    return np.where(kept, low, lowest), np.where(kept, high, highest)
 
 
 def first_epoch(epochs: Sequence[float], accuracies: Sequence[float], percent: float) -> float:

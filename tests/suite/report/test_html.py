@@ -19,7 +19,7 @@ from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo, list_claims
 from idinit_suite.report.blocks import Picture
 from idinit_suite.report.grid_page import grid_page
-from idinit_suite.report.html.charts import curves_chart, looks, map_chart
+from idinit_suite.report.html.charts import curves_chart, layers_chart, looks, map_chart
 from idinit_suite.report.html.render import _unbroken, report_page
 from idinit_suite.report.html.series import curves
 from idinit_suite.report.html.sparkline import interval_plot, lines_plot
@@ -225,6 +225,33 @@ def test_the_pictures_of_a_study_are_unpacked(page: Path, tmp_path: Path) -> Non
     assert said == {"packed": False, "width": 9, "height": 9}
 
 
+@in_browser
+def test_the_layers_of_a_run_are_drawn_when_they_are_unfolded(
+    make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
+) -> None:
+    run = make_run("idinit", [0.1, 0.5])
+    with (run / "metrics.jsonl").open("a") as file:
+        for step, gradient in ((0, 1.0), (8, None)):
+            values = {"weight_norm": {"a": 1.0, "b": 2.0}, "gradient_norm": {"a": 0.0, "b": gradient}}
+            shares = {"branch_ratio": {}, "dead_units": {"a": 0.5, "b": 0.0}}
+            file.write(json.dumps({"step": step, "split": "layers", **values, **shares}) + "\n")
+    merge([run], tmp_path / "r")
+    page = tmp_path / "report.html"
+    page.write_text(report_page([grid_page(info, load(tmp_path / "r"), tmp_path / "r")], tmp_path), encoding="utf-8")
+    script = """
+      const chart = document.querySelector('[data-kind="layers"]');
+      chart.closest("details").open = true;
+      await until(() => chart.querySelector(".mark-rect path"));
+      const fills = all(".mark-rect path", chart).map((cell) => cell.getAttribute("fill").toLowerCase());
+      const cells = fills.filter((fill) => !fill.startsWith("url"));  // those are the scales
+      return { cells, texts: all("text", chart).map((text) => text.textContent) };"""
+    said = in_the_browser(page, script, tmp_path)
+    assert len(said["cells"]) == 3 * 4, "of the three statistics that were measured, two layers at two steps"
+    assert said["cells"].count("#d55e00") == 2 and said["cells"].count("#ffffff") == 1
+    assert {"idinit, seed 0, done", "weight norm", "gradient norm", "dead units", "a", "b", "8"} <= set(said["texts"])
+    assert "branch output / input" not in said["texts"]
+
+
 def test_the_page_loads_nothing_from_elsewhere(page: Path) -> None:
     outside = Outside()
     outside.feed(page.read_text(encoding="utf-8"))
@@ -276,11 +303,11 @@ def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
     assert ": above it idinit; below it none.</p>" in against
 
 
-def test_an_interval_holds_only_what_can_be(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_band_beyond_what_is_possible_gives_way_to_the_range(make_run: Callable[..., Path], tmp_path: Path) -> None:
     merge([make_run("idinit", [0.1, final], seed=seed) for seed, final in enumerate([0.2, 0.9, 1.0])], tmp_path / "r")
     archive = load(tmp_path / "r")
     (variant,) = curves(list_variants(archive, scales(archive)[0]))
-    assert [values[-1] for values in variant["splits"]["validation"]["accuracy"]] == pytest.approx([0.7, 0.0, 1.0])
+    assert [values[-1] for values in variant["splits"]["validation"]["accuracy"]] == pytest.approx([0.7, 0.2, 1.0])
 
 
 def test_one_run_has_a_mean_and_no_interval(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -290,7 +317,10 @@ def test_one_run_has_a_mean_and_no_interval(make_run: Callable[..., Path], tmp_p
     assert variant["splits"]["test"]["accuracy"] == [[0.1, 0.5], [None, None], [None, None]]
 
 
-@pytest.mark.parametrize("spec", [curves_chart(), map_chart("learning rate", "weight decay")], ids=["curves", "map"])
+CHARTS = {"curves": curves_chart(), "map": map_chart("learning rate", "weight decay"), "layers": layers_chart()}
+
+
+@pytest.mark.parametrize("spec", CHARTS.values(), ids=CHARTS)
 def test_charts_are_valid_vega_lite(spec: dict[str, object]) -> None:
     assert vl_convert.vegalite_to_vega(json.dumps(spec))["marks"]
 

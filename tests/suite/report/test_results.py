@@ -17,6 +17,7 @@ from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
+from idinit_suite.experiments.grid import load as load_grid
 from idinit_suite.report.figures import _STYLE, draw_curves, line_style, loss_limits
 from idinit_suite.report.sparklines import sparklines
 from idinit_suite.report.update import update_results
@@ -206,7 +207,9 @@ def test_the_axis_of_accuracies_ends_where_they_do(make_run: Callable[..., Path]
     merge([make_run("idinit", [0.1 + seed / 3, 0.3 + seed / 3], seed=seed) for seed in range(3)], tmp_path / "r")
     archive = load(tmp_path / "r")
     _, score = draw_curves("title\nscale", list_variants(archive, scales(archive)[0])).axes
-    assert score.get_ylim() == (0, 1), "Student's interval of three runs is far wider"
+    band = score.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0.1, 0.3 + 2 / 3)), "Student's interval of three runs is far wider"
+    assert score.get_ylim()[1] == 1
 
 
 def test_each_model_has_its_own_axes_where_an_initializer_always_looks_the_same(
@@ -256,3 +259,12 @@ def test_results_never_go_under_the_head_of_another_experiment(
         update_results(other, [make_run("idinit", [0.1, 0.5])], tmp_path / "new")
     assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
     assert not (tmp_path / "new").exists()
+
+
+def test_bars_and_suggestions_keep_to_80_columns(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:
+    update_results(info, runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    shown = [one for one in list_variants(archive, scales(archive)[0]) if one.is_best_recipe]
+    assert len(lines_of(sparklines(shown))) == 1 + len(shown), "the title is a line of its own"
+    suggestions = [line for name in ("demo", "demo-text") for line in load_grid([f"experiment={name}"]).info.next]
+    assert len(suggestions) == 6 and max(map(len, suggestions)) <= 78  # below them two spaces

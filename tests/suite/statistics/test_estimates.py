@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idinit_suite.statistics.estimates import Reached, estimate, first_epoch
+from idinit_suite.statistics.estimates import Reached, estimate, first_epoch, interval_ends
 
 
 def test_estimate_of_three_numbers_by_hand() -> None:
@@ -43,6 +43,25 @@ def test_missing_values_are_left_out() -> None:
 
 def test_equal_values_have_an_interval_of_width_zero() -> None:
     assert estimate([0.1, 0.1, 0.1]).half_width == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "values, most, ends",
+    [
+        ([0.5, 0.6, 0.7], 1.0, stats.t.interval(0.95, 2, loc=0.6, scale=0.1 / math.sqrt(3))),
+        ([0.2, 0.9, 1.0], 1.0, (0.2, 1.0)),  # 0.7 ± 1.08
+        ([0.1, 2.0, 9.0], math.inf, (0.1, 9.0)),  # below 0
+        ([2.0, 2.5, 9.0], math.inf, (2.0, 9.0)),
+        ([1.0, 1.0, 1.0], 1.0, (1.0, 1.0)),
+        ([0.1, 0.5], 1.0, (math.nan, math.nan)),
+    ],
+)
+def test_an_interval_beyond_what_is_possible_gives_way_to_the_range(
+    values: list[float], most: float, ends: tuple[float, float]
+) -> None:
+    one = estimate(values)
+    found = interval_ends(*np.array([one.mean, one.half_width, one.lowest, one.highest]), most)
+    assert found == pytest.approx(ends, nan_ok=True)
 
 
 def test_first_epoch_is_the_first_that_reaches_and_not_the_best() -> None:

@@ -13,11 +13,12 @@ from digits_runs import digits_run
 from torch.nn import functional as F
 
 from idinit.errors import UsageError
+from idinit_suite.archive.layers import measurements
 from idinit_suite.archive.run_record import read_run
 from idinit_suite.commands import main
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.data import DataContext
-from idinit_suite.report.layers import draw_layers, layer_table, measurements
+from idinit_suite.report.layers import draw_layers, layer_table
 from idinit_suite.tracking.wandb_follower import complete_steps
 from idinit_suite.training.build import build
 from idinit_suite.training.finished import load_data
@@ -119,7 +120,7 @@ def test_a_diverged_run_tells_of_its_last_finite_weights(diverged: RunConfig) ->
     assert all(math.isfinite(norm) for norm in rows[-1]["weight_norm"].values())
 
 
-def test_the_archive_and_the_status_know_nothing_of_layers(diverged: RunConfig) -> None:
+def test_curves_and_the_status_know_nothing_of_layers(diverged: RunConfig) -> None:
     record = read_run(diverged.folder)
     assert record is not None
     assert (
@@ -162,4 +163,8 @@ def test_values_that_are_zero_missing_or_not_finite_are_drawn_and_said() -> None
 
     rows = measurements([row(0, 0.0), row(5, None)])
     assert layer_table(rows)[1] == ["b.weight", "0 → not finite", "0 → not finite", "0 → not finite", ""]
-    assert len(draw_layers("a run", rows).axes) == 4 + 3  # three with a scale of colours
+    axes = draw_layers("a run", rows).axes
+    assert len(axes) == 4 + 3  # three with a scale of colours
+    image = axes[1].images[0]
+    (_, _), (zero, missing) = image.to_rgba(image.get_array(), bytes=True)[..., :3].tolist()
+    assert zero == [0xD5, 0x5E, 0x00] and missing == [0xFF, 0xFF, 0xFF]

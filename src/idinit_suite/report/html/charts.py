@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..style import CHART_COLOURS, CHART_DASHES, CHART_SHAPES
+from ..layers import TITLES
+from ..style import CHART_COLOURS, CHART_DASHES, CHART_SHAPES, ZERO
 
 _INK = {"labelColor": "currentColor", "titleColor": "currentColor"}  # follows the page, light or dark
 _CONFIG = {
@@ -97,7 +98,7 @@ def curves_chart() -> dict[str, Any]:
 
 
 def map_chart(x_title: str, y_title: str) -> dict[str, Any]:
-    """Heat maps of the validation accuracy, one a variant, each cell with its value; rows are those of `curves.map_of`."""
+    """Heat maps of the validation accuracy, one a variant, each cell with its value; rows are those of `series.recipe_map`."""
     x = {"field": "x", "type": "ordinal", "sort": None, "title": x_title, "axis": {"labelAngle": 0}}
     y = {"field": "y", "type": "ordinal", "sort": "descending", "title": y_title}
     colour = {
@@ -129,4 +130,51 @@ def map_chart(x_title: str, y_title: str) -> dict[str, Any]:
             ],
         },
         "config": _CONFIG,
+    }
+
+
+def layers_chart() -> dict[str, Any]:
+    """Heat maps of a run's layers against its steps, one a statistic.
+
+    The page keeps those that were measured, and gives each its size, rows with ``step``, ``layer`` and ``value``, and the ends
+    of its scale.
+    """
+    return {
+        "concat": [_layer_map(*one) for one in TITLES.items()],
+        "spacing": 10,
+        "resolve": {"scale": {"color": "independent"}},
+        "config": _CONFIG,
+    }
+
+
+def _layer_map(statistic: str, title: str) -> dict[str, Any]:
+    share = statistic == "dead_units"
+    spaced = {"labelOverlap": "greedy", "labelSeparation": 8}
+    zero = [] if share else [{"test": "datum.value === 0", "value": ZERO}]
+    return {
+        "name": statistic,
+        "title": title,
+        "mark": {"type": "rect", "invalid": None},
+        "encoding": {
+            "x": {"field": "step", "type": "ordinal", "title": "step", "axis": {"labelAngle": 0, **spaced}},
+            "y": {
+                "field": "layer",
+                "type": "ordinal",
+                "sort": None,
+                "title": None,
+                "axis": {"labelFontSize": 10, "labelLimit": 120, "labelOverlap": True},
+            },
+            "color": {
+                "condition": [{"test": "!isValid(datum.value)", "value": "#ffffff"}, *zero],
+                "field": "value",
+                "type": "quantitative",
+                "scale": {"type": "linear" if share else "log", "scheme": "cividis"},
+                "legend": {"title": None, "orient": "bottom", "format": ".0%" if share else ".3~g", "gradientLength": 120},
+            },
+            "tooltip": [
+                {"field": "layer"},
+                {"field": "step"},
+                {"field": "value", "type": "quantitative", "format": ".3~g", "title": title},
+            ],
+        },
     }

@@ -45,7 +45,8 @@ function rowsOf(variants, shown) {
 }
 
 async function embed(target, spec) {
-  await vegaEmbed(target, spec, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
+  const actions = { export: true, source: false, compiled: false, editor: false };
+  await vegaEmbed(target, spec, { mode: "vega-lite", renderer: "svg", actions });
   target.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
 }
 
@@ -85,6 +86,23 @@ function panels(container, section, variants, shown, titled = false) {
   }));
 }
 
+function drawLayers(target, { title, steps, maps }) {
+  const spec = structuredClone(data.layers);
+  const highest = Math.max(...Object.values(maps).map(({ layers }) => Object.keys(layers).length));
+  spec.title = { text: title, fontSize: 14, offset: 12 };
+  spec.columns = Math.max(1, Math.min(4, Math.floor(target.clientWidth / 280)));
+  spec.concat = spec.concat.filter((map) => map.name in maps);
+  for (const map of spec.concat) {
+    const { limits, layers } = maps[map.name];
+    map.width = target.clientWidth / spec.columns - 150;  // beside it are the names of the layers
+    map.height = Math.min(420, 14 * highest);
+    map.encoding.color.scale.domain = limits;
+    map.data = { values: Object.entries(layers).flatMap(([name, values]) =>
+      values.map((value, i) => ({ layer: name.replace(/\.weight$/, ""), step: steps[i], value }))) };
+  }
+  return embed(target, spec);
+}
+
 function drawChart(target) {
   const section = data.sections[target.dataset.key];
   if (target.dataset.kind === "map") {
@@ -93,6 +111,7 @@ function drawChart(target) {
     spec.data.values = section.map.rows;
     return embed(target, spec);
   }
+  if (target.dataset.kind === "layers") return drawLayers(target, section.layers[target.dataset.name]);
   const own = section.variants.filter((one) => one.own);
   return panels(target, section, own, { metric: section.metric, split: "validation", x: "epoch", log: false });
 }

@@ -25,8 +25,8 @@ from ..page import Page, Section, against_paper, paper_value
 from ..reproduction import TITLE, described_counts, in_plain_words
 from ..style import ICONS
 from ..summary import count_outcomes, summarize
-from .charts import curves_chart, looks, map_chart
-from .series import curves, map_of, model_prefixes
+from .charts import curves_chart, layers_chart, looks, map_chart
+from .series import curves, layers_of, model_prefixes, recipe_map
 from .sparkline import interval_plot, lines_plot
 
 _INLINE = MarkdownIt("commonmark", {"html": False})
@@ -50,6 +50,7 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
         "looks": dict(zip(order, looks(len(order)), strict=True)),
         "spare": looks(21),
         "chart": curves_chart(),
+        "layers": layers_chart(),
         "bands": BANDS,
     }
     environment = Environment(
@@ -122,7 +123,7 @@ def _headline(charted: dict[str, tuple[Page, Section]]) -> str:
 def _data(page: Page, section: Section) -> dict[str, Any]:
     found = maps(section.variants)
     grid = next(iter(found.values()), None)
-    chart = None if grid is None else {"chart": map_chart(*map(words, grid.keys)), "rows": map_of(found.values())}
+    chart = None if grid is None else {"chart": map_chart(*map(words, grid.keys)), "rows": recipe_map(found.values())}
     return {
         "name": page.info.name,
         "scale": section.scale,
@@ -130,6 +131,7 @@ def _data(page: Page, section: Section) -> dict[str, Any]:
         "variants": curves(section.variants),
         "loss": loss_limits(section.variants),
         "map": chart,
+        "layers": {name: layers_of(run) for name, run in section.layers.items()},
     }
 
 

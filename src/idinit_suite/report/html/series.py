@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from ...archive.layers import STATISTICS
 from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
 from ...archive.variants import Variant, by_model
-from ...statistics.estimates import CONFIDENCE
+from ...statistics.estimates import CONFIDENCE, MOST, interval_ends
 from ...statistics.significance import ENOUGH
+from ..layers import MeasuredRun, limits, map_of
 
-METRICS = ("accuracy", "loss")
-_POSSIBLE = {"accuracy": (0, 1), "loss": (0, None)}  # an interval of few runs may reach beyond
+METRICS = tuple(MOST)
 
 
 def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
@@ -26,8 +28,8 @@ def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     Returns:
         For each its label and name, both without the model where variants are called ``model-initializer``, that model,
         whether the recipe is its best, steps, seconds and FLOPs of an epoch, and by split the epochs with mean and 95 %
-        interval of each metric over the completed runs. A run that diverged is a series of its own. A time is the run's mean
-        share of its whole time, evaluations included.
+        interval of each metric over the completed runs (see `interval_ends`). A run that diverged is a series of its own. A
+        time is the run's mean share of its whole time, evaluations included.
     """
     return [
         {
@@ -56,7 +58,7 @@ def model_prefixes(variants: Sequence[Variant]) -> list[str]:
     return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
 
 
-def map_of(maps: Iterable[Map]) -> list[dict[str, Any]]:
+def recipe_map(maps: Iterable[Map]) -> list[dict[str, Any]]:
     """The cells of some maps: variant, how many of its cells train, values of both keys, validation accuracy or None."""
     return [
         {
@@ -70,6 +72,20 @@ def map_of(maps: Iterable[Map]) -> list[dict[str, Any]]:
     ]
 
 
+def layers_of(run: MeasuredRun) -> dict[str, Any]:
+    """The layers of a run: its title, the steps, and of each statistic that was measured the scale and the values by layer."""
+    maps = {statistic: map_of(statistic, run.rows) for statistic in STATISTICS}
+    return {
+        "title": run.title,
+        "steps": [row["step"] for row in run.rows],
+        "maps": {
+            statistic: {"limits": limits(statistic, chain.from_iterable(values.values())), "layers": values}
+            for statistic, values in maps.items()
+            if values
+        },
+    }
+
+
 def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
     completed = variant.completed["hash"]
     rows = variant.curves[(variant.curves["split"] == split) & variant.curves["hash"].isin(completed)]
@@ -80,7 +96,7 @@ def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
         values = by_epoch[metric]
         mean, n = values.mean()[whole], len(completed)
         half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n >= ENOUGH else math.nan)
-        low, high = ((mean + side * half).clip(*_POSSIBLE[metric]) for side in (-1, 1))
+        low, high = interval_ends(mean, half, values.min()[whole], values.max()[whole], MOST[metric])
         series[metric] = [_numbers(mean), _numbers(low), _numbers(high)]
     return series
 
@@ -91,7 +107,7 @@ def _ended(variant: Variant, run: str, split: str) -> dict[str, Any]:
     return {"split": split, "epoch": _numbers(rows["epoch"]), **{metric: _numbers(rows[metric]) for metric in METRICS}}
 
 
-def _numbers(values: pd.Series | pd.Index) -> list[float | None]:
+def _numbers(values: np.ndarray | pd.Series | pd.Index) -> list[float | None]:
     return [_number(value) for value in np.asarray(values, dtype=np.float64)]
 
 

@@ -76,12 +76,13 @@ def _less_compute(found: Mapping[str, Measured], rivals: Sequence[str]) -> Findi
     reached = sum(map(math.isfinite, steps.values()))
     middle = typical(saved)
     amount = f", with {100 * middle:.1f} % less compute in the median" if middle > 0 else ""
-    span = f" (95 % interval of the mean {100 * tested.low:.1f} to {100 * tested.high:.1f} %)" if tested.low > -math.inf else ""
+    interval = interval_of(tested, least=-math.inf)  # more compute than the default has no bound
+    span = f" (95 % interval of the mean {interval[0]:.1f} to {interval[2]:.1f} %)" if interval else ""
     ends = ", ".join(f"{name} ends at {mean_loss(one.loss)}" for name, one in (("idinit", mine), ("default", other)))
     evidence = (
         f"idinit reaches the final loss of default in {reached} of {len(theirs)} seeds{amount}{span if amount else ''}"
         f"{p_value(tested)}; {ends}"
     )
     number = f"{100 * middle:.1f} % less" if middle > 0 else f"{-100 * middle:.1f} % more" if middle <= 0 else "never"
-    headline = Headline(number, "compute to the default's final loss, median", interval=interval_of(tested))
+    headline = Headline(number, "compute to the default's final loss, median", interval=interval)
     return Finding(combine([tested]), evidence, headline)

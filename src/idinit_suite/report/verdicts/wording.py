@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from ...archive.variants import MARGIN
-from ...statistics.estimates import estimate
+from ...statistics.estimates import estimate, is_possible
 from ...statistics.significance import ENOUGH, Gain
 from ..formatting import difference_interval, percent_spread, plain
 from ..measured import Measured
@@ -19,10 +19,9 @@ def difference(one: Gain, label: str) -> Headline:
     return Headline(f"{100 * one.mean:+.1f} points", label, interval=interval_of(one))
 
 
-def interval_of(one: Gain) -> tuple[float, float, float] | None:
-    """The interval in percent; None where there is none."""
-    interval = (100 * one.low, 100 * one.mean, 100 * one.high)
-    return interval if all(map(math.isfinite, interval)) else None
+def interval_of(one: Gain, least: float = -1.0) -> tuple[float, float, float] | None:
+    """The interval in percent; None where there is none, or where it reaches beyond what is possible, ``least`` to 1."""
+    return (100 * one.low, 100 * one.mean, 100 * one.high) if is_possible(one.low, one.high, least, 1.0) else None
 
 
 def too_few(seeds: int) -> Headline:
