@@ -169,7 +169,13 @@ def _layer_map(statistic: str, title: str) -> dict[str, Any]:
                 "field": "value",
                 "type": "quantitative",
                 "scale": {"type": "linear" if share else "log", "scheme": "cividis"},
-                "legend": {"title": None, "orient": "bottom", "format": ".0%" if share else ".3~g", "gradientLength": 120},
+                "legend": {
+                    "title": None,
+                    "orient": "bottom",
+                    "format": ".0%" if share else ".4~g",
+                    "gradientLength": 120,
+                    **spaced,
+                },
             },
             "tooltip": [
                 {"field": "layer"},

@@ -90,7 +90,7 @@ function drawLayers(target, { title, steps, maps }) {
   const spec = structuredClone(data.layers);
   const highest = Math.max(...Object.values(maps).map(({ layers }) => Object.keys(layers).length));
   spec.title = { text: title, fontSize: 14, offset: 12 };
-  spec.columns = Math.max(1, Math.min(4, Math.floor(target.clientWidth / 280)));
+  spec.columns = [4, 2, 1].find((count) => count * 280 <= target.clientWidth) ?? 1;
   spec.concat = spec.concat.filter((map) => map.name in maps);
   for (const map of spec.concat) {
     const { limits, layers } = maps[map.name];
