@@ -82,9 +82,6 @@ class WandbServer(ThreadingHTTPServer):
         self.history: list[str] = []
         self.known: dict[str, Any] | None = None  # the run
         self.exit_codes: list[int] = []
-        self.sweep = ""  # the configuration of the sweep, as YAML
-        self.points: list[dict[str, Any]] = []  # what is left of it: the parameters of each run
-        self.agents: dict[str, str] = {}  # run -> the sweep that an agent says it is of
 
     @property
     def url(self) -> str:
@@ -107,27 +104,12 @@ class WandbServer(ThreadingHTTPServer):
                 "tags": [],
             }
             return {"model": {**project, "bucket": {**self.known, **progress}}}
-        if "query Viewer" in query:
-            viewer = {"id": "u", "entity": "team", "username": "someone", "teams": {"edges": []}, "flags": "{}"}
-            return {"viewer": viewer, "serverInfo": {}}
-        if "SweepWithRuns" in query:
-            return {"project": {"sweep": {"config": self.sweep, "runs": {"edges": []}}}}
-        if "CreateAgent" in query:
-            return {"createAgent": {"agent": {"id": "a"}}}
-        if "Heartbeat" in query:
-            commands = [self._next_run()] if self.points and variables["runState"] == "{}" else []
-            return {"agentHeartbeat": {"agent": {"id": "a"}, "commands": json.dumps(commands)}}
         if "UpsertBucket" in query:
-            self.agents.setdefault(variables["name"], variables.get("sweep"))  # later ones only change its config
             self.known = {"id": "r", "name": variables["name"], "displayName": variables["displayName"]}
             return {"upsertBucket": {"bucket": {**self.known, "project": project}, "inserted": True}}
         if "CreateRunFiles" in query:
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": []}}
         return {}
-
-    def _next_run(self) -> dict[str, Any]:
-        arguments = {name: {"value": value} for name, value in self.points.pop(0).items()}
-        return {"type": "run", "run_id": f"agentrun{len(self.points)}", "program": "scripts/train.py", "args": arguments}
 
     def file_stream(self, body: dict[str, Any]) -> None:
         if "wandb-history.jsonl" in body.get("files", {}):
