@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shutil
@@ -38,7 +40,10 @@ def pages(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -
     runs += [make_run("xavier", [0.1, 0.1], state="diverged", epochs=2)]
     merge(runs, tmp_path / "r")
     (tmp_path / "theory-rank").mkdir()
-    (tmp_path / "theory-rank" / "rank.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    (tmp_path / "theory-rank" / "rank.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
+        '<path d="M 1.234567 2.5 L 7.654321 4" transform="scale(0.015625)"/></svg>'
+    )
     study = info.model_copy(update={"name": "theory-rank", "claims": list_claims()[10:11]})
     verdict = Verdict("C11", "reproduced", "ranks.", Headline("9 against 5", "ranks", n=3))
     section = Section("cpu budget", "cpu", [verdict], [Picture("rank", "Ranks", Figure)], frozenset())
@@ -209,6 +214,12 @@ class Outside(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         loads = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
         self.found += [value or "" for name, value in attrs if loads.get(tag) == name and not (value or "").startswith("data:")]
+
+
+def test_paths_of_pictures_are_rounded_and_nothing_else(page: Path) -> None:
+    (packed,) = re.findall(r'data-packed="(.*?)"', page.read_text())
+    picture = gzip.decompress(base64.b64decode(packed)).decode()
+    assert re.findall(r' (?:d|transform)="(.*?)"', picture) == ["M 1.23 2.5 L 7.65 4", "scale(0.015625)"]
 
 
 @in_browser

@@ -29,6 +29,7 @@ from .charts import curves_chart, layers_chart, looks, map_chart
 from .series import curves, layers_of, model_prefixes, recipe_map
 from .sparkline import interval_plot, lines_plot
 
+_PATH, _LONG = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{3,}")
 _INLINE = MarkdownIt("commonmark", {"html": False})
 _HELD = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)")  # a number keeps its unit and its interval on its line
 
@@ -64,7 +65,9 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
     environment.filters |= {
         "inline": lambda text: Markup(_INLINE.renderInline(text)),
         "slug": lambda text: "".join(letter if letter.isalnum() else "-" for letter in text),
-        "packed_picture": lambda picture, page: _packed((results / page.info.name / f"{picture.name}.svg").read_bytes()),
+        "packed_picture": lambda picture, page: _packed(
+            _rounded((results / page.info.name / f"{picture.name}.svg").read_bytes())
+        ),
         "kind": lambda block: type(block).__name__.lower(),
         "number": lambda key: "" if key != key else f"{key:.6g}",
     }
@@ -139,6 +142,11 @@ def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one module."""
     bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets the default
     return bundle
+
+
+def _rounded(svg: bytes) -> bytes:
+    """A picture whose paths are exact to a hundredth of a point, where Matplotlib writes a millionth."""
+    return _PATH.sub(lambda path: _LONG.sub(lambda number: b"%.2f" % float(number[0]), path[0]), svg)
 
 
 def _packed(content: bytes) -> str:
