@@ -35,7 +35,7 @@ from .grid import Experiment, load, select
 from .tuning import Plan, plan_runs, read_scores
 
 _MEASURED_STEPS = 3
-_MEASURED_SECONDS = 2.0  # that are enough
+_MEASURED_SECONDS = 2.0  # after which no further step is measured
 
 
 class Costs:

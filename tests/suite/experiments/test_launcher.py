@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from small_sweeps import TINY, places
 
 from idinit.errors import UsageError
 from idinit_suite.experiments.concurrency import choose_jobs
@@ -21,20 +22,11 @@ from idinit_suite.experiments.processes import cores, shares
 from idinit_suite.experiments.runner import missing_runs
 
 ROOT = Path(__file__).parents[3]
-TINY = [
-    "train.precision=float32",
-    "model=resnet",
-    "model.depth=8",
-    "data.batch_size=16",
-    "data.train_limit=32",
-    "impl.threads=1",
-    "wandb.mode=disabled",
-]
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
-    return ["experiment=demo", "budget=smoke", "init=idinit,fixup", "seed=0,1", *TINY, *places, *more]
+    grid = ["experiment=demo", "budget=smoke", "init=idinit,fixup", "seed=0,1", "wandb.mode=disabled"]
+    return [*grid, *TINY, *places(folder), *more]
 
 
 def archived_variants(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_sweeps import TINY, places
 
 from idinit_suite.config import RunConfig
 from idinit_suite.data import Batches
@@ -17,23 +18,10 @@ from idinit_suite.training.run_folder import read_metrics
 from idinit_suite.training.trainer import train
 
 ROOT = Path(__file__).parents[3]
-TINY = [
-    "train.precision=float32",
-    "model=resnet",
-    "model.depth=8",
-    "data=digits",
-    "data.batch_size=16",
-    "data.train_limit=32",
-    "impl.threads=1",
-]
-
-
-def places(folder: Path) -> list[str]:
-    return [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
 
 
 def overrides(folder: Path) -> list[str]:
-    return ["budget=smoke", "optim.lr=0.001", "wandb.mode=disabled", *TINY, *places(folder)]
+    return ["budget=smoke", "optim.lr=0.001", "wandb.mode=disabled", "data=digits", *TINY, *places(folder)]
 
 
 def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> None:

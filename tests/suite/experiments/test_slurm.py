@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from small_sweeps import TINY, places
 
 from idinit.errors import UsageError
 from idinit_suite.config import RunConfig
@@ -25,25 +26,12 @@ from idinit_suite.training import checkpoint
 from idinit_suite.training.run_folder import read_metrics
 
 ROOT = Path(__file__).parents[3]
-SMALL = [
-    "experiment=demo",
-    "budget=smoke",
-    "train.precision=float32",
-    "model=resnet",
-    "model.depth=8",
-    "data.batch_size=16",
-    "data.train_limit=32",
-    "impl.threads=1",
-    "launcher=slurm",
-    "launcher.gpus=0",
-    "launcher.cores=1",
-]
+SMALL = ["experiment=demo", "budget=smoke", *TINY, "launcher=slurm", "launcher.gpus=0", "launcher.cores=1"]
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
-    return [*SMALL, *places, *more]
+    return [*SMALL, *places(folder), *more]
 
 
 @pytest.mark.skipif(shutil.which("sbatch") is not None, reason="there is a Slurm here")
