@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -29,6 +30,7 @@ from .nodes import Announcement, Nodes
 from .processes import cores
 
 _PROCESS = "from idinit_suite.experiments.together import work; work()"
+_GRACE_S = 10.0  # for the process that has broken an exchange to end before those that notice
 
 
 def train_together(config: RunConfig, processes: int, nodes: Nodes | None = None) -> None:
@@ -115,7 +117,8 @@ def work() -> None:
         except RuntimeError as error:
             if not isinstance(error, LostProcess) and lost_process(error, config.name, world_size) is None:
                 raise
-            sys.exit(EXIT_FAILURE)  # the one that was lost is told of
+            time.sleep(_GRACE_S)  # the launcher ends all with the first that has ended: let it be the one with the reason
+            sys.exit(EXIT_FAILURE)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pytest
 from idinit.errors import UsageError
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.errors import LostProcess, Preempted, RunLocked
+from idinit_suite.experiments import together
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.launcher import launch
 from idinit_suite.experiments.nodes import Nodes
@@ -150,7 +151,14 @@ def test_what_all_processes_refuse_is_told_once(tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr().err == ""
 
 
-def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "end", ["", "import atexit, os, time; os.environ['RANK'] == '0' and atexit.register(time.sleep, 2); "], ids=["", "slowly"]
+)
+def test_a_run_that_another_process_trains_is_left_to_it(
+    end: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the process that refuses is slow to end, and the other, whose exchange fails, could end before it."""
+    monkeypatch.setattr(together, "_PROCESS", end + together._PROCESS)
     (run,) = load(words(tmp_path)).main_runs({})
     with RunFolder(run.folder), pytest.raises(RunLocked, match=f"run {run.name} is being trained by another process"):
         train_together(run, 2)
