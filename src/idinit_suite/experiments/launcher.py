@@ -54,17 +54,18 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
     """
     experiment = load(arguments)
     launcher = experiment.launcher
+    forced = time.time() if force else None
     jobs = _jobs(experiment, force)
     if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
-        return run(experiment, force=force)
+        return run(experiment, forced=forced)
     words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
     serial = [*words, "launcher=serial", f"launcher.processes={launcher.world_size}"]
     refused = False
     with stop_signals() as stop:
         if launcher.name == "local":
-            refused = _on_this_machine(jobs, experiment, serial, force, stop)
+            refused = _on_this_machine(jobs, experiment, serial, forced, stop)
         else:
-            _on_slurm(jobs, experiment, serial, force, stop)
+            _on_slurm(jobs, experiment, serial, forced, stop)
     console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
     if refused:
         raise UsageError(f"{experiment.info.name} cannot be run wholly as asked: the lines above say what and why")
@@ -79,20 +80,22 @@ def _jobs(experiment: Experiment, force: bool) -> int:
 
 
 def work() -> None:
-    """The main function of one process of several."""
+    """The main function of one process of several; its first argument is when the sweep was forced, or empty."""
 
     def sweep() -> None:
-        force = "force=true" in sys.argv[1:]
-        failures = run(load([word for word in sys.argv[1:] if word != "force=true"]), force=force, quiet=True)
+        forced, *arguments = sys.argv[1:]
+        failures = run(load(arguments), forced=float(forced) if forced else None, quiet=True)
         if failures:
             sys.exit("\n".join(failures))
 
     run_command(sweep)
 
 
-def _on_this_machine(jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event) -> bool:
+def _on_this_machine(
+    jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event
+) -> bool:
     """Trains in several processes; returns whether one of them could not do all that was asked."""
-    words = [*arguments, *(["force=true"] if force else [])]
+    words = ["" if forced is None else repr(forced), *arguments]
     workers, relays = [], []
     for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
         worker = processes.start(_WORKER, words, cores, gpu, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -125,12 +128,12 @@ class SlurmWorker:
 
     Attributes:
         arguments: The Hydra overrides of the sweep.
-        force: Run again what is finished.
+        forced: When it was asked that all be trained again; None where what is finished stays.
     """
 
-    def __init__(self, arguments: Sequence[str], force: bool) -> None:
+    def __init__(self, arguments: Sequence[str], forced: float | None) -> None:
         self.arguments = list(arguments)
-        self.force = force
+        self.forced = forced
 
     def __call__(self, number: int) -> list[str]:
         """Takes part in the sweep; returns the runs that failed."""
@@ -139,7 +142,7 @@ class SlurmWorker:
                 if nodes and nodes.rank:
                     follow(nodes)
                     return []
-                return run(load(self.arguments), force=self.force, quiet=True, nodes=nodes)
+                return run(load(self.arguments), forced=self.forced, quiet=True, nodes=nodes)
         except Preempted as stop:
             print(f"stopped: {stop}", flush=True)
             time.sleep(_GRACE_S)  # Slurm queues again what it has to end itself; a job that leaves early counts as done
@@ -147,10 +150,10 @@ class SlurmWorker:
 
     def checkpoint(self, number: int) -> submitit.helpers.DelayedSubmission:
         """What submitit queues when the job's time is nearly over: the same; the runs go on from their checkpoints."""
-        return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, force=False), number)
+        return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, self.forced), number)
 
 
-def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force: bool, stop: threading.Event) -> None:
+def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event) -> None:
     launcher = experiment.launcher
     folder = experiment.paths.runs / experiment.info.name / ".slurm"
     try:
@@ -173,7 +176,7 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
     )
     try:
         with redirect_stderr(io.StringIO()):  # submitit prints sbatch's words besides
-            submitted = executor.map_array(SlurmWorker(arguments, force), list(range(jobs)))
+            submitted = executor.map_array(SlurmWorker(arguments, forced), list(range(jobs)))
     except submitit.core.utils.FailedJobError as error:
         said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
         raise UsageError(f"launcher=slurm: sbatch refuses the jobs: {said}") from None

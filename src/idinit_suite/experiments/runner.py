@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 POLL_S = 2.0  # how often a sweep that has nothing else to do looks whether a run of another one has ended
 
 
-def run(experiment: Experiment, *, force: bool = False, quiet: bool = False, nodes: Nodes | None = None) -> list[str]:
+def run(experiment: Experiment, *, forced: float | None = None, quiet: bool = False, nodes: Nodes | None = None) -> list[str]:
     """Runs an experiment: its search, then its main runs seed by seed across variants; what is finished is skipped.
 
     Several processes may do so at the same time: a run that another one trains is passed over and looked at again later,
@@ -43,7 +43,8 @@ def run(experiment: Experiment, *, force: bool = False, quiet: bool = False, nod
 
     Args:
         experiment: What to run.
-        force: Run again what was finished before this call.
+        forced: When it was asked, in seconds since the epoch, that all be trained again, what was done before that moment
+            too; None where what is finished stays. A job that is queued again goes on with what it has done since.
         quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
         nodes: Those that share the processes of each run, of which this is the first; None for this machine alone.
 
@@ -55,7 +56,7 @@ def run(experiment: Experiment, *, force: bool = False, quiet: bool = False, nod
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     with stop_signals() as stop:
-        return _Sweep(experiment, force, quiet, nodes, stop).run()
+        return _Sweep(experiment, forced, quiet, nodes, stop).run()
 
 
 def run_folders(experiment: Experiment) -> list[Path]:
@@ -90,14 +91,15 @@ def _waits(cell: Cell) -> str:
 class _Sweep:
     """One call of `run`."""
 
-    def __init__(self, experiment: Experiment, force: bool, quiet: bool, nodes: Nodes | None, stop: threading.Event) -> None:
+    def __init__(
+        self, experiment: Experiment, forced: float | None, quiet: bool, nodes: Nodes | None, stop: threading.Event
+    ) -> None:
         self.experiment = experiment
         self.quiet = quiet
         self.nodes = nodes
         self.results = _results(experiment)
         self.stop = stop
-        self.started = time.time()
-        self.forced = force
+        self.forced = forced
         self.ended: set[str] = set()  # hashes of the runs that this call has finished or found finished since it began
         self.failed: dict[str, str] = {}  # hash of a run -> what went wrong
         self.refused: dict[str, str] = {}  # label of a variant -> why it cannot be trained as asked
@@ -131,8 +133,8 @@ class _Sweep:
         return plan_runs(self.experiment, {run: scores[run] for run in self._done(scores.keys())})
 
     def _done(self, archived_runs: Set[str]) -> Set[str]:
-        """The runs that count as done; with ``force`` only those that were run again."""
-        return archived_runs & self.ended if self.forced else archived_runs
+        """The runs that count as done; of a forced sweep only those that were run again."""
+        return archived_runs if self.forced is None else archived_runs & self.ended
 
     def _missing(self, plan: Plan) -> list[RunConfig]:
         done = self._done(archived(self.results))
@@ -159,7 +161,7 @@ class _Sweep:
     def _train(self, config: RunConfig, missing: Sequence[RunConfig], expected: int) -> None:
         """Trains a run, or merges what another process has made of it."""
         with RunFolder(config.folder) as folder:  # skipped if another process holds the run
-            if self.forced and not _finished_since(folder, self.started):
+            if self.forced is not None and not _trained_since(folder, self.forced):
                 empty_held(folder)
             before = folder.status() or {}
         if before.get("state") not in FINISHED:
@@ -214,10 +216,10 @@ def _option(config: RunConfig, key: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _finished_since(folder: RunFolder, moment: float) -> bool:
-    """Whether a run was finished after a moment, by another sweep that was asked to run it again."""
+def _trained_since(folder: RunFolder, moment: float) -> bool:
+    """Whether a run was trained after a moment: by another process of a forced sweep, or by this one before it was stopped."""
     status = folder.path / "status.json"
-    return (folder.status() or {}).get("state") in FINISHED and status.stat().st_mtime > moment
+    return status.exists() and status.stat().st_mtime > moment
 
 
 def _begun(config: RunConfig) -> bool:

@@ -110,7 +110,7 @@ def test_a_run_in_the_archive_counts_as_done_where_its_folder_is_gone(tmp_path: 
     folder.rmdir()
     run(grid)
     assert not folder.exists()
-    run(grid, force=True)
+    run(grid, forced=time.time())
     assert json.loads((folder / "status.json").read_text())["state"] == "done"
 
 
@@ -172,7 +172,7 @@ def test_an_arm_whose_search_failed_is_not_trained(tmp_path: Path, monkeypatch: 
 def test_a_run_that_another_process_trains_is_passed_over_and_waited_for(tmp_path: Path, force: bool) -> None:
     grid = experiment(tmp_path, "init=idinit,fixup", "optim.lr=0.1", name="demo")
     first, second = grid.main_runs({})
-    sweep = threading.Thread(target=run, args=(grid,), kwargs={"force": force})
+    sweep = threading.Thread(target=run, args=(grid,), kwargs={"forced": time.time() if force else None})
     with RunFolder(first.folder):
         (first.folder / "metrics.jsonl").write_text("its own\n")
         sweep.start()
@@ -254,6 +254,25 @@ def test_an_archived_run_that_was_begun_again_is_finished(tmp_path: Path) -> Non
     assert json.loads(status.read_text())["state"] == "done"
 
 
+def test_a_forced_sweep_that_is_started_again_keeps_what_it_has_trained(tmp_path: Path) -> None:
+    """As a job of Slurm that was preempted or ran out of time: it comes back with the moment at which it was first asked."""
+    grid = experiment(tmp_path, "seed=0,1", "init=idinit", "optim.lr=0.1", name="demo")
+    run(grid)
+    finished, begun = (config.folder for config in grid.main_runs({}))
+    forced = time.time()
+    run(grid, forced=forced)
+    rows = finished / "metrics.jsonl"
+    status = json.loads((begun / "status.json").read_text())
+    (begun / "status.json").write_text(json.dumps({**status, "state": "preempted"}))
+    (begun / "left").touch()
+    written = rows.stat().st_mtime_ns
+    run(grid, forced=forced)
+    assert rows.stat().st_mtime_ns == written and (begun / "left").exists()
+    assert json.loads((begun / "status.json").read_text())["state"] == "done"
+    run(grid, forced=time.time())
+    assert rows.stat().st_mtime_ns > written and not (begun / "left").exists()
+
+
 def test_a_variant_that_cannot_be_built_is_listed_and_the_others_run(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), "experiment=demo", "launcher=serial"]
     overrides = experiment(tmp_path, "optim.lr=0.1", name="demo").overrides
@@ -270,7 +289,7 @@ def test_the_forecast_is_kept_beside_what_the_runs_took(tmp_path: Path) -> None:
     run(experiment(tmp_path, "init=idinit", "seed=0", "optim.lr=0.1", name="demo"))
     grid = experiment(tmp_path, "init=idinit", "seed=0,1,2", "optim.lr=0.1", name="demo")
     run(grid)
-    run(grid, force=True)
+    run(grid, forced=time.time())
     results = tmp_path / "results" / "demo"
     rows = load_archive(results).runs
     first, second = read_forecasts(results)
