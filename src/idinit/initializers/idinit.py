@@ -45,8 +45,9 @@ def idinit(
       there: its own epsilon bounds how much it can scale an IDIZ up, 1e-6 to 3e-4 at an epsilon of 1e-5. The same holds for
       a LayerScale on the main path, which would make it small.
     - A depthwise convolution has the centre tap in every layout: with one channel a group, ``patch`` would move each channel
-      in one direction, layer after layer and out of the image. Other grouped convolutions are reshaped as they are stored,
-      [out, in / groups * k].
+      in one direction, layer after layer and out of the image. With a stride it has the layout asked for: by centre taps it
+      would drop three of four pixels of a picture, and five in a row would leave one of 32 x 32. Other grouped convolutions
+      are reshaped as they are stored, [out, in / groups * k].
     - The head has torch's default (an option); embeddings, positions, norms and biases have the shared rules.
 
     What the defaults mean (the suite's ablation compares them with the other choices):
@@ -80,7 +81,7 @@ def idinit(
     if zero_preserving:
         rules["branch_end"] = "idiz"
     for weight in net.weights():
-        _fill(net, weight, rules[weight.part], tau, eps, "channel" if _is_depthwise(weight) else layout, std)
+        _fill(net, weight, rules[weight.part], tau, eps, "channel" if _keeps_its_place(weight) else layout, std)
     for name in net.structure.gains:
         neutralize(net, name, "the main path keeps its size")
     if zero_preserving:
@@ -107,5 +108,6 @@ def _fill(net: Network, weight: Weight, rule: str, tau: float, eps: float, layou
             net.fill_default(weight, note)
 
 
-def _is_depthwise(weight: Weight) -> bool:
-    return weight.groups > 1 and weight.shape[1] == 1
+def _keeps_its_place(weight: Weight) -> bool:
+    """Whether a weight is that of a depthwise convolution without a stride."""
+    return weight.groups > 1 and weight.shape[1] == 1 and weight.stride == 1

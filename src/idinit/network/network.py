@@ -38,6 +38,7 @@ class Weight:
         branch: The residual branch it belongs to, if any.
         pieces: The indices that belong to it, where the parameter holds several weights (query, key and value).
         groups: Of a convolution, into how many groups it divides its channels.
+        stride: Of a convolution, the largest of its steps.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Weight:
     branch: Branch | None
     pieces: tuple[Slice, ...] = ()
     groups: int = 1
+    stride: int = 1
 
 
 class Network:
@@ -96,9 +98,9 @@ class Network:
                 if part in (parts or MAPS):
                     pieces = tuple(piece for piece in slices if piece.part == part)
                     shape = block_shape(value, layout, pieces)
-                    groups = layout.chunks if layout.kernel else 1
+                    groups, stride = (layout.chunks, layout.stride) if layout.kernel else (1, 1)
                     branch = None if part == "trunk" else self._branch_of.get(name)  # these rows lead out of it
-                    found.append(Weight(name, part, shape, branch, pieces, groups))
+                    found.append(Weight(name, part, shape, branch, pieces, groups, stride))
         return found
 
     def weight(self, name: str, part: str | None = None) -> Weight:

@@ -18,7 +18,7 @@ from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
 from .classify import Analysis, RowParts, analyze
 from .identity_value import neutral
-from .layout import Layout, find_layout
+from .layout import Layout, find_layout, largest_step
 from .recurrent import blocks, keeper
 from .reparametrized import find_computed
 from .residual_sums import Region
@@ -245,4 +245,5 @@ def layout_by_hand(model: nn.Module, name: str) -> Layout:
     kernel = tuple(range(2, value.ndim))
     groups = getattr(module, "groups", 1) if kernel else 1
     is_transposed = getattr(module, "transposed", False)  # stored as [in, out, *kernel]
-    return Layout((int(is_transposed),), (1 - int(is_transposed),), kernel, groups)
+    stride = largest_step(getattr(module, "stride", 1)) if kernel else 1
+    return Layout((int(is_transposed),), (1 - int(is_transposed),), kernel, groups, stride)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -26,12 +27,14 @@ class Layout:
         kernel: Dimensions of a convolution's kernel. The dimensions left over number independent matrices, such as those
             of a mixture's experts.
         chunks: Matrices side by side along dimension 0: groups of a convolution, gates of a recurrent layer.
+        stride: Of a convolution, the largest of its steps.
     """
 
     outputs: Dims = (0,)
     inputs: Dims = (1,)
     kernel: Dims = ()
     chunks: int = 1
+    stride: int = 1
 
 
 def find_layout(flow: Flow, use: Use) -> Layout | None:
@@ -45,7 +48,13 @@ def find_layout(flow: Flow, use: Use) -> Layout | None:
     chunks = len(blocks(use)) if use.node.op in RECURRENT else use.node.arguments.get("groups", 1)
     if flow.active[use.operand.index]:  # a kernel for each example, all in one call as groups
         chunks = max(1, chunks * prod(parameter.shape) // prod(use.operand.shape))
-    return Layout(outputs, inputs, kernel, chunks) if chunks == 1 or origins[0] == (0,) else None
+    stride = largest_step(use.node.arguments.get("stride", 1))
+    return Layout(outputs, inputs, kernel, chunks, stride) if chunks == 1 or origins[0] == (0,) else None
+
+
+def largest_step(stride: int | Sequence[int]) -> int:
+    """The largest step of a convolution, whose stride is one number or one for each dimension."""
+    return stride if isinstance(stride, int) else max(stride)
 
 
 def _roles(use: Use) -> tuple[Dims, Dims, Dims] | None:

@@ -223,7 +223,7 @@ def training_page(rows: Sequence[Row]) -> str:
         f"{math.log(10):.2f}; a run that meets a loss that is not finite ends there and counts as infinite. {LEGEND}"
     )
     facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
-    return f"# Training without normalization\n\n{text}\n\n{markdown_table(losses)}\n\n{facts}.\n"
+    return f"# Training without normalization\n\n{text}\n\n{markdown_table(losses)}\n\nLast completed with {facts}.\n"
 
 
 def write_training(folder: Path) -> None:

@@ -50,6 +50,34 @@ def test_a_depthwise_kernel_passes_its_channel(layout):
     assert torch.equal(model[1](x), x)
 
 
+class Depthwise(nn.Module):
+    """A picture of 8x8 to one vector by three depthwise convolutions that halve it, which are called as modules or not."""
+
+    def __init__(self, as_modules):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 64, 1), nn.Linear(64, 10)
+        self.halves = nn.ModuleList(nn.Conv2d(64, 64, 3, 2, 1, groups=64) for _ in range(3))
+        self.as_modules = as_modules
+
+    def forward(self, x):
+        x = self.stem(x)
+        for half in self.halves:
+            x = torch.relu(half(x) if self.as_modules else F.conv2d(x, half.weight, half.bias, (2, 2), 1, groups=64))
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize("as_modules", [True, False])
+@pytest.mark.parametrize(("layout", "pixels"), [("patch", 4), ("spatial", 4), ("channel", 1)])
+def test_a_depthwise_kernel_with_a_stride_reads_other_places_in_other_channels(as_modules, layout, pixels):
+    """By centre taps three of four pixels are lost at each, until one is left of the whole picture."""
+    model, x = Depthwise(as_modules), torch.rand(2, 1, 8, 8) + 0.1
+    initialize_(model, "idinit", (x,), layout=layout)
+    for half in model.halves:
+        assert torch.equal(half.weight.detach(), identity_(torch.empty(64, 1, 3, 3), layout=layout))
+    read = torch.autograd.functional.jacobian(lambda x: model(x).sum(0), x)
+    assert (read != 0).flatten(0, -3).any(0).sum() == pixels
+
+
 def test_a_grouped_kernel_is_reshaped_as_it_is_stored():
     """[out, in / groups * k], group after group; in the layout channel each group is an identity."""
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 24, 3, groups=4), nn.Flatten(), nn.Linear(24 * 9, 2))
