@@ -3,7 +3,7 @@
 import sys
 
 from idinit_suite.cli import run_command
-from idinit_suite.experiments.cost import plan
+from idinit_suite.commands.plan import plan
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -13,26 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.table import Table
 
-from idinit.errors import UsageError, did_you_mean
+from idinit.errors import UsageError
 
 from ..archive.forecasts import Forecast
-from ..archive.runs import archived
-from ..archive.variants import BUDGETS
 from ..config import RunConfig
-from ..config.experiment import list_experiments
 from ..data import Batches, DataContext
-from ..studies.archive import archived as archived_studies
-from ..studies.config import load as load_study
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Workers
 from ..training.finished import load_data
 from ..training.learner import Learner
 from ..training.precision import autocast
 from ..training.progress import console, duration
-from .grid import Experiment, load, select
-from .tuning import Plan, plan_runs, read_scores
+from .grid import Experiment
+from .tuning import Plan
 
 _MEASURED_STEPS = 3
 _MEASURED_SECONDS = 2.0  # after which no further step is measured
@@ -123,64 +116,6 @@ def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs,
         seconds=float(f"{costs.total(missing):.3g}"),
         before=tuple(sorted(before)),
     )
-
-
-def plan(overrides: Sequence[str]) -> None:
-    """Prints what each experiment costs here at each budget, what is done and what is missing.
-
-    Args:
-        overrides: Overrides that hold for every experiment, such as ``paths.data=...``; ``budget=cpu`` and ``experiment=a,b``
-            ask for some only.
-
-    Raises:
-        UsageError: If there is no experiment or budget of such a name.
-    """
-    selected, overrides = select(overrides)
-    table = Table(title="What is missing, and the hours it would take on this machine, one run after the other")
-    for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
-        table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
-    costs = functools.cache(Costs)
-    said = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
-    asked = [budget for value in said for budget in value.split(",")]
-    others = [override for override in overrides if not override.startswith("budget=")]
-    experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
-        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs)),
-        **dict.fromkeys(list_experiments("study"), _planned_study),
-    }
-    for budget in asked:
-        if budget not in BUDGETS:
-            raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, BUDGETS)}")
-    for name, planned in experiments.items():
-        if name not in selected:
-            continue
-        for budget in asked or BUDGETS:
-            try:
-                cells = planned([f"experiment={name}", *others, f"budget={budget}"])
-            except UsageError as error:  # an override that means nothing to this experiment
-                cells = ["", "", "", str(error).splitlines()[0]]
-            table.add_row(name, budget, *cells)
-    console.print(table)
-
-
-def _planned(overrides: Sequence[str], costs: Callable[[int], Costs]) -> list[str]:
-    experiment = load(overrides)
-    results = experiment.paths.results / experiment.info.name
-    known = plan_runs(experiment, read_scores(results))
-    done = archived(results)
-    missing = [*(config for config in known.runs if config.hash not in done), *known.later]
-    runs = [*known.runs, *known.later]
-    try:
-        hours = f"{costs(experiment.launcher.world_size).total(missing) / 3600:,.2f}"
-    except UsageError as error:
-        hours = str(error).splitlines()[0]
-    return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
-
-
-def _planned_study(overrides: Sequence[str]) -> list[str]:
-    """One run, whose cells differ too much to foretell their time from some of them: what the experiment's file says."""
-    info, config = load_study(overrides)
-    done = config.hash in archived_studies(config.paths.results / info.name)
-    return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
 
 
 def _load(config: RunConfig, processes: int) -> Batches:

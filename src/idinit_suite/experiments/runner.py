@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Sequence, Set
@@ -162,7 +161,7 @@ class _Sweep:
         """Trains a run, or merges what another process has made of it."""
         with RunFolder(config.folder) as folder:  # skipped if another process holds the run
             if self.forced is not None and not _trained_since(folder, self.forced):
-                empty_held(folder)
+                folder.clear()
             before = folder.status() or {}
         if before.get("state") not in FINISHED:
             count = f"{expected - len(missing) + 1}/{expected}"
@@ -226,18 +225,3 @@ def _begun(config: RunConfig) -> bool:
     """Whether a run that is archived was begun again here (``force=true``) and not finished."""
     status = RunFolder(config.folder).status()
     return status is not None and status["state"] not in FINISHED
-
-
-def empty(folder: Path) -> None:
-    """Deletes what an earlier run has left, unless another process is training it."""
-    with RunFolder(folder) as held:
-        empty_held(held)
-
-
-def empty_held(folder: RunFolder) -> None:
-    """Deletes what an earlier run has left in a folder that is held, but for the lock."""
-    for path in folder.path.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif not path.name.startswith("."):
-            path.unlink()

@@ -10,7 +10,6 @@ import torch
 
 from ..config.experiment import ExperimentInfo
 from ..errors import Preempted
-from ..experiments.runner import empty
 from ..report.update import update_results
 from ..training.environment import describe
 from ..training.preemption import stop_signals
@@ -38,7 +37,8 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
     results = config.paths.results / config.experiment
     folder = RunFolder(config.folder)
     if force:
-        empty(config.folder)
+        with RunFolder(config.folder) as folder:
+            folder.clear()
     status = folder.status()
     if status is None and not force and config.hash in archived(results):
         console.print(f"{config.experiment}: budget {config.budget}: archived, nothing to do")

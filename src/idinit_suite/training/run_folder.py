@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import secrets
+import shutil
 import socket
 import tempfile
 import time
@@ -75,6 +76,14 @@ class RunFolder:
         finally:
             self._metrics = None
             self._lock.release()
+
+    def clear(self) -> None:
+        """Deletes what an earlier run has left, but for the lock, which this process holds."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif not path.name.startswith("."):
+                path.unlink()
 
     def _break_expired(self) -> bool:
         """Removes the lease of another machine that was not touched for its whole time; returns whether it did.

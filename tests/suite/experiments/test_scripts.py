@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from small_sweeps import TINY, places
 
+from idinit_suite.commands.plan import plan
 from idinit_suite.config import RunConfig
 from idinit_suite.data import Batches
 from idinit_suite.experiments import cost
-from idinit_suite.experiments.cost import Costs, plan
+from idinit_suite.experiments.cost import Costs
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.runner import run
 from idinit_suite.experiments.tuning import plan_runs

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from idinit_suite.commands.plan import _planned_study
 from idinit_suite.config.experiment import ExperimentInfo, list_experiments
 from idinit_suite.errors import Preempted
-from idinit_suite.experiments.cost import _planned_study
 from idinit_suite.report.blocks import pictures
 from idinit_suite.report.update import update_results
 from idinit_suite.report.wandb_report import mirror_all

@@ -15,6 +15,7 @@ from digits_runs import digits_run
 from outcomes import assert_same, outcome
 
 from idinit_suite.config import RunConfig, check, compose, hash_of, hash_of_stored
+from idinit_suite.studies.config import hash_of as hash_of_study
 from idinit_suite.training.trainer import train
 
 RESULTS = Path(__file__).parents[3] / "results"
@@ -131,6 +132,5 @@ def test_an_option_that_is_null_renames_no_run() -> None:
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*/runs.csv")), ids=lambda file: file.parent.name)
 def test_archived_runs_keep_their_names(file: Path) -> None:
     runs = pd.read_csv(file, dtype={"hash": str})
-    if "config" not in runs:
-        pytest.skip("a study")
-    assert [hash_of_stored(json.loads(run)) for run in runs["config"]] == runs["hash"].tolist()
+    options, hash_of = ("config", hash_of_stored) if "config" in runs else ("options", hash_of_study)
+    assert [hash_of(json.loads(run)) for run in runs[options]] == runs["hash"].tolist()
