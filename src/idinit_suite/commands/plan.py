@@ -1,0 +1,96 @@
+"""Shows what each experiment costs on this machine, what is done and what is missing.
+
+python -m idinit_suite plan budget=cpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable, Sequence
+
+from rich.table import Table
+
+from idinit.errors import UsageError, did_you_mean
+
+from ..archive.runs import archived
+from ..archive.variants import BUDGETS
+from ..config.experiment import list_experiments
+from ..experiments.cost import Costs
+from ..experiments.grid import load, select
+from ..experiments.tuning import plan_runs, read_scores
+from ..studies.archive import archived as archived_studies
+from ..studies.config import load as load_study
+from ..training.progress import console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="Hydra override, as experiment=a,b or budget=cpu")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the subcommand.
+
+    Raises:
+        UsageError: If there is no experiment or budget of such a name.
+    """
+    plan(arguments.overrides)
+
+
+def plan(overrides: Sequence[str]) -> None:
+    """Prints what each experiment costs here at each budget, what is done and what is missing.
+
+    Args:
+        overrides: Overrides that hold for every experiment, such as ``paths.data=...``; ``budget=cpu`` and ``experiment=a,b``
+            ask for some only.
+
+    Raises:
+        UsageError: If there is no experiment or budget of such a name.
+    """
+    selected, overrides = select(overrides)
+    table = Table(title="What is missing, and the hours it would take on this machine, one run after the other")
+    for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
+        table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
+    costs = functools.cache(Costs)
+    said = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    asked = [budget for value in said for budget in value.split(",")]
+    others = [override for override in overrides if not override.startswith("budget=")]
+    experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
+        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs)),
+        **dict.fromkeys(list_experiments("study"), _planned_study),
+    }
+    for budget in asked:
+        if budget not in BUDGETS:
+            raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, BUDGETS)}")
+    for name, planned in experiments.items():
+        if name not in selected:
+            continue
+        for budget in asked or BUDGETS:
+            try:
+                cells = planned([f"experiment={name}", *others, f"budget={budget}"])
+            except UsageError as error:  # an override that means nothing to this experiment
+                cells = ["", "", "", str(error).splitlines()[0]]
+            table.add_row(name, budget, *cells)
+    console.print(table)
+
+
+def _planned(overrides: Sequence[str], costs: Callable[[int], Costs]) -> list[str]:
+    experiment = load(overrides)
+    results = experiment.paths.results / experiment.info.name
+    known = plan_runs(experiment, read_scores(results))
+    done = archived(results)
+    missing = [*(config for config in known.runs if config.hash not in done), *known.later]
+    runs = [*known.runs, *known.later]
+    try:
+        hours = f"{costs(experiment.launcher.world_size).total(missing) / 3600:,.2f}"
+    except UsageError as error:
+        hours = str(error).splitlines()[0]
+    return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
+
+
+def _planned_study(overrides: Sequence[str]) -> list[str]:
+    """One run, whose cells differ too much to foretell their time from some of them: what the experiment's file says."""
+    info, config = load_study(overrides)
+    done = config.hash in archived_studies(config.paths.results / info.name)
+    return ["1", str(int(done)), str(int(not done)), "0.00" if done else info.cost]
