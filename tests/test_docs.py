@@ -116,6 +116,15 @@ def test_numbers_of_the_decision_table_are_those_of_the_results_that_it_links() 
         assert [number for number in numbers if number not in linked] == []
 
 
+def test_the_losses_of_rezero_with_small_and_large_tokens_are_those_measured() -> None:
+    table = [line for line in (DOCS / "zeros.md").read_text().splitlines() if re.match(r"\| .+ \| [\d.*]+ \| [\d.*]+ \|", line)]
+    measured = (ROOT / "results" / "bench" / "training.md").read_text().splitlines()
+    of_rezero = [line for line in measured if "vit_tiny" in line and "| rezero |" in line]
+    assert len(table) == len(of_rezero) == 4
+    for said, line in zip(table, of_rezero, strict=True):
+        assert [cell.strip(" *") for cell in said.split("|")[2:5]] == [cell.strip() for cell in line.split("|")[4:7]]
+
+
 def test_every_initializer_that_the_decision_table_names_is_one() -> None:
     named = re.findall(
         r"`(\w+)`", "".join(line for line in (DOCS / "choosing.md").read_text().splitlines() if line[0:1] == "|")

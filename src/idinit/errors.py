@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class UsageError(ValueError):
-    """A request that cannot be carried out; the message says what to ask for instead. Exit code 2."""
+    """A request that cannot be carried out; the message says what to ask for instead."""
 
 
 def did_you_mean(name: object, choices: Iterable[str]) -> str:

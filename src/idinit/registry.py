@@ -131,12 +131,12 @@ def _options_of(build: Callable[..., Any], largest: int | None) -> type[Options]
 
 
 def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
-    """Turns pydantic's report into one line in the words of the config.
+    """Turns pydantic's report into one line in terms of the caller's options.
 
     Args:
         error: What pydantic raised.
-        where: The config group, e.g. ``optim``; empty for the top level.
-        keys: The valid keys of that group, named when one is unknown.
+        where: What the options are of, such as ``optim``; empty for the top level.
+        keys: The valid keys there, named when one is unknown.
 
     Returns:
         One line; several problems are separated by semicolons.

@@ -111,7 +111,7 @@ class Examination:
             yield f"{len(self.branches)} residual branches add {_range([b.ratio for b in self.branches])} of their input."
         if self.softmaxes:
             evenness = [softmax.evenness for softmax in self.softmaxes]
-            yield f"{len(evenness)} softmaxes spread evenly by {_range(evenness)} (1: all choices alike, 0: one has all)."
+            yield f"{len(evenness)} softmaxes with a mean normalized entropy of {_range(evenness)} (1: uniform, 0: one-hot)."
         yield from (f"Note: {note}" for note in self.notes)
         yield f"{len(self.findings)} findings." if self.findings else "Nothing found."
 

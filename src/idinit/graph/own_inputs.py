@@ -55,7 +55,9 @@ def transformers_inputs(model: Any, shape: Sequence[int] | None = None) -> dict[
     if main == "input_features":
         usual[main] = (config.num_mel_bins, 2 * config.max_source_positions)
     if main not in usual:
-        raise UsageError(f"what {type(model).__name__} takes as '{main}' is not known: give example_inputs={{'{main}': ...}}")
+        raise UsageError(
+            f"no example of the input '{main}' of {type(model).__name__} is known: pass example_inputs={{'{main}': ...}}"
+        )
     wanted = tuple(shape or usual[main])
     inputs = {main: _tokens(config, wanted) if main == "input_ids" else _normal(*wanted)}
     taken = inspect.signature(model.forward).parameters

@@ -50,7 +50,7 @@ def idinit(
       are reshaped as they are stored, [out, in / groups * k].
     - The head has torch's default (an option); embeddings, positions, norms and biases have the shared rules.
 
-    What the defaults mean (the suite's ablation compares them with the other choices):
+    What the defaults mean:
 
     - ``layout``: in a network without shortcuts patches lose channels at each layer and ``channel`` loses none: take that
       where such a network is deep. ``spatial`` is the same matrix in another order.

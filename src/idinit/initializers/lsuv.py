@@ -61,7 +61,7 @@ def lsuv(net: Network) -> None:
         net.model.get_parameter(uses[0].parameter).div_(deviation)
         if uses[0].parameter in contiguous:
             contiguous[uses[0].parameter].div_(deviation)
-        net.note(uses[0].parameter, f"divided by the {deviation:.3g} that it made of the example inputs")
+        net.note(uses[0].parameter, f"divided by its output's standard deviation, {deviation:.3g}")
         return value / deviation
 
     with torch.no_grad():

@@ -12,8 +12,8 @@ from .kaiming import BODY, default_head, fill_kaiming
 def rezero(net: Network) -> None:
     """ReZero: a learnable multiplier on each residual branch, 0 at first; other weights are Kaiming (fan-out).
 
-    The published ResNets keep BatchNorm and end each branch with a ReLU instead of one after the sum; choose that in
-    the model (``norm=batch last_activation=branch``). On a network without normalization the same rule is this
+    The published ResNets keep BatchNorm, and their blocks' last ReLU is the branch's last step instead of one after the
+    sum: build the model that way. On a network without normalization the same rule is this
     project's own construction. The head gets torch's default. Scalars learn at the full rate.
 
     Raises:

@@ -152,7 +152,7 @@ class Network:
             if difference is None:
                 value.copy_(before)
                 settle(owner)
-                return self.leave(name, f"its layer computes the weight from it, and cannot make it {rule}")
+                return self.leave(name, f"the layer computes its weight from it, and cannot represent {rule}")
             note = "; ".join(filter(None, (note, difference)))
             for magnitude in [key for key in computed.magnitudes if key not in self.kept]:
                 self._record.fill(magnitude, "length of the weight", f"of {name}")
@@ -197,7 +197,7 @@ class Network:
                 problem = "no module returns what its branch adds, as one tensor and in one call"
             if problem:
                 raise UsageError(
-                    f"initializer '{self.method}' multiplies each residual branch with a number of its own, and cannot do so "
+                    f"initializer '{self.method}' needs a multiplier for each residual branch, and none can be attached "
                     f"after the branch_end '{branch.end}': {problem}; {remedy}, or use 'idinit'"
                 )
             places[branch] = place

@@ -47,7 +47,7 @@ def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed, kept: C
     if _difference(acting, wanted) < _EXACT:
         return ""
     if _size(wanted) >= _SILENT and (rest := _difference(acting / ratio, wanted)) < _NEAR:
-        return f"its layer makes of it {ratio:.3g} times that, within {rest:.0%}"
+        return f"the layer scales it by {ratio:.3g}, within {rest:.0%}"
     for key, old in before.items():
         parameters[key].copy_(old)
     return None

@@ -252,9 +252,9 @@ def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[s
                 row_parts.setdefault(use.parameter, {}).update(_rows_of(flow, parts_of, use, outputs))
             except LookupError:
                 made = {parts_of.part(use)} if made & {"gate", "branch_end"} else {"several"}
-                unknown[use.parameter] = "holds queries, keys or values side by side, but not where is what"
+                unknown[use.parameter] = "packs queries, keys or values, but which rows are which could not be determined"
         elif "" in made:
-            unknown[use.parameter] = f"what the operator {use.node.op} does with it is not understood"
+            unknown[use.parameter] = f"its use by the operator {use.node.op} is not recognized"
         found[use.parameter] |= made
     parts = {n: min(p, key=_PRIORITY.index) for n, p in found.items() if p and p != {""} and "several" not in p}
     several = {name: lines for name, lines in row_parts.items() if len(set(lines.values())) > 1}

@@ -102,7 +102,7 @@ def classifier(
     except Exception as error:  # configurations and networks check themselves, each in its own way
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"transformers' '{name}' cannot be built for such {kind} ({reason}): say more of it in model.options"
+            f"transformers' '{name}' cannot be built for such {kind} ({reason}): set further options of its configuration"
         ) from error
 
 

@@ -118,7 +118,7 @@ def write_page(contests: Sequence[Contest], folder: Path, rounds: int = ROUNDS, 
     opening = (
         "# Throughput of the training loop\n\nMade by `make bench`, which measures all contestants of a table in one run: they "
         f"take turns of {steps} steps, {rounds} rounds after one to warm up. Ratios are the median over rounds of those within "
-        "a round, since other work on the machine slows all of a round. Of the loops of others several settings take part, and "
+        "a round, since other work on the machine slows all of a round. Other libraries' loops are run with several settings; "
         "the fastest counts."
     )
     folder.mkdir(parents=True, exist_ok=True)

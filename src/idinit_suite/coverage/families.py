@@ -87,7 +87,7 @@ REASONS = {
     "one's epsilon kept small",
 }
 
-# Findings of the doctor that are right, by kind, and why.
+# Findings of `idinit.examine` that are right, by kind, and why.
 TRUE_FINDINGS = {
     "outliers": "timm's trunc_normal_ takes its bounds, -2 and 2, in absolute units and draws by an inverse error function, "
     "which gives a 2 here and there: a hundred of the standard deviations of 0.02 asked for (pytorch issue 155588)",

@@ -82,7 +82,7 @@ def _summary(source: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _false_alarms(rows: Sequence[Row]) -> str:
-    """How many networks the doctor found something wrong with, of those that it examined."""
+    """How many networks `idinit.examine` found something wrong with, of those that it examined."""
     examined = [row for row in rows if row["alarms"]]
     return f"{sum(row['alarms'] != '0' for row in examined)} of {len(examined)}" if examined else "not examined"
 
@@ -108,11 +108,11 @@ def _alarms(rows: Sequence[Row]) -> list[Block]:
     if not cells:
         return []
     known = [f"{kind}: {why}." for kind, why in TRUE_FINDINGS.items() if any(kind in row[2] for row in cells)]
-    head = ["family", "network", "what the doctor says of it as it is built"]
-    blocks: list[Block] = [Heading(3, "Findings of the doctor")]
+    head = ["family", "network", "what `examine` reports for the network as built"]
+    blocks: list[Block] = [Heading(3, "Findings of `idinit.examine`")]
     if known:
         blocks += ["No false alarms:", Items(known)]
-    return [*blocks, table("Findings of the doctor", head, cells, left=3)]
+    return [*blocks, table("Findings of `idinit.examine`", head, cells, left=3)]
 
 
 def _mislabelled(rows: Sequence[Row]) -> list[Block]:

@@ -20,7 +20,7 @@ INFO = ExperimentInfo(
         "architecture family of timm and torchvision, and of many model types of transformers.",
         "A network counts if its state right after the initialization is as it should be. Nothing is trained: whether these "
         "networks learn faster or better is for the other claims.",
-        "For what the paper does not tell, such as queries, keys, gates, recurrent layers and depthwise convolutions, the "
+        "Where the paper is silent, as on queries, keys, gates, recurrent layers and depthwise convolutions, the "
         "rules are ours; the documentation of the initializer has them all.",
     ),
     cost="about half an hour on one core; a network takes seconds.",

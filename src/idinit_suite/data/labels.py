@@ -47,7 +47,7 @@ def number_labels(
         for index, label in enumerate(values):
             if label not in numbers:
                 raise UsageError(
-                    f"{splits[split].where(index)}: the label '{label}' is none of the training split's: "
+                    f"{splits[split].where(index)}: the label '{label}' does not occur in the training split: "
                     f"{did_you_mean(label, map(str, classes[:20]))}"
                 )
     return (

@@ -49,7 +49,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
         One line for each run that is not finished.
 
     Raises:
-        UsageError: If what was asked cannot be done. Where that is so of some variants only, the others were trained.
+        UsageError: If the request is invalid. If that is so of some variants only, the others are still trained.
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     experiment = load(arguments)
@@ -68,7 +68,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
             _on_slurm(jobs, experiment, serial, forced, stop)
     console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
     if refused:
-        raise UsageError(f"{experiment.info.name} cannot be run wholly as asked: the lines above say what and why")
+        raise UsageError(f"{experiment.info.name} has variants that could not be trained: see the lines above")
     return unfinished(experiment)
 
 

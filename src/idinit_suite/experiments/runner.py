@@ -51,7 +51,7 @@ def run(experiment: Experiment, *, forced: float | None = None, quiet: bool = Fa
         One line for each run that failed, and each variant that waits for one.
 
     Raises:
-        UsageError: If what was asked cannot be done. Where that is so of some variants only, the others were trained.
+        UsageError: If the request is invalid. If that is so of some variants only, the others are still trained.
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     with stop_signals() as stop:

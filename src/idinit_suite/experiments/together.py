@@ -42,7 +42,7 @@ def train_together(config: RunConfig, processes: int, nodes: Nodes | None = None
         nodes: The nodes that share them, of which this is the first; None for this machine alone.
 
     Raises:
-        UsageError: If what was asked cannot be done.
+        UsageError: If the request is invalid.
         Preempted: If SIGTERM or SIGINT came; the run is saved and continues when it is started again.
         LostProcess: If one of them has ended before the run did. The others are ended too.
     """
@@ -96,7 +96,7 @@ def _take_part(config: RunConfig, processes: int, nodes: int, rank: int, endpoin
         except ChildFailedError as error:
             raise _told(error, config) from None
     if stop.is_set():  # before the launcher's handlers were there
-        raise Preempted(f"{config.name} is finished")
+        raise Preempted(f"{config.name} is finished, no other run was begun")
 
 
 def work() -> None:

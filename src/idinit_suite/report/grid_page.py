@@ -120,9 +120,9 @@ def _missing(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]
     lines = [] if any(section.budget == "paper" for section in sections) else ["The paper budget: no runs."]
     for section in sections:
         most = max(len(variant.runs) for variant in section.variants)
-        fewer = [f"{variant.label} {len(variant.runs)}" for variant in section.variants if len(variant.runs) < most]
+        fewer = [f"{variant.label} has {len(variant.runs)}" for variant in section.variants if len(variant.runs) < most]
         if fewer:
-            lines.append(f"{section.scale}: fewer than {pluralize(most, 'run')} of {', '.join(fewer)}.")
+            lines.append(f"{section.scale}: incomplete, of {pluralize(most, 'run')} each: {', '.join(fewer)}.")
         lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome in SILENT and not section.shorter]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
     lines += [f"{variant}: tuning runs only." for variant in sorted(set(archive.runs["arm"]) - main)]

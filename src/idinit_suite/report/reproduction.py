@@ -34,7 +34,7 @@ _EASY = (
     "Differences in speed of convergence show within a few epochs, so that the order of methods is seen at a small budget.",
 )
 _HARD = (
-    "There is no code by the authors, and the paper could be read only in part: layout of convolutions, tau, first and last "
+    "We know of no code by the authors, and the paper could be read only in part: layout of convolutions, tau, first and last "
     "weight, and all training recipes had to be chosen, and the choices measured.",
     "Without BatchNorm the best learning rates of the methods differ widely: each needs its own search, at equal cost.",
     "Final accuracies, ImageNet and BERT-Base need GPUs; the cpu budget tests convergence on smaller networks instead.",

@@ -126,7 +126,7 @@ def overview(runs: Path) -> RenderableType:
         news = str(one.get("error") or f"{done}/{steps}")
         rows.add_row(folder.name, one["state"] + held, ProgressBar(total=steps, completed=done, width=16), news)
     hint = (
-        ["", "What no process trains was killed: the same command as before goes on from its last checkpoint."]
+        ["", "A run that no process trains was killed: repeat its command to resume it from the last checkpoint."]
         if killed
         else []
     )

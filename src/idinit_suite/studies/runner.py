@@ -31,7 +31,7 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
         force: Run again what is finished.
 
     Raises:
-        UsageError: If what was asked cannot be done.
+        UsageError: If the request is invalid.
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     results = config.paths.results / config.experiment

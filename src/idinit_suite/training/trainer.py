@@ -54,7 +54,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         The content of ``status.json``; its ``state`` is ``done`` or ``diverged``.
 
     Raises:
-        UsageError: If what was asked cannot be done.
+        UsageError: If the request is invalid.
         Preempted: If SIGTERM or SIGINT came; the run is saved and continues when it is started again.
         LostProcess: If another process of the run has ended.
         OSError: If the disk is full or read-only; the last checkpoint is intact.
@@ -74,7 +74,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
             with stop_signals() as stop_requested, debugging(config):
                 finished = Training(config, team, folder, compiled or CompiledNetworks(), stop_requested).run()
         if stop_requested.is_set():  # it came during the last step
-            raise Preempted(f"{config.name} is finished")
+            raise Preempted(f"{config.name} is finished, no other run was begun")
         return finished
 
 

@@ -1,4 +1,4 @@
-"""The doctor finds every planted fault, says where it is, and stays silent on networks that are well."""
+"""`examine` finds every planted fault, says where it is, and stays silent on networks that are well."""
 
 import json
 import math

@@ -79,7 +79,7 @@ def test_a_standardized_weight_with_a_gain_acts_as_a_plain_one_would():
     torch.testing.assert_close(net.outer.acting(), plain.outer.weight, rtol=1e-3, atol=1e-9)
     torch.testing.assert_close(net.inner.acting(), plain.inner.weight, rtol=0, atol=0.1)  # its rows have mean zero
     notes = {row.parameter: row.note for row in report.rows}
-    assert notes["inner.weight"] == "its layer makes of it 1 times that, within 8%" and notes["outer.weight"] == ""
+    assert notes["inner.weight"] == "the layer scales it by 1, within 8%" and notes["outer.weight"] == ""
 
 
 def test_a_standardized_weight_without_a_gain_is_silenced_through_the_epsilon():
@@ -88,7 +88,7 @@ def test_a_standardized_weight_without_a_gain_is_silenced_through_the_epsilon():
     rows = torch.zeros(16, 144)
     rows[range(16), range(16)], rows[range(16), range(16, 32)] = 1e-6, -1e-6
     torch.testing.assert_close(net.outer.acting().flatten(1), rows, rtol=1e-3, atol=1e-9)
-    assert {row.parameter: row.note for row in report.rows}["inner.weight"] == "its layer makes of it 12 times that, within 8%"
+    assert {row.parameter: row.note for row in report.rows}["inner.weight"] == "the layer scales it by 12, within 8%"
 
 
 @pytest.mark.parametrize("wrap", [parametrizations.spectral_norm, parametrizations.orthogonal])
@@ -100,7 +100,7 @@ def test_a_weight_that_cannot_be_silent_is_left_alone(wrap):
     report = initialize_(net, "idinit", (x,))
     (row,) = report.left_alone
     assert row.part == "branch_end" and torch.equal(net.get_parameter(row.parameter), before[row.parameter])
-    assert row.note == "its layer computes the weight from it, and cannot make it IDIZ(1e-06), patch"
+    assert row.note == "the layer computes its weight from it, and cannot represent IDIZ(1e-06), patch"
 
 
 class Residual(nn.Module):
@@ -136,7 +136,7 @@ def test_magnitudes_that_nothing_may_change_do_not(wrap, how):
         assert torch.equal(net.get_parameter(key), before[key])
         assert rows[key].rule == "left alone" and ("frozen" if how == "frozen" else "kept") in rows[key].note
     direction = max(before, key=lambda name: before[name].numel())
-    assert rows[direction].rule == "left alone" and "cannot make it 0" in rows[direction].note
+    assert rows[direction].rule == "left alone" and "cannot represent 0" in rows[direction].note
 
 
 @pytest.mark.parametrize("wrap", ["hooks", "parametrizations"])

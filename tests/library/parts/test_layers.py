@@ -58,7 +58,7 @@ def test_parameters_that_are_no_modules_and_those_not_understood() -> None:
         "gain": "scale",
     }
     assert structure.unknown == {
-        "power": "what the operator pow does with it is not understood",
+        "power": "its use by the operator pow is not recognized",
         "unused": "takes no part in the forward pass",
     }
 

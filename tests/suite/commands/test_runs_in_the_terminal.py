@@ -98,7 +98,7 @@ def test_status_counts_states_and_shows_what_is_unfinished(
     ]
     (row,) = [line for line in lines if line.startswith(runs[1][0].name)]
     assert "running (no process)" in row and row.rstrip().endswith("1/4")
-    assert "the same command as before goes on" in " ".join(lines[-2:])
+    assert "repeat its command to resume it" in " ".join(lines[-2:])
     with RunFolder(changed.parent):
         main(["status", "--in", str(tmp_path / "runs")])
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(runs[1][0].name)]

@@ -94,7 +94,7 @@ class Strange(nn.Module):
 def test_parameters_without_a_part_are_counted_by_reason() -> None:
     row = check(Strange(), (X,))
     assert (row["parameters"], row["parts"], row["problems"]) == (4, 2, "")
-    assert row["unknown"] == "1 x what the operator pow does with it is not understood; 1 x takes no part in the forward pass"
+    assert row["unknown"] == "1 x its use by the operator pow is not recognized; 1 x takes no part in the forward pass"
 
 
 class Twice(nn.Module):

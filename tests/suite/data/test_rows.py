@@ -118,7 +118,7 @@ def test_named_classes_keep_their_numbers() -> None:
         (["a", None, "b"], ["a"], "my.csv, row 2: the label is missing"),
         (["a", " ", "b"], ["a"], "my.csv, row 2: the label is missing"),
         ([1.0, float("nan"), 2.0], [1], "my.csv, row 2: the label is missing"),
-        (["a", "b", "a"], ["a", "c"], "other.csv, row 2: the label 'c' is none of the training split's"),
+        (["a", "b", "a"], ["a", "c"], "other.csv, row 2: the label 'c' does not occur in the training split"),
         (["a", "a", "a"], ["a"], "my.csv: every label in column 'label' is 'a', and a classifier needs two"),
         (["a", "b", "c"], ["a"], "my.csv: each of the 3 rows has a label of its own"),
         ([[1], [2], [1]], [[1]], "my.csv, row 1: the label has type list"),

@@ -132,7 +132,7 @@ def test_what_a_killed_node_leaves_is_gone_on_with_by_the_nodes_that_are_there(t
     other = subprocess.Popen([sys.executable, "-c", FOLLOWER, str(port)], stdout=subprocess.PIPE, text=True)
     with (
         disturbed(run, 0, lambda: os.kill(ranks(other.pid)["1"], signal.SIGKILL)),
-        pytest.raises(LostProcess, match=f"^another process of run {run.name} has ended, its own output says why"),
+        pytest.raises(LostProcess, match=f"^another process of run {run.name} has ended, see its output"),
     ):
         train_together(run, 2, nodes)
     status = RunFolder(run.folder).status() or {}

@@ -24,7 +24,8 @@ NAMES = {"zero_padded": "zero-padded identity", "zero": "ZerO", "idinit": "IDIni
 WHY = (
     "Why: the first layer of a zero-padded identity leaves all units beyond the width of the input silent. A silent ReLU "
     "passes no gradient, so they stay silent, and a middle layer can only change within the others. Stacked identities keep "
-    "every unit busy; once the last layer, which is random, has told the copies apart, the layer can change in all directions."
+    "every unit busy; once the last layer, which is random, has broken the symmetry between copies, the layer can "
+    "change in all directions."
 )
 
 
