@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from idinit.errors import UsageError
@@ -18,6 +18,15 @@ from idinit.errors import UsageError
 from .locate import reason_of
 
 _AHEAD = 1024  # pictures that are decoded before the first of them has been used
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation
 
 
 def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray:
@@ -37,7 +46,7 @@ def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray
     """
     try:
         with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as opened:
-            image = to_mode(ImageOps.exif_transpose(opened), channels)
+            image = to_mode(upright(opened), channels)
     except (SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
         raise OSError(str(error)) from None
     if size is not None and image.size != (size, size):
@@ -48,6 +57,18 @@ def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray
 def unreadable(name: str, reason: str) -> UsageError:
     """The error of a picture that cannot be decoded."""
     return UsageError(f"{name} cannot be read as a picture ({reason}): delete it or copy it again")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turns a picture as its EXIF orientation says; it is decoded only if it has to be turned.
+
+    Pillow's ``exif_transpose`` encodes all of the EXIF data again as well, and fails where some other tag is odd.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF data raise what they like; the picture itself may be sound
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def to_mode(image: Image.Image, channels: int) -> Image.Image:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from idinit.errors import UsageError
 
 
 class CpuSyncBatchNorm(_BatchNorm):
@@ -49,18 +53,41 @@ def _per_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(1, -1, *[1] * (like.dim() - 2))
 
 
+class CpuSyncBatchNormAct(CpuSyncBatchNorm):
+    """The same for timm's ``BatchNormAct2d``, which holds what follows the normalization: dropout and activation."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalizes and activates [N, C, H, W]."""
+        return cast(Tensor, self.act(self.drop(super().forward(input))))
+
+
 def convert_sync_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Replaces every BatchNorm of a network by one over all processes; parameters and buffers stay the same tensors."""
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, _BatchNorm) and not isinstance(child, CpuSyncBatchNorm):
-                synced = CpuSyncBatchNorm(
-                    child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
-                )
-                synced._parameters.update(child._parameters)
-                synced._buffers.update(child._buffers)
-                synced.train(child.training)
-                setattr(parent, name, synced)
+    """Makes every BatchNorm of a network one over all processes, in place.
+
+    Modules change their class only, as under torch's FSDP2: parameters, buffers, submodules and hooks stay.
+
+    Raises:
+        UsageError: If one computes more than its normalization, in a way that is not known.
+    """
+    from timm.layers import BatchNormAct2d, SyncBatchNormAct  # seconds to import, for runs of several processes only
+
+    on_cuda = device.type == "cuda"
+    plain, with_activation = (nn.SyncBatchNorm, SyncBatchNormAct) if on_cuda else (CpuSyncBatchNorm, CpuSyncBatchNormAct)
+    for name, module in model.named_modules():
+        if not isinstance(module, _BatchNorm) or isinstance(module, (nn.SyncBatchNorm, CpuSyncBatchNorm)):
+            continue
+        if type(module).forward is _BatchNorm.forward:
+            module.__class__ = plain
+        elif type(module).forward is BatchNormAct2d.forward:
+            module.__class__ = with_activation
+        else:
+            raise UsageError(
+                f"train.sync_batchnorm: '{name}' is a {type(module).__name__}, whose forward pass is its own: say "
+                "train.sync_batchnorm=false"
+            )
+        if on_cuda:
+            module.__dict__["process_group"] = None  # all processes
     return model

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from idinit.errors import UsageError
+from idinit_suite.data.images.worker_transforms import Evaluation
 from idinit_suite.data.pictures import decode, decode_all
 
 ORIENTATION = 0x0112
@@ -84,6 +86,31 @@ def test_pictures_stand_upright(orientation: int, stored: object) -> None:
     exif[ORIENTATION] = orientation
     image = Image.fromarray(np.ascontiguousarray(stored(ramp())))  # type: ignore[operator]
     assert np.array_equal(decode(encoded(image, "PNG", exif=exif), 3, None), ramp())
+
+
+def entry(tag: int, kind: int, value: int) -> bytes:
+    """One tag of EXIF data with one value, a SHORT (3) or a LONG (4)."""
+    return struct.pack("<HHII", tag, kind, 1, value)
+
+
+@pytest.mark.parametrize(
+    ("entries", "turned"),
+    [
+        ([entry(ORIENTATION, 3, 6), entry(0x0128, 4, 70000)], True),  # the unit of resolution, as a number that is none
+        ([entry(ORIENTATION, 3, 6), entry(0x0213, 4, 2**32 - 1)], True),
+        ([entry(ORIENTATION, 4, 2**31)], False),
+        ([entry(ORIENTATION, 3, 0)], False),
+        ([entry(ORIENTATION, 99, 6)], False),
+    ],
+)
+def test_odd_exif_data_do_not_make_a_picture_unreadable(entries: list[bytes], turned: bool) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+    content = encoded(Image.fromarray(ramp()), "JPEG", quality=100, subsampling=0, exif=exif)
+    expected = np.rot90(ramp(), -1) if turned else ramp()
+    assert distance(decode(content, 3, None), expected) < 2
+    read = Evaluation(8)
+    plain = encoded(Image.fromarray(np.ascontiguousarray(expected)), "PNG")
+    assert (read(io.BytesIO(content)).float() - read(io.BytesIO(plain)).float()).abs().mean() < 2
 
 
 @pytest.mark.parametrize("shape", [(24, 32), (32, 24), (16, 16), (5, 40), (100, 60)])

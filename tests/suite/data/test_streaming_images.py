@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -190,15 +191,68 @@ def test_the_checksum_knows_names_sizes_and_classes(root: Path, tmp_path: Path) 
     assert build(tmp_path).checksum != build(root).checksum
 
 
+def pack(folder: Path, tar: Path) -> None:
+    """Packs what is in a folder, and deletes it."""
+    with tarfile.open(tar, "w") as packed:
+        for path in sorted(folder.rglob("*.*")):
+            packed.add(path, path.relative_to(folder))
+    shutil.rmtree(folder)
+
+
+def pack_classes(folder: Path) -> None:
+    """A tar file for each class."""
+    for of_class in sorted(path for path in folder.iterdir() if path.is_dir()):
+        pack(of_class, folder / f"{of_class.name}.tar")
+
+
+def as_one(folder: Path) -> None:
+    pack(folder, folder.with_suffix(".tar"))
+
+
+def as_one_of_classes(folder: Path) -> None:
+    pack_classes(folder)
+    as_one(folder)
+
+
 def test_a_tar_file_is_read_as_its_folder(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "imagenet").mkdir()
-    with tarfile.open(tmp_path / "imagenet" / "train.tar", "w") as tar:
-        for path in sorted((root / "imagenet" / "train").rglob("*.*")):
-            tar.add(path, path.relative_to(root / "imagenet" / "train"))
-    from_tar = build(tmp_path, workers=2, test=6)
-    assert from_tar.splits == {"train": 30, "validation": 6, "test": 6}
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    as_one(tmp_path / "imagenet" / "train")
+    from_tar = build(tmp_path, workers=2)
+    assert from_tar.splits == build(root).splits
+    assert torch.equal(from_tar.example_inputs(3)[0], build(root).example_inputs(3)[0])
     for step in range(3):
-        assert_equal(from_tar.train_batch(step), build(root, test=6).train_batch(step))
+        assert_equal(from_tar.train_batch(step), build(root).train_batch(step))
+
+
+def test_a_tar_file_of_tar_files_is_closed_before_workers_begin(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    pack_classes(tmp_path / "imagenet" / "train")
+    as_one(tmp_path / "imagenet" / "train")
+    batches = build(tmp_path, workers=2)
+    batches.example_inputs(batches.splits["train"])
+    outer = batches._sets["train"].reader.tar_state  # type: ignore[attr-defined]
+    assert len(outer.children) == 3 and [state.tf for state in (outer, *outer.children.values())] == [None] * 4
+    seen = torch.cat([batches.train_batch(step)[1] for step in range(batches.steps_per_epoch)])  # type: ignore[misc]
+    assert set(seen.tolist()) == {0, 1, 2}
+
+
+def test_classes_of_tar_files_are_compared(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    shutil.rmtree(tmp_path / "imagenet" / "val" / "dog")
+    for split in ("train", "val"):
+        as_one(tmp_path / "imagenet" / split)
+    with pytest.raises(UsageError, match="the classes of train and test are not the same"):
+        build(tmp_path)
+
+
+def test_an_index_of_tar_files_that_were_there_before_is_refused(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    as_one(tmp_path / "imagenet" / "train")
+    index = tmp_path / "imagenet" / "_train_tarinfos.pickle"
+    index.touch()
+    os.utime(index, (0, 0))
+    with pytest.raises(UsageError, match="_train_tarinfos.pickle is older than its tar files: delete it"):
+        build(tmp_path)
 
 
 @pytest.mark.parametrize(

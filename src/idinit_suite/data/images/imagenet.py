@@ -88,10 +88,16 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
             f"data 'imagenet': there is no {where / 'train'} and no {where / 'train.tar'}: set the data root (DATA=... with "
             "make, paths.data=... otherwise) and data.folder to where train and val are, a folder a class in each"
         )
-    classes = [getattr(reader, "class_to_idx", None) for reader in found.values()]
+    classes = [_classes(reader) for reader in found.values()]
     if any(those != classes[0] for those in classes):
         raise UsageError(f"data.folder={folder}: the classes of {' and '.join(found)} are not the same")
     return found
+
+
+def _classes(reader: Any) -> dict[str, int] | None:
+    """The number of each class by its name; None for tables, which hold numbers."""
+    names = ("class_to_idx", "class_name_to_idx")  # of folders, of tar files
+    return next((getattr(reader, name) for name in names if hasattr(reader, name)), None)
 
 
 def _file_readers(where: Path) -> dict[str, Any]:
@@ -102,8 +108,21 @@ def _file_readers(where: Path) -> dict[str, Any]:
     for split, names in _NAMES.items():
         places = [path for name in names for path in (where / name, where / f"{name}.tar") if path.exists()]
         if places:
+            _require_current_index(places[0])
             found[split] = create_reader("", str(places[0]))
     return found
+
+
+def _require_current_index(place: Path) -> None:
+    """Makes sure that the index that timm keeps beside large tar files is not of what was there before.
+
+    Raises:
+        OSError: If it is older than they are.
+    """
+    index = place.parent / f"_{place.stem}_tarinfos.pickle" if place.is_file() else place / f"_{place.name}_tarinfos.pickle"
+    tars = [place] if place.is_file() else place.glob("*.tar")
+    if index.exists() and any(tar.stat().st_mtime > index.stat().st_mtime for tar in tars):
+        raise OSError(f"the index {index.name} is older than its tar files: delete it")
 
 
 def _hub_readers(name: str, root: Path) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ...seeds import derive, generator
 from ..base import Inputs, Mixed, Stateless
@@ -103,10 +103,15 @@ def _begin(_: int) -> None:
     # A worker that ended on SIGTERM or Ctrl-C would end the run before it has saved itself.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = get_worker_info()
-    assert worker is not None
-    if (state := getattr(cast(_Pictures, worker.dataset).reader, "tar_state", None)) is not None:
-        state.reset()  # a tar file that this process's parent has opened: they would share the place at which they read
+
+
+def _close_tar(state: Any) -> None:
+    """Closes a tar file of timm's reader, and those within."""
+    for inner in state.children.values():
+        _close_tar(inner)
+    if state.tf is not None:
+        state.tf.close()
+        state.reset()
 
 
 _workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
@@ -178,9 +183,11 @@ class StreamedImages(Stateless):
         return {name: len(split) for name, split in self._sets.items()}
 
     def example_inputs(self, count: int = 2) -> Inputs:
-        """The first training pictures as they are evaluated, float32 [count, *shape], as the only input of a model."""
+        """The first training pictures, at most all, as they are evaluated, float32 [count, *shape], a model's only input."""
         pictures = _Pictures(self._sets["train"], self._evaluation, 0)
-        images, _ = self._on_device(_collate([pictures[0, row] for row in range(count)]))
+        images, _ = self._on_device(_collate([pictures[0, row] for row in range(min(count, len(self._sets["train"])))]))
+        if (state := getattr(pictures.reader, "tar_state", None)) is not None:
+            _close_tar(state)  # or workers, which are forks of this process, would share its place of reading
         return (self._normalize(images),)
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor | Mixed]:

@@ -13,12 +13,11 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ..pictures import to_mode
+from ..pictures import to_mode, upright
 
-_ORIENTATION = 0x0112  # the EXIF tag
 KEPT = 2  # JPEGs are decoded at a half, a quarter or an eighth of their size if that is this many times what is needed
 
 
@@ -115,8 +114,7 @@ class Evaluation:
 def _open(file: BinaryIO) -> Image.Image:
     """Opens a picture without decoding it, unless it is to be turned upright."""
     try:
-        image = Image.open(file)
-        return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+        return upright(Image.open(file))
     except (SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
         raise OSError(str(error)) from None
 
