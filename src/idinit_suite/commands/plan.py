@@ -83,7 +83,10 @@ def _planned(overrides: Sequence[str], costs: Callable[[int], Costs]) -> list[st
     missing = [*(config for config in known.runs if config.hash not in done), *known.later]
     runs = [*known.runs, *known.later]
     try:
-        hours = f"{costs(experiment.launcher.world_size).total(missing) / 3600:,.2f}"
+        measured = costs(experiment.launcher.world_size)
+        if missing:
+            measured.require_data(missing)
+        hours = f"{measured.total(missing) / 3600:,.2f}"
     except UsageError as error:
         hours = str(error).splitlines()[0]
     return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]

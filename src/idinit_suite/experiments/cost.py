@@ -47,22 +47,25 @@ class Costs:
         self._data: dict[str, _Sizes] = {}
         self._measured: dict[str, tuple[float, float]] = {}
         self._refused: set[str] = set()
+        self._unreadable: dict[str, UsageError] = {}  # data -> why they cannot be read
 
     def total(self, runs: Sequence[RunConfig]) -> float:
         """Seconds of all runs, one after the other."""
         return sum(map(self.of, runs))
 
     def of(self, config: RunConfig) -> float:
-        """Seconds of one run.
-
-        Raises:
-            UsageError: If its data are not there.
-        """
-        data_key = json.dumps(config.data, sort_keys=True, default=str)
+        """Seconds of one run; 0 if its data cannot be read or its network cannot be built, as the sweep then says."""
+        data_key = _data_key(config)
         key = _step_key(config)
         variant = f"{config.init['name']} {key}"
+        if data_key in self._unreadable:
+            return 0.0
         if data_key not in self._data or (key not in self._measured and variant not in self._refused):
-            data = _load(config, self._processes)
+            try:
+                data = _load(config, self._processes)
+            except UsageError as error:
+                self._unreadable[data_key] = error
+                return 0.0
             self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
             if key not in self._measured:
                 try:
@@ -70,11 +73,26 @@ class Costs:
                 except UsageError:
                     self._refused.add(variant)
         if variant in self._refused:
-            return 0.0  # what cannot be built takes no time; the sweep lists it
+            return 0.0
         sizes = self._data[data_key]
         step, example = self._measured[key]
         steps = max(1, round(config.train.epochs * sizes.steps_per_epoch))
         return step * steps + example * _evaluated(config, sizes.splits)
+
+    def require_data(self, runs: Sequence[RunConfig]) -> None:
+        """Makes sure that the data of some of the runs can be read.
+
+        Raises:
+            UsageError: Why those of the first cannot, if none can.
+        """
+        self.total(runs)
+        errors = [self._unreadable.get(_data_key(config)) for config in runs]
+        if errors[0] and all(errors):
+            raise errors[0]
+
+
+def _data_key(config: RunConfig) -> str:
+    return json.dumps(config.data, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     left = f"{len(missing)} to do" if missing else "all done"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
     if missing:
+        costs.require_data(missing)
         console.print(f"By a few steps of each network here: about {duration(costs.total(missing))}", soft_wrap=True)
 
 

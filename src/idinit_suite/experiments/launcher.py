@@ -55,7 +55,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
     experiment = load(arguments)
     launcher = experiment.launcher
     forced = time.time() if force else None
-    jobs = _jobs(experiment, force)
+    jobs = _jobs(experiment, forced)
     if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
         return run(experiment, forced=forced)
     words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
@@ -69,13 +69,13 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
     console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
     if refused:
         raise UsageError(f"{experiment.info.name} has variants that could not be trained: see the lines above")
-    return unfinished(experiment)
+    return unfinished(experiment, forced)
 
 
-def _jobs(experiment: Experiment, force: bool) -> int:
+def _jobs(experiment: Experiment, forced: float | None) -> int:
     if experiment.launcher.jobs != "auto":
         return experiment.launcher.jobs
-    missing = missing_runs(experiment, force=force)
+    missing = missing_runs(experiment, forced)
     return choose_jobs(missing) if missing else 1
 
 

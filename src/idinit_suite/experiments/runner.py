@@ -63,16 +63,21 @@ def run_folders(experiment: Experiment) -> list[Path]:
     return [config.folder for config in _plan(experiment).runs if config.folder.exists()]
 
 
-def missing_runs(experiment: Experiment, *, force: bool = False) -> list[RunConfig]:
-    """The runs of an experiment that are known to be needed and are not in its archive, or all that are known."""
-    done = set() if force else archived(_results(experiment))
-    return [config for config in _plan(experiment).runs if config.hash not in done]
+def missing_runs(experiment: Experiment, forced: float | None = None) -> list[RunConfig]:
+    """The runs of an experiment that are known to be needed and are not finished, or were not since a moment."""
+    done = archived(_results(experiment))
+    return [
+        config
+        for config in _plan(experiment).runs
+        if config.hash not in done
+        or _begun(config)
+        or (forced is not None and not _trained_since(RunFolder(config.folder), forced))
+    ]
 
 
-def unfinished(experiment: Experiment) -> list[str]:
-    """A line for each run of an experiment that is missing, and each variant that waits for one."""
-    waiting = _plan(experiment).waiting
-    return [*(config.name for config in missing_runs(experiment)), *map(_waits, waiting)]
+def unfinished(experiment: Experiment, forced: float | None = None) -> list[str]:
+    """A line for each run of an experiment that is missing, and each variant that waits for one; see `missing_runs`."""
+    return [*(config.name for config in missing_runs(experiment, forced)), *map(_waits, _plan(experiment).waiting)]
 
 
 def _results(experiment: Experiment) -> Path:
@@ -101,7 +106,7 @@ class _Sweep:
         self.forced = forced
         self.ended: set[str] = set()  # hashes of the runs that this call has finished or found finished since it began
         self.failed: dict[str, str] = {}  # hash of a run -> what went wrong
-        self.refused: dict[str, str] = {}  # label of a variant -> why it cannot be trained as asked
+        self.refused: dict[Cell, str] = {}  # why it cannot be trained as asked
         self.compiled = CompiledNetworks()
         self.processes = experiment.launcher.processes
         self.costs = Costs(self.processes)
@@ -144,12 +149,12 @@ class _Sweep:
         plan = self._plan()
         missing = self._missing(plan)
         later = {config.hash for config in plan.later}
-        todo = [c for c in missing if c.hash not in later | self.failed.keys() and c.arm not in self.refused]
+        todo = [c for c in missing if c.hash not in later | self.failed.keys() and plan.cells[c.hash] not in self.refused]
         for config in todo:
             if self.stop.is_set():
                 raise Preempted(f"{pluralize(len(missing), 'run')} of {self.experiment.info.name} to go")
             try:
-                self._train(config, missing, len(plan.runs) + len(plan.later))
+                self._train(config, plan, missing)
                 return True
             except RunLocked:
                 continue
@@ -157,13 +162,14 @@ class _Sweep:
             self.stop.wait(POLL_S)
         return bool(todo)
 
-    def _train(self, config: RunConfig, missing: Sequence[RunConfig], expected: int) -> None:
+    def _train(self, config: RunConfig, plan: Plan, missing: Sequence[RunConfig]) -> None:
         """Trains a run, or merges what another process has made of it."""
         with RunFolder(config.folder) as folder:  # skipped if another process holds the run
             if self.forced is not None and not _trained_since(folder, self.forced):
                 folder.clear()
             before = folder.status() or {}
         if before.get("state") not in FINISHED:
+            expected = len(plan.runs) + len(plan.later)
             count = f"{expected - len(missing) + 1}/{expected}"
             self.progress.begin(self._describe(config), count, self.costs.total(missing))
         begun = time.monotonic()
@@ -177,7 +183,7 @@ class _Sweep:
         except (RunLocked, OSError):
             raise  # the next run would meet the state of the disk too
         except UsageError as error:
-            self.refused[config.arm] = str(error)
+            self.refused[plan.cells[config.hash]] = str(error)
         except LostProcess as error:
             self.failed[config.hash] = str(error)
         except Exception as error:
@@ -192,14 +198,14 @@ class _Sweep:
         Raises:
             UsageError: If a variant cannot be trained as asked.
         """
-        waiting = [cell for cell in self._plan().waiting if cell.variant not in self.refused]
+        waiting = [cell for cell in self._plan().waiting if cell not in self.refused]
         failures = [*self.failed.values(), *map(_waits, waiting)]
         if not self.refused:
             return failures
         reasons = set(self.refused.values())
-        if self.refused.keys() == self.experiment.grid.arms.keys() and len(reasons) == 1:
+        if self.refused.keys() == set(self.experiment.cells()) and len(reasons) == 1:
             raise UsageError(*reasons)
-        lines = [f"{variant} was not trained: {reason}" for variant, reason in self.refused.items()]
+        lines = [f"{cell} was not trained: {reason}" for cell, reason in self.refused.items()]
         raise UsageError("; ".join([*lines, *failures]))
 
     def _describe(self, config: RunConfig) -> str:

@@ -47,12 +47,14 @@ class Plan:
         later: Stand-ins for those that depend on them, as many and as long as they will be at least.
         picked: The values that the search has found, by cell.
         waiting: Cells whose search is not finished.
+        cells: Hash of a run, or of a stand-in -> what it is for.
     """
 
     runs: Sequence[RunConfig]
     later: Sequence[RunConfig]
     picked: Mapping[Cell, float]
     waiting: Sequence[Cell]
+    cells: Mapping[str, Cell]
 
 
 def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
@@ -67,15 +69,18 @@ def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
     """
     tuning, cells = experiment.grid.tune, experiment.cells()
     if tuning is None or not experiment.tuned:
-        return Plan(experiment.main_runs({}, cells), (), {}, ())
+        return Plan(experiment.main_runs({}, cells), (), {}, (), _cells_of_main_runs(experiment, {}))
     searches: dict[str, RunConfig] = {}  # a run may serve two cells, where what is swept makes no difference to it
     later: dict[str, RunConfig] = {}
-    picked = {}
+    picked: dict[Cell, float] = {}
+    searched: dict[str, Cell] = {}
     for cell in cells:
         run = partial(experiment.search_run, cell)
         steps = proceed(tuning, Values(tuning, experiment.recipe_value(cell)), partial(_score_of, scores, run))
-        searches |= {config.hash: config for config in starmap(run, steps.trials)}
-        later |= {config.hash: config for config in starmap(run, steps.later)}
+        known, expected = ({config.hash: config for config in starmap(run, trials)} for trials in (steps.trials, steps.later))
+        searches |= known
+        later |= expected
+        searched |= dict.fromkeys([*known, *expected], cell)
         if steps.pick is not None:
             picked[cell] = steps.pick
     waiting = [cell for cell in cells if cell not in picked]
@@ -84,7 +89,12 @@ def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
         [*(config for run, config in later.items() if run not in searches), *experiment.main_runs({}, waiting)],
         picked,
         waiting,
+        searched | _cells_of_main_runs(experiment, picked),
     )
+
+
+def _cells_of_main_runs(experiment: Experiment, picked: Mapping[Cell, float]) -> dict[str, Cell]:
+    return {config.hash: cell for cell in experiment.cells() for config in experiment.main_runs(picked, [cell])}
 
 
 def _score_of(scores: Mapping[str, Score], run: Callable[[float, float], RunConfig], trial: Trial) -> Score | None:

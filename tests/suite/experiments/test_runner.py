@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from idinit.errors import UsageError
 from idinit_suite.archive.forecasts import read as read_forecasts
 from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
 from idinit_suite.config import RunConfig
 from idinit_suite.errors import Preempted
 from idinit_suite.experiments.grid import Experiment, load
-from idinit_suite.experiments.runner import run
+from idinit_suite.experiments.runner import run, unfinished
 from idinit_suite.experiments.tuning import plan_runs, read_scores
 from idinit_suite.training.compile_cache import CompiledNetworks
 from idinit_suite.training.run_folder import RunFolder
@@ -283,6 +284,31 @@ def test_a_variant_that_cannot_be_built_is_listed_and_the_others_run(tmp_path: P
     assert done.stderr.startswith("idinit: t_fixup was not trained: ") and done.stderr.count("\n") == 1
     rows = pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")
     assert rows[["arm", "seed"]].to_numpy().tolist() == [["idinit", 0], ["idinit", 1]]
+
+
+@pytest.mark.parametrize(("key", "refused", "trained"), [("model.norm", "none", "batch"), ("data.batch_size", "64", "16")])
+def test_a_point_of_a_sweep_that_cannot_be_trained_is_listed_and_the_others_run(
+    key: str, refused: str, trained: str, tmp_path: Path
+) -> None:
+    """One that the network refuses, and one that the data refuse."""
+    small = [override for override in experiment(tmp_path, name="demo").overrides if not override.startswith(f"{key}=")]
+    grid = load(["experiment=demo", "init=zero_gamma", "seed=0,1", "optim.lr=0.1", f"{key}={refused},{trained}", *small])
+    with pytest.raises(UsageError, match=f"^zero_gamma {key}={refused} was not trained: [^;]*$"):
+        run(grid)
+    rows = pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")
+    group, _, name = key.partition(".")
+    assert rows["seed"].tolist() == [0, 1] and {str(json.loads(row)[group][name]) for row in rows["config"]} == {trained}
+
+
+def test_what_a_forced_sweep_did_not_finish_is_unfinished_whatever_is_archived(tmp_path: Path) -> None:
+    grid = experiment(tmp_path, "init=idinit", "seed=0,1", "optim.lr=0.1", name="demo")
+    started = time.time()
+    run(grid, forced=started)
+    names = [config.name for config in grid.main_runs({})]
+    assert unfinished(grid) == unfinished(grid, started) == [] and unfinished(grid, time.time()) == names
+    status = grid.main_runs({})[1].folder / "status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "failed"}))
+    assert unfinished(grid, started) == names[1:]
 
 
 def test_the_forecast_is_kept_beside_what_the_runs_took(tmp_path: Path) -> None:
