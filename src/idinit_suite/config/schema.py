@@ -68,7 +68,7 @@ class ImplConfig(_Strict):
     detect_anomaly: bool = False  # torch's anomaly detection: an error where a gradient becomes NaN
 
     def workers_of(self, processes: int) -> int:
-        """Processes that decode pictures for each process of a run; by default these share the cores, up to eight each."""
+        """Processes that decode pictures for each process of a run on one machine; by default they share its cores, up to 8."""
         return min(8, (os.cpu_count() or 1) // processes) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:

@@ -82,6 +82,8 @@ def _label(value: Any, where: str) -> Label:
 
 
 def _number(label: Label) -> int | float | None:
+    if isinstance(label, str) and "_" in label:  # Python reads 1_1 as 11
+        return None
     try:
         number = float(label)
     except ValueError:

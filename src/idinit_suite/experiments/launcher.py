@@ -194,6 +194,9 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
 
 
 def _squeue(array: str) -> set[str]:
-    """Why the jobs of an array wait (None for those that do not); empty if none is left."""
+    """Why the jobs of an array wait (None for those that do not, or if Slurm does not answer); empty if none is left."""
     asked = ["squeue", "--noheader", "--format=%r", "--jobs", array]
-    return set(subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines())
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if said.returncode and "Invalid job id" not in said.stderr:
+        return {"None"}
+    return set(said.stdout.splitlines())

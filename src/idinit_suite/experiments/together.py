@@ -30,6 +30,7 @@ from .nodes import Announcement, Nodes
 from .processes import cores
 
 _PROCESS = "from idinit_suite.experiments.together import work; work()"
+_SHUTDOWN_S = 300  # for what processes do before they see that they are to stop, an evaluation too
 _GRACE_S = 10.0  # for the process that has broken an exchange to end before those that notice
 
 
@@ -86,13 +87,15 @@ def _take_part(config: RunConfig, processes: int, nodes: int, rank: int, endpoin
         rdzv_endpoint=endpoint,
         rdzv_configs={"rank": rank},
         max_restarts=0,  # the sweep's own command goes on
+        shutdown_timeout=_SHUTDOWN_S,
         signals_to_handle="SIGTERM,SIGINT",
     )
     with stop_signals() as stop, _without_its_log():  # the launcher puts handlers of its own in place of these
         try:
             elastic_launch(launch, sys.executable)("-c", _PROCESS, config.model_dump_json())
         except SignalException:
-            raise Preempted(f"{config.name} is saved") from None
+            saved = (RunFolder(config.folder).status() or {}).get("state") == "preempted"
+            raise Preempted(f"{config.name} {'is saved' if saved else 'goes on from its last checkpoint'}") from None
         except ChildFailedError as error:
             raise _told(error, config) from None
     if stop.is_set():  # before the launcher's handlers were there

@@ -24,11 +24,13 @@ class Workers:
         rank: Number of this process, 0 to world_size - 1. Rank 0 alone writes.
         world_size: Number of processes.
         device: The device of this process.
+        local_world_size: Number of those on this machine, which share its cores.
     """
 
     rank: int
     world_size: int
     device: torch.device
+    local_world_size: int = 1
 
     @property
     def is_main_process(self) -> bool:
@@ -81,7 +83,7 @@ def workers(device: torch.device) -> Iterator[Workers]:
     if started_here:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Workers(dist.get_rank(), world_size, device)
+        yield Workers(dist.get_rank(), world_size, device, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     finally:
         if started_here:
             dist.destroy_process_group()

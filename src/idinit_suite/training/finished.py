@@ -32,7 +32,7 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
     except UsageError as error:
         log.warning("the data of run %s cannot be compared with what is there now: %s", config.name, error)
     else:
-        if then != data.checksum:
+        if then not in (None, data.checksum):  # None where env.json was lost
             raise other_data(config, then, data, "finished")
     outcome = in_percent(status.get("final") or {}) or status.get("reason") or ""
     console.print(f"{config.name} is {status['state']} ({outcome}) and not trained again: {folder.path}", soft_wrap=True)

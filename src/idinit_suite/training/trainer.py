@@ -120,7 +120,7 @@ class Training:
         config.require_whole_parts(team.world_size)
         self.config, self.team, self.folder, self.stop_requested = config, team, folder, stop_requested
         impl = config.impl
-        workers = impl.workers_of(team.world_size)
+        workers = impl.workers_of(team.local_world_size)
         context = DataContext(
             config.paths.data, config.seed, team.device, team.rank, team.world_size, impl.channels_last, workers
         )

@@ -121,6 +121,17 @@ def test_pictures_and_labels_belong_together(tmp_path: Path) -> None:
             assert torch.equal(levels[kept], 80.0 * labels[kept])
 
 
+def test_pictures_that_a_table_names_are_decoded_again_when_they_change(tmp_path: Path) -> None:
+    files = sorted(write_pictures(tmp_path / "tables" / "pictures", 6).rglob("*.*"))
+    rows = pd.DataFrame({"img": [str(path) for path in files], "label": [path.parent.name for path in files]})
+    rows.to_json(tmp_path / "tables" / "train.jsonl", orient="records", lines=True)
+    options = {"path": str(tmp_path / "tables"), "image": "img", "label": "label", "size": 8}
+    before = build("hub", tmp_path, **options)
+    assert build("hub", tmp_path, **options).checksum == before.checksum
+    Image.new("RGB", (12, 12), (1, 2, 3)).save(files[0])
+    assert build("hub", tmp_path, **options).checksum != before.checksum
+
+
 def test_splits_that_are_there_are_taken(tmp_path: Path) -> None:
     for split, count in (("train", 8), ("val", 3), ("test", 2)):
         write_pictures(tmp_path / "pictures" / split, count, ("cat", "dog"), seed=count)

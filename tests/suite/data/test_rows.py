@@ -99,6 +99,7 @@ def table(*labels: Any, source: str = "my.csv") -> Rows:
         ([0.5, 1.5, 0.5], [0, 1, 0], ("0.5", "1.5")),
         ([True, False, True], [1, 0, 1], ("0", "1")),
         (["1", "one", "1"], [0, 1, 0], ("1", "one")),
+        (["1_1", "11", "1_1"], [1, 0, 1], ("11", "1_1")),
     ],
 )
 def test_labels_are_numbers_or_words(labels: list[Any], numbers: list[int], classes: tuple[str, ...]) -> None:

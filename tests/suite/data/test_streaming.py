@@ -57,6 +57,16 @@ def pieces_of(texts: torch.Tensor) -> set[tuple[int, ...]]:
     return {tuple(piece) for text in texts.tolist() for piece in zip(*(text[start:] for start in range(1, 13)), strict=False)}
 
 
+def test_a_block_is_copied_to_the_device_once(
+    collections: tuple[Collection, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, copied = make(tmp_path), []
+    monkeypatch.setattr(DataContext, "to_device", lambda self, values: copied.append(len(values)) or values)
+    for step in range(12):
+        batches.train_batch(step)
+    assert copied == [BLOCK] * 2  # the first block is there from the start; each is of five batches
+
+
 def test_collections_are_mixed_by_size_and_rows_joined(collections: tuple[Collection, ...]) -> None:
     iterator = iter(mixed(collections, without=(0, 0)))
     texts = [next(iterator)["text"] for _ in range(200)]

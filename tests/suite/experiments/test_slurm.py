@@ -44,7 +44,7 @@ def test_without_slurm_the_remedy_is_said(tmp_path: Path) -> None:
 SLURM = {
     "sbatch": "echo Submitted batch job 17; touch $0.runs; (SLURM_JOB_ID=17 bash $1; rm $0.runs) >$0.log 2>&1 &",
     "srun": 'while [ ! -e "$1" ]; do shift; done; exec "$@"',  # without its options
-    "squeue": "ls ${0%squeue}sbatch.runs 2>/dev/null",
+    "squeue": "[ -e $0.asked ] || { touch $0.asked; echo busy >&2; exit 1; }; ls ${0%squeue}sbatch.runs 2>/dev/null || true",
     "scontrol": "",
 }
 

@@ -257,7 +257,7 @@ class StreamedImages(Stateless):
     def _on_device(self, batch: Any) -> tuple[Tensor, Tensor]:
         if isinstance(batch, _Unreadable):
             raise unreadable(batch.name, batch.reason)
-        images, labels = (part.to(self._context.device, non_blocking=True) for part in batch)
+        images, labels = map(self._context.to_device, batch)
         return images, labels
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:

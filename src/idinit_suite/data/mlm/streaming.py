@@ -142,14 +142,16 @@ class StreamedBatches(MaskedBatches):
             batch_size: Texts in a training batch of all processes together.
             padding: As of `MaskedBatches`.
         """
-        self._blocks = blocks
-        held = {"train": blocks.block(0), "validation": held_out}
+        self._blocks, self._block = blocks, blocks.block(0)
+        held = {"train": self._block, "validation": held_out}
         super().__init__(held, masking, source, cache.checksum(held), context, batch_size=batch_size, padding=padding)
         self._per_block, self.steps_per_epoch = self.steps_per_epoch, steps
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """As `MaskedBatches.train_batch`; fast only for steps in their order."""
-        self._texts["train"] = self._blocks.block(step // self._per_block).to(self._context.device)
+        texts = self._blocks.block(step // self._per_block)
+        if texts is not self._block:
+            self._block, self._texts["train"] = texts, self._context.to_device(texts)
         return super().train_batch(step)
 
     def state_dict(self) -> dict[str, Any]:

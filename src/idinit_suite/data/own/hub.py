@@ -74,18 +74,25 @@ def hub(
         train.column(image, "data.image") if image else train.only_column("data.image", pictures.__contains__, ("image",))
     )
 
+    pictures_of = {
+        split: [_picture(cell, rows.where(index), path) for index, cell in enumerate(rows.columns[image_of])]
+        for split, rows in found.items()
+    }
+
     def build() -> cache.Content:
         labels, classes = number_labels(found, label_of, names)
         arrays = {}
         for split, rows in found.items():
-            contents = [_picture(cell, rows.where(index), path) for index, cell in enumerate(rows.columns[image_of])]
-            arrays[f"{split}_images"] = decode_all(contents, rows.where, channels, size)
+            arrays[f"{split}_images"] = decode_all(pictures_of[split], rows.where, channels, size)
             arrays[f"{split}_labels"] = labels[split]
         _require_one_size({split: tuple(arrays[f"{split}_images"].shape[1:]) for split in found}, source)
         return arrays, facts_of(arrays, classes, source)
 
     prints = {split: loaded[split]._fingerprint for split in found}
-    key = cache.key([], prints=prints, reader=_READER, image=image_of, label=label_of, size=size, channels=channels)
+    files = [picture for contents in pictures_of.values() for picture in contents if isinstance(picture, Path)]
+    key = cache.key(
+        filter(Path.exists, files), prints=prints, reader=_READER, image=image_of, label=label_of, size=size, channels=channels
+    )
     splits, about = from_cache(cache.cached(cache.folder(context.root) / f"hub-{key}.safetensors", build))
     return own_images(splits, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
 

@@ -96,8 +96,8 @@ class TextBatches(Stateless):
         return {name: len(labels) for name, (_, _, labels) in self._splits.items()}
 
     def example_inputs(self, count: int = 2) -> Inputs:
-        """The first training texts, int64 [count, T], as the only input of a model."""
-        return self._batch("train", torch.arange(count))[0]
+        """The first training texts, at most all, int64 [count, T], as the only input of a model."""
+        return self._batch("train", torch.arange(min(count, self.splits["train"])))[0]
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """This process's share of a training batch.
@@ -126,8 +126,8 @@ class TextBatches(Stateless):
 
     def _batch(self, split: str, rows: Tensor) -> tuple[Inputs, Tensor]:
         words, lengths, labels = self._splits[split]
-        longest, device = int(lengths[rows].max()), self._context.device
-        return (words[rows, :longest].to(device),), labels[rows].to(device)
+        longest, to_device = int(lengths[rows].max()), self._context.to_device
+        return (to_device(words[rows, :longest]),), to_device(labels[rows])
 
 
 def _encoded(name: str, texts: Labelled, numbers: Mapping[str, int], length: int) -> tuple[Tensor, Tensor, Tensor]:
