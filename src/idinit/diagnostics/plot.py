@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from .palette import BLACK, GREEN, PURPLE, SKY_BLUE, VERMILION
 from .signal import SUM, Signal
 
 # What is drawn alike: title, parts, colour (Okabe and Ito's palette for the colour-blind), marker. The first one is a line.
 _GROUPS = (
-    ("main path", (SUM, "stem", "trunk", "head"), "#000000", "o"),
-    ("inside a branch", ("branch", "query", "key", "value", "gate", "recurrent"), "#56B4E9", "o"),
-    ("branch end", ("branch_end",), "#D55E00", "v"),
-    ("shortcut", ("shortcut",), "#009E73", "s"),
-    ("embedding", ("embedding", "position"), "#CC79A7", "D"),
+    ("main path", (SUM, "stem", "trunk", "head"), BLACK, "o"),
+    ("inside a branch", ("branch", "query", "key", "value", "gate", "recurrent"), SKY_BLUE, "o"),
+    ("branch end", ("branch_end",), VERMILION, "v"),
+    ("shortcut", ("shortcut",), GREEN, "s"),
+    ("embedding", ("embedding", "position"), PURPLE, "D"),
 )
 
 

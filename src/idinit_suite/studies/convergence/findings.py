@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from idinit.diagnostics.palette import BLUE, VERMILION
+
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
@@ -189,9 +191,9 @@ def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
         ax = axes[row][column]
         keys = {"batch": batch, "optimizer": optimizer, "start": start}
         own = eigenvalues[(eigenvalues[list(keys)] == list(keys.values())).all(axis=1)]
-        look = {"color": "#0072B2", "marker": "o", "markersize": 2, "linestyle": "", "rasterized": True}  # thousands of points
+        look = {"color": BLUE, "marker": "o", "markersize": 2, "linestyle": "", "rasterized": True}  # thousands of points
         ax.plot(own["step"].clip(lower=0.7), own["real"], **look)
-        ax.axhline(-1, color="#D55E00", linewidth=1)
+        ax.axhline(-1, color=VERMILION, linewidth=1)
         ax.set(xscale="log", ylim=(-1.6, 1.6))
         if row == 0:
             ax.set_title(f"{'full batch' if batch == batches[0] else f'batch {batch}'}, {NAMES[optimizer]}", fontsize=9)

@@ -11,6 +11,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from idinit.diagnostics.palette import BLUE, ORANGE, VERMILION
+
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
@@ -121,9 +123,9 @@ def _draw_shares(means: pd.DataFrame, final: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(12.5, 0.36 * len(starts) + 1.4), layout="constrained")
     bars, lines = figure.subplots(1, 2)
     places = np.arange(len(starts))
-    bars.barh(places - 0.2, means.loc[starts, 0.0], 0.38, color="#0072B2", label="never moved")
+    bars.barh(places - 0.2, means.loc[starts, 0.0], 0.38, color=BLUE, label="never moved")
     useless = final.groupby("start")["no_gradient"]
-    bars.barh(places + 0.2, useless.mean()[starts], 0.38, color="#E69F00", label="without gradient at the end")
+    bars.barh(places + 0.2, useless.mean()[starts], 0.38, color=ORANGE, label="without gradient at the end")
     for place, start in zip(places, starts, strict=True):
         values = useless.get_group(start)
         bars.plot(values, [place + 0.2] * len(values), color="black", marker="|", markersize=7, linestyle="")
@@ -146,7 +148,7 @@ def _draw_maps(maps: pd.DataFrame) -> Figure:
     columns = min(5, len(starts))
     rows = -(-len(starts) // columns)
     figure = Figure(figsize=(2.1 * columns + 1, 2.3 * rows + 0.2), layout="constrained")
-    colours = ListedColormap(["#D55E00", *(str(1 - level / len(MAP_LEVELS)) for level in range(1, len(MAP_LEVELS)))])
+    colours = ListedColormap([VERMILION, *(str(1 - level / len(MAP_LEVELS)) for level in range(1, len(MAP_LEVELS)))])
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(starts) :]:
         ax.set_axis_off()
