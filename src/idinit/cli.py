@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from torch.utils._pytree import tree_leaves
 
 from .diagnostics.examine import examine
-from .diagnostics.signal import measure_signal
+from .diagnostics.signal_profile import signal_profile
 from .errors import UsageError, did_you_mean, needs_extra
 from .graph.probe import Inputs
 from .initialize import initialize_, list_initializers
@@ -156,7 +156,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         from .diagnostics.plot import draw_signals  # needs Matplotlib, which `_check_picture` has found
 
         title = f"{arguments.network}, {arguments.init or 'as it is'}"
-        draw_signals(measure_signal(model, inputs), title).savefig(picture, dpi=160)
+        draw_signals(signal_profile(model, inputs), title).savefig(picture, dpi=160)
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{arguments.network}: {type(model).__name__}, {weights:,} weights, inputs {_shapes(inputs)}\n")
     print(shown)

@@ -6,7 +6,7 @@ from torch import nn
 
 from idinit import check_zeros
 from idinit.diagnostics.branches import branch_sizes
-from idinit.diagnostics.signal import measure_signal
+from idinit.diagnostics.signal_profile import signal_profile
 from idinit.initialize import initialize_
 from idinit.zoo import load
 
@@ -28,7 +28,7 @@ X = torch.rand(3, 4)
 CALLS = {
     "initialize": lambda model: initialize_(model, "idinit", (X,)).rows,
     "lsuv": lambda model: (initialize_(model, "lsuv", (X,)).rows, model.head.weight.tolist()),
-    "signal": lambda model: measure_signal(model, (X,)),
+    "signal": lambda model: signal_profile(model, (X,)),
     "branches": lambda model: branch_sizes(model, (X,)),
     "zeros": lambda model: check_zeros(model, (X,)),
     "zoo": lambda _model: load("torchvision:resnet18", (3, 32, 32))[1][0].tolist(),

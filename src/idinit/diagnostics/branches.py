@@ -13,7 +13,7 @@ from ..graph.evaluate import evaluate
 from ..graph.node import Node
 from ..graph.probe import Inputs, call_arguments, tensors_in
 from ..parts.classify import Analysis, analyze
-from .signal import root_mean_square
+from .signal_profile import root_mean_square
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..tables import html_table, markdown_table, text_table
 from .branches import BranchSize
 from .findings import Finding
 from .series import Matrix, Series
-from .signal import Signal
+from .signal_profile import SignalPoint
 from .softmaxes import Softmax
 
 _COLUMNS = ("part", "weights", "shape", "looks", "spread", "with depth", "first")
@@ -35,7 +35,7 @@ class Examination:
     model: str
     matrices: tuple[Matrix, ...]
     series: tuple[Series, ...]
-    signals: tuple[Signal, ...]
+    signals: tuple[SignalPoint, ...]
     branches: tuple[BranchSize, ...]
     softmaxes: tuple[Softmax, ...]
     findings: tuple[Finding, ...]

@@ -21,7 +21,7 @@ from .examination import Examination
 from .findings import CHECKS, Evidence
 from .looks import look_at
 from .series import Matrix, find_series
-from .signal import Signal, measure_signal
+from .signal_profile import SignalPoint, signal_profile
 from .softmaxes import Peak, Softmax, watch_forward
 from .zeros import check_zeros
 
@@ -53,7 +53,7 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     found = list(_matrices(model, structure))
     series = find_series(found, structure)
     notes: list[str] = []
-    signals: list[Signal] = []
+    signals: list[SignalPoint] = []
     branches: list[BranchSize] = []
     softmaxes: list[Softmax] = []
     peaks: list[Peak] = []
@@ -61,7 +61,7 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     try:
         softmaxes, peaks = watch_forward(analysis.graph, tree_leaves(call_arguments(model, example_inputs)))
         branches = branch_sizes(model, example_inputs, analysis=analysis)
-        signals = measure_signal(model, example_inputs, analysis=analysis)
+        signals = signal_profile(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"signals are not measured: {error}")
     try:

@@ -13,7 +13,7 @@ from ..parts.blocks import matrices
 from ..parts.structure import Structure
 from .branches import BranchSize
 from .series import Matrix, Series, depth_factors
-from .signal import SUM, Signal
+from .signal_profile import SUM, SignalPoint
 from .softmaxes import Peak, Softmax
 from .zeros import ZeroCheck
 
@@ -71,7 +71,7 @@ class Evidence:
     structure: Structure
     matrices: Sequence[Matrix]
     series: Sequence[Series]
-    signals: Sequence[Signal] = ()
+    signals: Sequence[SignalPoint] = ()
     branches: Sequence[BranchSize] = ()
     softmaxes: Sequence[Softmax] = ()
     peaks: Sequence[Peak] = ()

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .palette import BLACK, GREEN, PURPLE, SKY_BLUE, VERMILION
-from .signal import SUM, Signal
+from .signal_profile import SUM, SignalPoint
 
 # What is drawn alike: title, parts, colour (Okabe and Ito's palette for the colour-blind), marker. The first one is a line.
 _GROUPS = (
@@ -23,11 +23,11 @@ _GROUPS = (
 )
 
 
-def draw_signals(signals: Sequence[Signal], title: str) -> Figure:
+def draw_signals(signals: Sequence[SignalPoint], title: str) -> Figure:
     """Draws signals in order of depth, from input to output.
 
     Args:
-        signals: What `measure_signal` found.
+        signals: What `signal_profile` found.
         title: Heading of the figure.
 
     Returns:
@@ -48,7 +48,7 @@ def draw_signals(signals: Sequence[Signal], title: str) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, signals: Sequence[Signal], sizes: Sequence[float]) -> None:
+def _draw(axes: Axes, signals: Sequence[SignalPoint], sizes: Sequence[float]) -> None:
     values = np.array(sizes)
     seen = values[(values > 0) & np.isfinite(values)]
     lowest, highest = (seen.min(), seen.max()) if seen.size else (1.0, 1.0)

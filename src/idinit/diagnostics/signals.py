@@ -1,6 +1,6 @@
 """Signal propagation at selected modules: sizes of activations forward, and of gradients back.
 
-`idinit.diagnostics.signal.measure_signal` finds the places itself, layers and residual sums, and is what
+`idinit.diagnostics.signal_profile.signal_profile` finds the places itself, layers and residual sums, and is what
 ``report.plot()`` draws; here the caller chooses the modules, the mode and what is propagated back.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, did_you_mean
 from ..graph.probe import left_as_it_was
-from .signal import root_mean_square
+from .signal_profile import root_mean_square
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Report:
     def plot(self) -> Figure:
         """Draws the size of activations and gradients against depth, for the network as it is now: call it before training.
 
-        See `measure_signal` for what is measured, and how. The network is left as it was.
+        See `signal_profile` for what is measured, and how. The network is left as it was.
 
         Returns:
             A figure; ``report.plot().savefig("signal.png")`` writes it to a file.
@@ -90,14 +90,14 @@ class Report:
         """
         with needs_extra("plot", "Report.plot"):
             from ..diagnostics.plot import draw_signals  # matplotlib is slow to import
-        from ..diagnostics.signal import measure_signal
+        from ..diagnostics.signal_profile import signal_profile
 
         network = self.network()
         if network is None:
             raise UsageError("the network that this report is about is gone: keep it while you plot")
         if self._example_inputs is None:
             raise UsageError("the network was initialized without inputs to run it on: give initialize_ example_inputs")
-        return draw_signals(measure_signal(network, self._example_inputs), f"{type(network).__name__}, {self.method}")
+        return draw_signals(signal_profile(network, self._example_inputs), f"{type(network).__name__}, {self.method}")
 
     def __str__(self) -> str:
         return f"{self.title}\n\n{text_table(_COLUMNS, self._cells())}\n\n{self.summary}"

@@ -14,7 +14,7 @@ from torch import nn
 
 from idinit.diagnostics.branches import branch_sizes
 from idinit.diagnostics.examine import examine
-from idinit.diagnostics.signal import root_mean_square
+from idinit.diagnostics.signal_profile import root_mean_square
 from idinit.diagnostics.zeros import first_steps, moved
 from idinit.graph.probe import Inputs, gradients
 from idinit.initialize import initialize_

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from idinit.diagnostics.signal import measure_signal
+from idinit.diagnostics.signal_profile import signal_profile
 from idinit.errors import UsageError
 
 from ..atomic import write_atomically
@@ -34,7 +34,7 @@ def describe_start(config: RunConfig, data: Batches, folder: Path) -> None:
     rows = [{**asdict(row), "shape": "x".join(map(str, row.shape))} for row in report.rows]
     write_atomically(folder / REPORT, (json.dumps(rows, indent=1, default=str) + "\n").encode())
     try:
-        signals = measure_signal(model, tuple(tensor.cpu() for tensor in data.example_inputs()))
+        signals = signal_profile(model, tuple(tensor.cpu() for tensor in data.example_inputs()))
     except (UsageError, RuntimeError):  # it may be too large for that, or hold what cannot be run step by step
         return
     from idinit.diagnostics.plot import draw_signals  # matplotlib takes a second to import

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from idinit import initialize_
 from idinit.diagnostics.plot import draw_signals
-from idinit.diagnostics.signal import SUM, Signal, measure_signal
+from idinit.diagnostics.signal_profile import SUM, SignalPoint, signal_profile
 from idinit.errors import UsageError
 from idinit.network.record import Row
 from idinit.network.report import Report
@@ -26,11 +26,11 @@ from idinit.parts import find_structure
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
 SIGNALS = [
-    Signal("stem.weight", "stem", 1.0, 1e-3),
-    Signal("a.weight", "branch", 0.5, 0.0),
-    Signal("b.weight", "branch_end", 1e-6, 1e-3),
-    Signal("block", SUM, 1.0, 1e-3),
-    Signal("head.weight", "head", 2.0, 1.0),
+    SignalPoint("stem.weight", "stem", 1.0, 1e-3),
+    SignalPoint("a.weight", "branch", 0.5, 0.0),
+    SignalPoint("b.weight", "branch_end", 1e-6, 1e-3),
+    SignalPoint("block", SUM, 1.0, 1e-3),
+    SignalPoint("head.weight", "head", 2.0, 1.0),
 ]
 
 
@@ -74,7 +74,8 @@ def test_zeros_are_hollow_at_the_bottom_and_named() -> None:
 
 def test_zeros_are_below_everything_else_and_below_every_tick() -> None:
     upper, _ = draw_signals(
-        [Signal("a", "stem", 1.0, 1.0), Signal("b", "branch", 0.9, 1.0), Signal("c", "branch_end", 0.0, 1.0)], "n"
+        [SignalPoint("a", "stem", 1.0, 1.0), SignalPoint("b", "branch", 0.9, 1.0), SignalPoint("c", "branch_end", 0.0, 1.0)],
+        "n",
     ).axes
     (floor,) = points(upper, "#D55E00").values()
     bottom, _ = upper.get_ylim()
@@ -89,7 +90,7 @@ def test_a_legend_of_what_is_there() -> None:
 
 @pytest.mark.parametrize("sizes", [(0.0, 0.0), (float("nan"), float("inf"))])
 def test_a_network_in_which_nothing_flows_can_be_drawn(sizes: tuple[float, float]) -> None:
-    draw_signals([Signal("a", "stem", *sizes)], "net").savefig(io.BytesIO(), format="png")
+    draw_signals([SignalPoint("a", "stem", *sizes)], "net").savefig(io.BytesIO(), format="png")
 
 
 def test_the_picture_of_a_report_shows_its_network() -> None:
@@ -99,7 +100,7 @@ def test_the_picture_of_a_report_shows_its_network() -> None:
     figure = report.plot()
     assert figure.get_suptitle() == "Sequential, idinit"
     activations = {depth: size for line in figure.axes[0].lines for depth, size in zip(*line.get_data(), strict=True)}
-    expected = [signal.activation for signal in measure_signal(model, (X,))]
+    expected = [signal.activation for signal in signal_profile(model, (X,))]
     assert [activations[depth] for depth in sorted(activations)] == expected
     assert len(expected) == 5
     assert mpl.rcParams == before

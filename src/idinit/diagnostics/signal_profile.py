@@ -19,7 +19,7 @@ SUM = "residual sum"
 
 
 @dataclass(frozen=True)
-class Signal:
+class SignalPoint:
     """The size of the signal at one place of a network.
 
     Attributes:
@@ -35,7 +35,7 @@ class Signal:
     gradient: float
 
 
-def measure_signal(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> list[Signal]:
+def signal_profile(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis | None = None) -> list[SignalPoint]:
     """Measures the signal behind every layer and every residual sum, in one forward and backward pass.
 
     The pass is that of training without its randomness: batch normalization uses the batch's statistics, nothing is
@@ -68,7 +68,7 @@ def measure_signal(model: nn.Module, example_inputs: Inputs, *, analysis: Analys
         tensors = {index: tensor for index, tensor in tensors.items() if tensor.requires_grad}
         gradients = torch.autograd.grad(generic_loss(output), list(tensors.values()), allow_unused=True)
     return [
-        Signal(*places[index], root_mean_square(tensor), 0.0 if gradient is None else root_mean_square(gradient))
+        SignalPoint(*places[index], root_mean_square(tensor), 0.0 if gradient is None else root_mean_square(gradient))
         for (index, tensor), gradient in zip(tensors.items(), gradients, strict=True)
     ]
 

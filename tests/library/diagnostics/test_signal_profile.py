@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from idinit.diagnostics.branches import BranchSize, branch_sizes
-from idinit.diagnostics.signal import SUM, measure_signal
+from idinit.diagnostics.signal_profile import SUM, signal_profile
 from idinit.errors import UsageError
 from idinit.graph.probe import generic_loss
 
@@ -84,7 +84,7 @@ def test_batch_normalization_after_a_branch_counts_with_the_statistics_of_the_ba
 
 def test_signals_of_a_residual_network() -> None:
     net = Net(Block(0.5), Block(0.25))
-    found = measure_signal(net, (X,))
+    found = signal_profile(net, (X,))
     assert [(signal.name, signal.part) for signal in found] == [
         ("stem.weight", "stem"),
         ("blocks.0.inner.weight", "branch"),
@@ -106,7 +106,7 @@ def test_signals_of_a_residual_network() -> None:
 
 
 def test_a_gradient_that_arrives_nowhere_is_zero() -> None:
-    found = measure_signal(Net(Block(0.0)), (X,))
+    found = signal_profile(Net(Block(0.0)), (X,))
     assert [signal.gradient == 0 for signal in found] == [False, True, True, False, False]
 
 
@@ -121,7 +121,7 @@ def test_recurrent_layers_and_embeddings() -> None:
 
     model = Text()
     tokens = torch.arange(8).reshape(2, 4)
-    found = {signal.part: signal for signal in measure_signal(model, (tokens,))}
+    found = {signal.part: signal for signal in signal_profile(model, (tokens,))}
     assert list(found) == ["embedding", "recurrent", "head"]
     assert found["embedding"].activation == pytest.approx(size(model.embed(tokens)))
     assert found["recurrent"].activation == pytest.approx(size(model.rnn(model.embed(tokens))[0]))
@@ -136,7 +136,7 @@ def test_a_tied_embedding_is_the_head_at_the_other_end() -> None:
         def forward(self, tokens: Tensor) -> Tensor:
             return self.layer(self.embed(tokens)) @ self.embed.weight.T
 
-    found = measure_signal(Tied(), (torch.arange(8).reshape(2, 4),))
+    found = signal_profile(Tied(), (torch.arange(8).reshape(2, 4),))
     assert [signal.part for signal in found] == ["embedding", "trunk", "head"]
 
 
@@ -147,7 +147,7 @@ def test_the_model_is_left_as_it_was() -> None:
     model.train()
     before = copy.deepcopy(model.state_dict())
     state = torch.get_rng_state()
-    measure_signal(model, (torch.ones(2, 3, 4, 4).normal_(generator=torch.Generator().manual_seed(0)),))
+    signal_profile(model, (torch.ones(2, 3, 4, 4).normal_(generator=torch.Generator().manual_seed(0)),))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(module.training and not module._forward_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -157,4 +157,4 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_an_output_without_gradient() -> None:
     model = nn.Linear(8, 2).requires_grad_(False)
     with pytest.raises(UsageError, match="no output"):
-        measure_signal(model, (X,))
+        signal_profile(model, (X,))
