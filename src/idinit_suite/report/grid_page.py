@@ -46,7 +46,7 @@ def grid_page(info: ExperimentInfo, archive: Archive, results_dir: Path) -> Page
         sources=f"`runs.csv`, `curves.csv`{layers} and `environments.json` in this folder and from the head of "
         f"`configs/experiment/{info.name}.yaml`",
         sections=found,
-        lead=[_forecast(forecast, archive.runs) for forecast in read_forecasts(results_dir)],
+        lead=_forecasts(read_forecasts(results_dir), archive.runs),
         environments=list_environments(archive.runs["environment"], archive.environments),
         seconds=float(archive.runs["time_s"].sum()),
         missing=_missing(info, archive, found),
@@ -107,8 +107,11 @@ def _blocks(
     return [*blocks, *([Heading(3, "Learning rates tried"), *tried] if tried else [])]
 
 
-def _forecast(forecast: Forecast, runs: pd.DataFrame) -> str:
-    count, seconds = forecast.took(runs)
+def _forecasts(forecasts: Sequence[Forecast], runs: pd.DataFrame) -> list[str]:
+    return [_forecast(forecast, *forecast.took(runs, forecasts[number + 1 :])) for number, forecast in enumerate(forecasts)]
+
+
+def _forecast(forecast: Forecast, count: int, seconds: float) -> str:
     variants, epochs = pluralize(len(forecast.variants), "variant"), f"{forecast.epochs:g} epoch{'s' * (forecast.epochs != 1)}"
     return (
         f"Forecast for {pluralize(forecast.runs, 'run')} of the {forecast.budget} budget ({variants}, {epochs}), one after the "

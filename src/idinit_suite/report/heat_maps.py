@@ -21,7 +21,8 @@ def draw_maps(title: str, maps: Mapping[str, Map]) -> Figure:
     rows = math.ceil(len(maps) / columns)
     figure = Figure(figsize=(3.7 * columns, 2.4 * rows + 0.6), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    highest = max(variant.validation.mean for one in maps.values() for variant in one.cells.values() if variant.validation.n)
+    cells = [variant for one in maps.values() for variant in one.cells.values()]
+    highest = max((variant.validation.mean for variant in cells if variant.validation.n), default=1.0)  # all may have diverged
     for axes, one in zip(panels, maps.values(), strict=False):
         values = np.array([[_value(one.cells[x, y]) for x in one.x] for y in one.y])
         axes.imshow(values, cmap=_COLOURS, vmin=0, vmax=highest, aspect="auto", origin="lower")

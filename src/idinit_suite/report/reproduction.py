@@ -21,21 +21,21 @@ READINGS = "ablation-layout"  # the experiment in which each variant is a readin
 _GROUPS: dict[Outcome, str] = {
     "reproduced": "Holds",
     "partly": "Holds in part",
-    "holds, not distinctive": "Holds, but for most methods beside IDInit as well",
-    "applies, benefit not measured": "Can be applied, while the benefit was not measured",
+    "holds, not distinctive": "Holds, but so it does for most other methods",
+    "applies, benefit not measured": "Can be applied; the benefit was not measured",
     "undecided": "Undecided: the numbers point the way of the claim, but chance could have made them",
-    "not reproduced": "Does not hold",
+    "not reproduced": "Not reproduced",
     "not enough runs": f"Open, with fewer than {ENOUGH} seeds",
     "not run at this scale": "Not run",
 }
 _EASY = (
     "The method itself is short: every weight is filled by one of a few rules, without data and without training.",
     "The theoretical claims (C10 to C14) need small networks only, and one command each.",
-    "Differences in speed of convergence show within a few epochs, so that the order of methods is seen at a small budget.",
+    "Some differences in speed show within a few epochs.",
 )
 _HARD = (
-    "We know of no code by the authors, and the paper could be read only in part: layout of convolutions, tau, first and last "
-    "weight, and all training recipes had to be chosen, and the choices measured.",
+    "We know of no code by the authors, and the paper could be read only in part: we had to choose the layout of "
+    "convolutions, tau, the rules of the first and the last weight, and all training recipes, and measured the choices.",
     "Without BatchNorm the best learning rates of the methods differ widely: each needs its own search, at equal cost.",
     "Final accuracies, ImageNet and BERT-Base need GPUs; the cpu budget tests convergence on smaller networks instead.",
 )
@@ -52,24 +52,24 @@ def reproduction(pages: Sequence[Page]) -> str:
     runs = sum(environment.runs for page in pages for environment in page.environments)
     blocks: list[Block] = [
         Heading(1, TITLE),
-        f"Of {len(summaries)} claims: {described_counts(summaries)}. Made by `make report` from the archives beside it; edits "
-        "are overwritten. Curves and tables of everything: [report.html](report.html).",
+        f"Of {len(summaries)} claims: {described_counts(summaries)}. Made by `make report` from the archives in this folder; "
+        "manual edits are overwritten. Curves and tables of everything: [report.html](report.html).",
         _verdicts(summaries),
         Heading(2, "In plain words"),
-        in_plain_words(summaries, pages),
+        Items(in_plain_words(summaries, pages)),
         Heading(2, "Scope"),
-        "The claims are those of the paper IDInit, numbered by us. Its figures carry a tag that says how they are known: "
-        f"{legend}.",
+        "The claims are those of the paper IDInit, numbered by us. The paper's values carry a tag that says how they are "
+        f"known: {legend}.",
         Heading(2, "Method"),
         f"{pluralize(len(pages), 'experiment')}, {pluralize(runs, 'run')}, {duration(sum(page.seconds for page in pages))} of "
-        "computing in sum. All methods of an experiment share network, data, recipe and seeds; the learning rate of each is "
-        "picked by the same search on a validation split. Runs of one seed see the same batches, so that methods are compared "
-        "pair by pair.",
-        "Each rule that compares was simulated, those of training runs (C1 to C9) and those of studies (C1 against depth, C10 "
-        "to C12, C14), with methods that are all equal, for C3 with ones that differ by its margin: *reproduced* or *partly* "
-        "then come out in at most 5 % of experiments. C13 and C15 ask of each network whether IDInit does what the claim says. "
-        "One of several experiments that finds a part of a claim, alone, does not make a verdict. An experiment with too few "
-        "runs has no say, nor has a demonstration.",
+        "computing in total. Methods of an experiment share data, recipe and seeds, and the network but for the norms that its "
+        "page names; where learning rates are searched, the search is the same for each, on a validation split. Runs of one "
+        "seed see the same batches, so that methods are compared pair by pair.",
+        "Every rule that compares was simulated, those of training runs (C1 to C9) and those of studies (C1 against depth, C10 "
+        "to C12, C14), with methods that are all equal, for C3 with methods that differ by its margin: *reproduced* or "
+        "*partly* then comes out in at most 5 % of experiments. C13 and C15 ask of each network whether IDInit does what the "
+        "claim says. If only one of several experiments finds part of a claim, that alone decides nothing. Experiments with "
+        "too few runs and demonstrations have no say.",
         Items([f"*{outcome}*: {meaning}." for outcome, meaning in OUTCOMES.items()]),
         Heading(2, "Results"),
         "By claim, with every experiment that tests it; the evidence is in the experiment's page.",
@@ -93,7 +93,7 @@ def reproduction(pages: Sequence[Page]) -> str:
 
 def described_counts(summaries: Sequence[Summary]) -> str:
     """The number of claims with each outcome, in words."""
-    return ", ".join(f"{count} {outcome}" for outcome, count in count_outcomes(summaries).items())
+    return "; ".join(f"{count} {outcome}" for outcome, count in count_outcomes(summaries).items())
 
 
 def _verdicts(summaries: Sequence[Summary]) -> Table:
@@ -127,18 +127,17 @@ def _result(summary: Summary) -> str:
     return f"**{claim.id}** {claim.text} The paper: {paper_value(claim)} (*{claim.tag}*). {'; '.join(said) or 'No runs yet'}."
 
 
-def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> str:
-    """The claims by outcome, and the reading of the paper that comes nearest to its claims."""
+def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> list[str]:
+    """The claims by outcome, and the reading of the paper with the highest accuracy."""
     sentences = []
     for outcome, words in _GROUPS.items():
         claims = [f"{one.claim.id} ({one.claim.short})" for one in summaries if one.outcome == outcome]
         if claims:
             sentences.append(f"**{words}:** {'; '.join(claims)}.")
-    sentences += [reading for page in pages if page.info.name == READINGS for reading in [nearest_reading(page)] if reading]
-    return " ".join(sentences)
+    return sentences + [reading for page in pages if page.info.name == READINGS and (reading := best_reading(page))]
 
 
-def nearest_reading(page: Page) -> str:
+def best_reading(page: Page) -> str:
     """The variant of the experiment on open questions that ends highest, compared with our default.
 
     Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
@@ -151,7 +150,7 @@ def nearest_reading(page: Page) -> str:
         one for one in section.variants if one.is_best_recipe and _network(one) == _network(ours) and one.test.n >= ENOUGH
     ]
     if len(readings) < 2 or ours not in readings:
-        return f"**Which reading of the paper comes nearest** is open: {READINGS} has too few seeds."
+        return f"**The best reading of the paper** is open: {READINGS} has too few seeds."
     best = max(readings, key=lambda one: one.test.mean)
     where = f"[{READINGS}]({READINGS}/) ({section.scale})"
     if best is ours:
@@ -162,9 +161,9 @@ def nearest_reading(page: Page) -> str:
         found = (
             f"`{best.name}`, {percent(best.test)} %, against {percent(ours.test)} % with our default: a difference of "
             f"{100 * apart.difference:+.1f} points ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
-            + (", which chance explains" if apart.low <= 0 <= apart.high else "")
+            + (", which may be chance" if apart.low <= 0 <= apart.high else "")
         )
-    return f"**Nearest to the paper's accuracies** among {len(readings)} readings of it in {where} comes {found}."
+    return f"**The highest accuracy** among {len(readings)} readings of the paper in {where} has {found}."
 
 
 def _network(variant: Variant) -> dict[str, object]:

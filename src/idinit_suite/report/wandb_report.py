@@ -97,7 +97,8 @@ def _composed(wr: Any, info: ExperimentInfo, project: str) -> Any:
                     groupby_rangefunc="stderr")
         for split, metric in (("validation", "accuracy"), ("test", "accuracy"), ("train", "loss"), ("validation", "loss"))
     ]  # fmt: skip
-    runs = wr.Runset(project=project, name=info.name, filters=f"Config('experiment') == '{info.name}'", groupby=["config.arm"])
+    runs = wr.Runset(project=project, name=info.name, groupby=["config.budget", "config.arm"],
+                      filters=f"Config('experiment') == '{info.name}' and Config('phase') == 'main'")  # fmt: skip
     claims = [f"{claim.id}: {claim.text} The paper: {claim.paper} ({claim.tag})." for claim in info.claims]
     return wr.Report(
         project=project,

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 POLL_S = 1.0
 REPORT, PICTURE = "initialization.json", "signals.png"  # of the run folder
+AGAIN = ".trained-again"  # a file there: how often
 LAYERS = "layers"  # what a row of ``metrics.jsonl`` that tells of layers says in place of a split
 THRESHOLDS = (60, 70, 80)  # percent
 
@@ -72,18 +73,23 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
 
 
 def run_id_of(folder: Path) -> str:
-    """The id of the W&B run: the hash at the end of the folder's name, or the one that an agent of a sweep waits for."""
+    """The id of the W&B run: the one that an agent of a sweep waits for, or the hash at the end of the folder's name.
+
+    A run that was trained again has its number besides: W&B takes no step of a run twice.
+    """
     waited_for = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-    return waited_for or folder.name.rpartition("-")[2]
+    again = folder / AGAIN
+    number = f"-{again.read_text(encoding='utf-8')}" if again.exists() else ""
+    return waited_for or folder.name.rpartition("-")[2] + number
 
 
 def labels(config: dict[str, Any]) -> dict[str, Any]:
-    """W&B's name, group and tags of the run: its workspace shows a curve for each group, so an initializer is one."""
-    search = config.get("phase") == "tune"
-    where = f"{config['experiment']} {config['budget']}"
+    """W&B's name, group and tags of the run: its workspace shows a curve for each group, so an initializer at a rate is one."""
+    rate = f"lr {config['optim']['lr']:g}"
+    where = f"{config['experiment']} {config['budget']}" + (", search" if config.get("phase") == "tune" else "")
     return {
-        "name": f"{config['arm']}, seed {config['seed']}" + (f", lr {config['optim']['lr']:g}" if search else ""),
-        "group": f"{config['arm']}, {where}" + (", search" if search else ""),
+        "name": f"{config['arm']}, seed {config['seed']}, {rate}",
+        "group": f"{config['arm']}, {rate}, {where}",
         "job_type": config.get("phase", "main"),
         "tags": [config["experiment"], config["budget"], config["model"]["name"]],
     }
@@ -109,7 +115,8 @@ def summary(folder: Path, state: str) -> dict[str, Any]:
         split, accuracy = row["split"], row.get("accuracy")
         if accuracy is None:
             continue
-        found[f"final/{split}_accuracy"] = accuracy
+        if state == "done":
+            found[f"final/{split}_accuracy"] = accuracy
         found[f"best/{split}_accuracy"] = max(accuracy, found.get(f"best/{split}_accuracy", accuracy))
         if split == "validation":
             reached = [f"epochs_to_{percent}" for percent in THRESHOLDS if accuracy >= percent / 100]

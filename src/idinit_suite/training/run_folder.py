@@ -23,6 +23,7 @@ from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from ..atomic import write_atomically
 from ..errors import RunLocked
+from ..tracking.wandb_follower import AGAIN
 
 FINISHED = ("done", "diverged")
 STATES = (*FINISHED, "running", "preempted", "failed")
@@ -78,7 +79,10 @@ class RunFolder:
             self._lock.release()
 
     def clear(self) -> None:
-        """Deletes what an earlier run has left, but for the lock, which this process holds."""
+        """Deletes what an earlier run has left, but for the lock, which this process holds, and counts how often."""
+        again = self.path / AGAIN
+        if (self.path / "metrics.jsonl").exists():
+            again.write_text(str(1 + int(again.read_text(encoding="utf-8")) if again.exists() else 1), encoding="utf-8")
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -12,7 +12,7 @@ from idinit_suite.experiments.grid import load
 from idinit_suite.report.grid_page import grid_page
 from idinit_suite.report.outcomes import Headline, Outcome, Verdict
 from idinit_suite.report.page import Page, Section
-from idinit_suite.report.reproduction import nearest_reading, reproduction
+from idinit_suite.report.reproduction import best_reading, reproduction
 from idinit_suite.report.summary import outcome_of, summarize
 
 
@@ -104,5 +104,5 @@ def test_the_reading_of_the_paper_that_ends_highest_is_named(
     runs = [make_run(name, [0.1, end + seed / 100], seed=seed) for name, end in finals.items() for seed in range(seeds)]
     merge(runs, tmp_path / "r")
     head = info.model_copy(update={"name": "ablation-layout", "baseline": "reference", "claims": ()})
-    said = nearest_reading(grid_page(head, load_archive(tmp_path / "r"), tmp_path / "r"))
+    said = best_reading(grid_page(head, load_archive(tmp_path / "r"), tmp_path / "r"))
     assert all(words in said for words in named)

@@ -298,6 +298,7 @@ def test_c5_needs_all_points_of_the_grid(make_run: Callable[..., Path], tmp_path
         (TRAINS, {"kaiming": FAILS, "xavier": FAILS, "zero": TRAINS}, "reproduced"),
         (TRAINS, {"kaiming": FAILS, "xavier": TRAINS, "zero": TRAINS}, "holds, not distinctive"),
         (TRAINS, {"kaiming": TRAINS}, "holds, not distinctive"),
+        (TRAINS, {"idinit_channel": TRAINS, "idinit_bn": TRAINS, "kaiming": FAILS}, "reproduced"),  # no others than itself
         ([0.5, 0.5, 0.1], {"kaiming": FAILS}, "not reproduced"),
         (FAILS, {"kaiming": FAILS}, "not reproduced"),
         (TRAINS, {"kaiming": [0.1]}, "not enough runs"),  # nothing to compare with

@@ -37,9 +37,9 @@ def test_offline_file_holds_the_run(folder: Path, caplog: pytest.LogCaptureFixtu
     run = records["run"]
     assert {key: run[key] for key in ("run_id", "display_name", "project", "run_group", "job_type", "tags")} == {
         "run_id": "0a1b2c3d",
-        "display_name": "idinit-loose, seed 3",
+        "display_name": "idinit-loose, seed 3, lr 0.1",
         "project": "suite",
-        "run_group": "idinit-loose, toy cpu",
+        "run_group": "idinit-loose, lr 0.1, toy cpu",
         "job_type": "main",
         "tags": ["toy", "cpu", "mlp"],
     }
@@ -124,6 +124,7 @@ def test_how_the_run_ended(folder: Path, state: str, exit_code: int) -> None:
     records = offline_records(folder)
     assert [r["exit"].get("exit_code", 0) for r in records if r["type"] == "exit"] == [exit_code]
     assert (summary_of(folder)["state"], summary_of(folder)["diverged"]) == (state, state == "diverged")
+    assert not [key for key in summary_of(folder) if key.startswith("final/")]  # it has no last evaluation
 
 
 @pytest.mark.usefixtures("patient")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,9 @@ from idinit.errors import UsageError
 from idinit_suite.config import check, compose
 from idinit_suite.experiments.grid import load
 from idinit_suite.report.wandb_report import build_report, mirror_all, report_of
+from idinit_suite.tracking.wandb_follower import labels, run_id_of
 from idinit_suite.tracking.wandb_mirror import mirror
+from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import train
 
 ROOT = Path(__file__).parents[3]
@@ -94,6 +97,19 @@ def test_without_a_login_it_says_what_to_do(script: str, arguments: list[str], t
     assert re.fullmatch(r"idinit: W&B: you are not logged in: run `wandb login`, or set WANDB_API_KEY; .*\n", done.stderr)
 
 
+def test_a_run_that_is_trained_again_is_another_one_of_wandb(tmp_path: Path) -> None:
+    """W&B takes no step twice: the rows of the second training would be dropped."""
+    path = tmp_path / "idinit-s0-0a1b2c3d"
+    ids = []
+    for _ in range(3):
+        with RunFolder(path) as folder:
+            folder.clear()
+            ids += [run_id_of(path)]
+            folder.clear()  # of a folder that holds nothing
+            (path / "metrics.jsonl").write_text("{}\n")
+    assert ids == ["0a1b2c3d", "0a1b2c3d-1", "0a1b2c3d-2"]
+
+
 def test_a_report_needs_an_experiment() -> None:
     with pytest.raises(UsageError, match="which experiment"):
         build_report([])
@@ -107,13 +123,15 @@ def test_the_report_groups_the_curves_of_an_experiment_by_initializer(monkeypatc
     assert all(f'"{split}/accuracy"' in text for split in ("validation", "test")) and '"train/loss"' in text
     assert info.deviations[0] in json.loads(json.dumps(text))
     assert text.count('"groupBy": "arm.value"') == 4 and '"name": "experiment"}, "op": "=", "value": "cifar10-resnet56"' in text
+    assert '"name": "phase"}, "op": "=", "value": "main"' in text
 
 
 def test_the_sweep_file_drives_train_with_overrides_that_make_valid_runs() -> None:
     sweep = yaml.safe_load((ROOT / "configs" / "wandb-sweep.yaml").read_text())
     assert sweep["program"] == "scripts/train.py"
     names, values = list(sweep["parameters"]), [one["values"] for one in sweep["parameters"].values()]
-    hashes = set()
+    hashes, named = set(), set()
+    grouped: dict[str, set[Any]] = {}
     for point in itertools.product(*values):
         arguments = create_sweep_command_args({"args": {name: {"value": v} for name, v in zip(names, point, strict=True)}})
         words: list[str] = []
@@ -122,4 +140,8 @@ def test_the_sweep_file_drives_train_with_overrides_that_make_valid_runs() -> No
         config = check(compose([word for word in words if "=" in word]))
         assert (config.init["name"], config.optim["lr"], config.seed) == point
         hashes.add(config.hash)
+        of = labels(config.model_dump(mode="json"))
+        named.add(of["name"])
+        grouped.setdefault(of["group"], set()).add((config.init["name"], config.optim["lr"]))
+    assert len(named) == len(hashes) and all(len(settings) == 1 for settings in grouped.values())
     assert len(hashes) == len(list(itertools.product(*values)))

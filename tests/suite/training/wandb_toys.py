@@ -9,7 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-CONFIG = {"experiment": "toy", "arm": "idinit-loose", "budget": "cpu", "seed": 3, "model": {"name": "mlp", "depth": 2}}
+CONFIG = {
+    "experiment": "toy",
+    "arm": "idinit-loose",
+    "budget": "cpu",
+    "seed": 3,
+    "optim": {"lr": 0.1},
+    "model": {"name": "mlp", "depth": 2},
+}
 COMMIT = "c0ffee" + 34 * "0"
 ENV = {"python": "3.11", "hardware": {"cores": 2}, "commit": f"{COMMIT}-dirty"}
 

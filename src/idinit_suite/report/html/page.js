@@ -38,7 +38,7 @@ function rowsOf(variants, shown) {
       const points = run.epoch.map((epoch, i) => [unit * epoch, run[shown.metric][i]]).filter(([, y]) => fits(y));
       const base = { variant: variant.label, run: variant.label + " " + number, mark: false };
       points.forEach(([x, y]) => rows.push({ ...base, x, y, kind: "diverged" }));
-      if (points.length) rows.push({ ...base, x: points.at(-1)[0], y: points.at(-1)[1], kind: "end" });
+      if (points.length) rows.push({ ...base, x: unit * run.end, y: points.at(-1)[1], kind: "end" });
     });
   }
   return rows;

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from ...archive.recipe_grid import maps
 from ...archive.variants import BANDS
+from ...config.experiment import list_experiments
 from ..figures import loss_limits
 from ..heat_maps import words
 from ..outcomes import OUTCOMES
@@ -81,6 +82,7 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
         outcomes=OUTCOMES,
         icons=ICONS,
         pages=pages,
+        configs={*list_experiments(), *list_experiments("study")},
         keys=keys,
         charted=charted,
         lead=_headline(charted),

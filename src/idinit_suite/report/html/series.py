@@ -102,9 +102,15 @@ def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
 
 
 def _ended(variant: Variant, run: str, split: str) -> dict[str, Any]:
-    """A run that diverged: what it did until then."""
+    """A run that diverged: what it did until then, and the epoch in which it did."""
+    end = variant.runs.loc[variant.runs["hash"] == run, "epoch"].iloc[0]
     rows = variant.curves[(variant.curves["hash"] == run) & (variant.curves["split"] == split)]
-    return {"split": split, "epoch": _numbers(rows["epoch"]), **{metric: _numbers(rows[metric]) for metric in METRICS}}
+    return {
+        "split": split,
+        "end": _number(end),
+        "epoch": _numbers(rows["epoch"]),
+        **{metric: _numbers(rows[metric]) for metric in METRICS},
+    }
 
 
 def _numbers(values: np.ndarray | pd.Series | pd.Index) -> list[float | None]:

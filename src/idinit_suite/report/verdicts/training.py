@@ -59,6 +59,7 @@ def _wider_region(found: Mapping[str, Cells], rivals: Sequence[str]) -> Finding:
 @CLAIMS.register("C6", VerdictInfo(needs=("idinit",), against=None))
 def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str]) -> Finding:
     """A network without shortcuts trains from IDInit without warm-up in every run, which at least half of the others do not."""
+    rivals = [name for name in rivals if not name.startswith("idinit")]
     failing = [name for name in rivals if found[name].failed == found[name].seeds]
     outcome: Outcome = "not reproduced"
     if not found["idinit"].failed:
@@ -66,7 +67,7 @@ def _trains_without_warmup(found: Mapping[str, Measured], rivals: Sequence[str])
     train = sum(not found[name].failed for name in rivals)
     described = ", ".join(f"{name} {training(found[name])}" for name in ("idinit", *rivals))
     headline = Headline(
-        f"{trained(found['idinit'])} runs", f"of IDInit train; of {len(rivals)} other methods {train} train in every run"
+        trained(found["idinit"]), f"runs of IDInit train; {train} of {len(rivals)} other methods train in every run"
     )
     evidence = f"{described}; of the {len(rivals)} others {train} train in every run; {failure_rule(found['idinit'])}"
     return Finding(outcome, evidence, headline)
