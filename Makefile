@@ -44,7 +44,7 @@ $(EXPERIMENTS): env
 
 # The demos are experiments like the others; these lines are for `make help`.
 demo-text: ## text classifiers, five initializers, texts made by a rule: minutes, no internet
-demo: ## deep networks without BatchNorm, every initializer, data that ships with scikit-learn: minutes, no internet
+demo: ## deep networks without BatchNorm, seven initializers, data that ships with scikit-learn: minutes, no internet
 
 theory: $(filter-out theory-depth,$(filter theory-%,$(EXPERIMENTS))) ## the paper's analysis: convergence, rank, dead weights, isometry, branches
 

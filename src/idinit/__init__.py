@@ -1,4 +1,4 @@
-"""Initialize any PyTorch network with any published method, and see what was done."""
+"""Initialize any PyTorch network with any of over twenty published methods, and see what was done."""
 
 from . import diagnostics, init
 from .diagnostics.examine import examine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MARKS = {"highest": " ↑", "lowest": " ↓"}
-LEGEND = "↑ or ↓: the highest or the lowest of the learning rates searched for this variant; a better one may lie beyond."
+LEGEND = "↑ or ↓: the highest or lowest learning rate that was searched; a better one may lie beyond it."
 
 
 def edge(searched: Iterable[float], picked: float) -> str:

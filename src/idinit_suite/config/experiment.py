@@ -13,7 +13,7 @@ from .groups import CONFIG_DIR
 TAGS = {
     "text": "the paper's own words",
     "review": "said by a human reviewer of the paper",
-    "review?": "said only by machine-written reviews; the fraction is how many of them agree",
+    "review?": "said only by machine-written reviews; a fraction, if any, is how many of them agree",
     "ours": "our choice, since the paper's is not known",
 }
 

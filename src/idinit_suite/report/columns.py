@@ -13,7 +13,7 @@ from .formatting import amount, duration, percent, plain
 
 _OF_ACCURACIES = (
     "Accuracies are in percent: the mean over the runs that completed, and half of its 95 % t-interval from three of them on, "
-    "or the lowest and the highest run where that interval would reach below 0 or above 100. "
+    "or the lowest and the highest run where that interval would leave 0 to 100. "
     "The last epoch is the result; the best epoch is chosen on the test set and stands there for comparison only. "
     "Epochs to a threshold are those to the first validation accuracy that reaches it: the median over all runs, where one "
     "that never does counts as later than the last epoch (Kaplan-Meier); “> 5 (1 of 3)” says that one of three did, “> 5” "

@@ -128,7 +128,7 @@ def _missing(info: ExperimentInfo, archive: Archive, sections: Sequence[Section]
             lines.append(f"{section.scale}: incomplete, of {pluralize(most, 'run')} each: {', '.join(fewer)}.")
         lines += [f"{v.claim}: {v.evidence}" for v in section.verdicts if v.outcome in SILENT and not section.shorter]
     main = set(archive.runs.loc[archive.runs["phase"] == "main", "arm"])
-    lines += [f"{variant}: tuning runs only." for variant in sorted(set(archive.runs["arm"]) - main)]
+    lines += [f"{variant}: only search runs so far." for variant in sorted(set(archive.runs["arm"]) - main)]
     if missing := [variant for variant in info.variants if variant not in set(archive.runs["arm"])]:
         lines.append(f"No runs at all: {', '.join(missing)}.")
     return lines

@@ -85,7 +85,7 @@ def _shared(variants: Sequence[Variant], own: Sequence[Variant], name: str) -> l
     names = {variant.name for variant in shared}
     absent = [variant.name for variant in own if variant.name not in names]
     missing = f' Not run with it: {", ".join(absent)}; `make {name} ARGS="{" ".join(recipe)}"` runs what is missing.'
-    text = f"The recipe that most variants have runs of and, among equals, that is best for all together: {', '.join(recipe)}."
+    text = f"The recipe that most variants were run with (of equals, the one that is best on average): {', '.join(recipe)}."
     return [
         Heading(3, "One recipe for all"),
         text + (missing if absent else ""),

@@ -96,14 +96,14 @@ def _different(comparisons: Mapping[str, Comparison], baseline: str) -> str:
     if all(math.isnan(found.low) for found in comparisons.values()):
         return ""
     whole = {label: found for label, found in comparisons.items() if found.completed == found.pairs}
-    above = ", ".join(label for label, found in whole.items() if found.low > 0)
-    below = ", ".join(label for label, found in whole.items() if found.high < 0)
-    lost = ", ".join(label for label in comparisons if label not in whole)
+    above = ", ".join(f"`{label}`" for label, found in whole.items() if found.low > 0)
+    below = ", ".join(f"`{label}`" for label, found in whole.items() if found.high < 0)
+    lost = ", ".join(f"`{label}`" for label in comparisons if label not in whole)
     rule = "its 95 % interval leaves out 0; not corrected for the number of comparisons"
     judged = f"above it {above or 'none'}; below it {below or 'none'}"
     if lost:
-        judged += f"; not judged, since a run of some seed diverged: {lost}"
-    return f"Different from {baseline} ({rule}): {judged}."
+        judged += f"; not judged, because some runs of a pair diverged: {lost}"
+    return f"Different from `{baseline}` ({rule}): {judged}."
 
 
 def _against(found: Comparison) -> list[Cell]:

@@ -92,7 +92,7 @@ def test_there_is_one_line_a_claim_with_one_number_beside_the_papers() -> None:
         "3",
         "[cifar10-resnet20-ablation](cifar10-resnet20-ablation/)",
     ]
-    assert any(line.startswith("Of 15 claims: 1 partly, 14 not run at this scale.") for line in lines)
+    assert any(line.startswith("Of 15 claims: 1 partly; 14 not run at this scale.") for line in lines)
     assert "- [T](demo/#deviations-from-the-paper): 2" in lines
 
 

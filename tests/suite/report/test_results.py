@@ -152,7 +152,7 @@ def test_tuning_runs_alone_make_a_page_without_results(
 ) -> None:
     update_results(info, [make_run("idinit", [0.1, 0.4], phase="tune")], tmp_path / "r")
     page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
-    assert "## Results" not in page and "- idinit: tuning runs only." in page
+    assert "## Results" not in page and "- idinit: only search runs so far." in page
 
 
 def test_a_claim_without_a_verdict_function_is_refused(info: ExperimentInfo, runs: list[Path], tmp_path: Path) -> None:

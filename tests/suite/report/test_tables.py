@@ -80,10 +80,10 @@ def test_each_variant_against_the_baseline(make_run: Callable[..., Path], tmp_pa
         "| kaiming | 3 | -20.0 (-44.8 to +4.8) | 0.00 | 3 of 3 (44 to 100 %) | 11.5 |",
         "| lsuv | 1 | – | – | 1 of 1 | – |",
         "",
-        "Different from idinit (its 95 % interval leaves out 0; not corrected for the number of comparisons): above it none; "
-        "below it zero; not judged, since a run of some seed diverged: xavier.",
+        "Different from `idinit` (its 95 % interval leaves out 0; not corrected for the number of comparisons): above it none; "
+        "below it `zero`; not judged, because some runs of a pair diverged: `xavier`.",
     ]
-    assert ": above it idinit; below it none;" in markdown(paired(rows, "zero"))
+    assert ": above it `idinit`; below it none;" in markdown(paired(rows, "zero"))
     alone = [variant for variant in rows if variant.name in ("idinit", "lsuv")]
     assert markdown(paired(alone, "idinit")).splitlines()[-1].startswith("| lsuv "), "one pair is compared with nothing"
 

@@ -248,7 +248,7 @@ def test_c4_gives_the_gains_with_intervals() -> None:
     found = stats.ttest_rel(finals["both"], finals["neither"])
     low, high = (100 * end for end in found.confidence_interval())
     assert (
-        f"both over neither +31.0 points ({low:+.1f} to {high:+.1f}), p = {found.pvalue / 2:.2g}"
+        f"both over neither +31.0 points ({low:+.1f} to {high:+.1f}), one-sided p = {found.pvalue / 2:.2g}"
         in (decide("C4", variants(**finals))[1])
     )
 

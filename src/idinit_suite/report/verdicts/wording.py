@@ -61,8 +61,8 @@ def points(one: Gain) -> str:
 
 
 def p_value(one: Gain) -> str:
-    """A p-value."""
-    return f", p = {one.p:.2g}"
+    """A p-value of a test of one side."""
+    return f", one-sided p = {one.p:.2g}"
 
 
 def middle_epoch(epochs: Mapping[int, float]) -> float:

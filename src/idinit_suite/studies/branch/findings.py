@@ -90,7 +90,7 @@ def _verdict(best: pd.DataFrame) -> Finding:
     if not first:
         return Finding("not run at this scale", f"there are no runs with {CLAIMED}")
     outcome: Outcome = "reproduced" if all(first) else "partly" if any(first) else "not reproduced"
-    rule = "IDI learns faster where its slowest seed does than the fastest of the other"
+    rule = "IDI counts as faster where its slowest seed beats the fastest seed of the best other start"
     headline = Headline(f"{sum(first)} of {len(first)}", "tasks in which an identity learns faster than every other start")
     evidence = f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
     return Finding(outcome, evidence, headline)
