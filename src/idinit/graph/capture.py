@@ -41,6 +41,7 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
         try:
             with redirect_stderr(io.StringIO()):  # where export prints the graph up to what it cannot do
                 program = torch.export.export(model, args, kwargs, strict=False)
+            _require_known_sizes(program)
         except Exception:  # export has no common error type, and running the model decides in any case
             tensors_only.clear()
             recorder.run(_trace(model, args, kwargs), {}, {})
@@ -50,6 +51,20 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
             recorder.run(program.graph_module, names, program.constants)
         hookable = {name for name, module in model.named_modules() if tensors_only.get(id(module.__dict__))}
     return Graph(recorder.nodes, hookable)
+
+
+def _require_known_sizes(program: torch.export.ExportedProgram) -> None:
+    """Makes sure that no size depends on values, as the number of tokens that an expert gets does.
+
+    Raises:
+        ValueError: If one does: it could not be compared with others.
+    """
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols  # which export has imported
+
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, Tensor) and free_unbacked_symbols(value):
+            raise ValueError(f"the size of '{node.name}' depends on values")
 
 
 def _trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.GraphModule:

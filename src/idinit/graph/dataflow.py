@@ -82,7 +82,7 @@ class Flow:
             self.maps_at.setdefault(use.node.index, []).append(use)
         self._is_live = [False] * len(self.nodes)
         for node in reversed(self.nodes):
-            self._is_live[node.index] = node.op == "output" or any(self._is_live[user.index] for user in node.users)
+            self._is_live[node.index] = node.op == "output" or any(map(self._leads_on, node.users))
         self.at_maps = sum(1 << index for index in self.maps_at)
         self.followed = 0
         for index in self.maps_at:
@@ -108,7 +108,11 @@ class Flow:
     def readers(self, node: Node) -> list[Node]:
         """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
         users = [user for user in node.users if user.op not in LIKE_ANOTHER or user.inputs[0] is node]
-        return [user for user in users if self._is_live[user.index] and (self.ancestors[user.index] or user.op == "output")]
+        return [user for user in users if self._leads_on(user)]
+
+    def _leads_on(self, node: Node) -> bool:
+        """Whether a node leads to the output by ways that carry a gradient, or is it; a zero of a value's shape does not."""
+        return self._is_live[node.index] and (self.ancestors[node.index] != 0 or node.op == "output")
 
     def values(self, node: Node) -> list[Node]:
         """The inputs whose values the node passes on: neither coefficients nor masks nor weights."""

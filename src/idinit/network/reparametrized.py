@@ -46,11 +46,27 @@ def fit(name: str, parameters: Mapping[str, Tensor], computed: Computed, kept: C
     ratio = _size(acting) / max(_size(wanted), 1e-30)
     if _difference(acting, wanted) < _EXACT:
         return ""
+    if not computed.magnitudes and _undo(value, ratio, wanted, parameters, computed):
+        return f"divided by {ratio:.3g}, by which the layer multiplies it"
     if _size(wanted) >= _SILENT and (rest := _difference(acting / ratio, wanted)) < _NEAR:
         return f"the layer scales it by {ratio:.3g}, within {rest:.0%}"
     for key, old in before.items():
         parameters[key].copy_(old)
     return None
+
+
+def _undo(value: Tensor, ratio: float, wanted: Tensor, parameters: Mapping[str, Tensor], computed: Computed) -> bool:
+    """Divides a parameter by a constant with which its layer multiplies it (equalized learning rate, Karras et al. 2018).
+
+    Returns:
+        Whether the layer then computes the wanted weight; else the parameter is as it was.
+    """
+    before = value.clone()
+    value.div_(ratio)
+    if ratio > 0 and _difference(computed(parameters), wanted) < _EXACT:
+        return True
+    value.copy_(before)
+    return False
 
 
 def settle(module: nn.Module) -> None:

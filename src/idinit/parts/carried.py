@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
@@ -25,12 +26,62 @@ class Term:
     entrances: list[Node]
 
 
-def find_carried(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[Node]]:
+_CONDITION = 3  # layers through each of which, alone, a value enters sums: one shortcut has one projection
+
+
+def find_conditions(flow: Flow) -> set[int]:
+    """Values that conditions are made of, such as a time step: each of several sums adds a projection of them."""
+    layers: dict[int, set[int]] = {}
+    for node in flow.nodes:
+        if not adds_values(flow, node):
+            continue
+        for at in {at for term in addends(node) for at in _sources(flow, term) & flow.maps_at.keys()}:
+            for index in {index for value in flow.values(flow.nodes[at]) for index in _sources(flow, value)}:
+                layers.setdefault(index, set()).add(at)
+    return {index for index, through in layers.items() if len(through) >= _CONDITION}
+
+
+def find_carried(flow: Flow, shortcut: Term, branch: Term, conditions: set[int]) -> tuple[int, list[Node]]:
     """Of what enters a branch, the values that another term carries, and the number of layers they go through there.
 
     A value that enters the branch may be read elsewhere as well, as what WaveNet's blocks make of their input. Then the
     branch goes on behind it, where the shortcut itself enters.
+
+    What is projected and added to the main path inside a branch, such as ``l(x) + e(t)`` with the same t in each block, is
+    carried by both as well, and no shortcut: t is a condition, or the branch has a sum with the shortcut of its own x.
+
+    Args:
+        flow: The graph.
+        shortcut: The other term.
+        branch: The term that may be a branch of it.
+        conditions: See `find_conditions`.
     """
+    members = branch.members
+    layers, found = _find_carried(flow, shortcut, branch)
+    if layers and ({n.index for n in found} <= conditions or _is_bypassed(flow, shortcut, branch, found)):
+        branch.members = members
+        return 0, []
+    return layers, found
+
+
+def _is_bypassed(flow: Flow, shortcut: Term, branch: Term, entrances: list[Node]) -> bool:
+    """Whether a sum inside a branch has a shortcut that comes from elsewhere: the branch is the main path then."""
+    entered = {n.index for n in entrances}
+    own, known = sum(1 << index for index in entered), entered | _sources(flow, shortcut.operand)
+    for node in flow.nodes:
+        if not branch.members >> node.index & 1 or not adds_values(flow, node):
+            continue
+        for term in addends(node):
+            if not any(flow.ancestors[other.index] & own for other in addends(node) if other is not term):
+                continue
+            for index in _sources(flow, term) - known:
+                is_outside = not branch.members >> index & 1 and bool(flow.ancestors[index] & flow.at_maps)
+                if is_outside and prod(flow.nodes[index].shape) == prod(node.shape):
+                    return True
+    return False
+
+
+def _find_carried(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[Node]]:
     if not flow.active[shortcut.operand.index]:  # a learned token that the branch is made of
         is_made_of = flow.origins(shortcut.operand) & flow.ancestors[branch.operand.index]
         return (0, [shortcut.operand]) if is_made_of and branch.members & flow.at_maps else (0, [])

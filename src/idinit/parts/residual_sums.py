@@ -8,7 +8,8 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
 2.  **S carries B's own input.** Going back from B through what is read nowhere else leads to the values that enter B; one of
     them, up to normalizations, activation functions and concatenations, flows into S through no layer, or through a single one
     (a *projection*; depthwise convolutions count as pooling). Whatever else enters B is a condition that joins inside it, such
-    as the embedding of a time step or the memory of a cross-attention.
+    as the embedding of a time step or the memory of a cross-attention. A projection is none of B's input where three or more
+    layers add projections of that value to sums, or where a sum inside B has a shortcut that comes from elsewhere.
 3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions.
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is no shortcut.
 5.  **B is no decoder:** it does not upsample what S does not, as the deeper level that an adding U-Net adds to a finer one.
@@ -30,7 +31,7 @@ from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
 from ..graph.operators import GATE_RANK, NORMS, SAME
 from ..graph.traversal import walk_back
-from .carried import Term, adds_values, find_carried
+from .carried import Term, adds_values, find_carried, find_conditions
 from .exclusive import exclusive, leading_to
 from .side_paths import between
 
@@ -98,22 +99,23 @@ def find_sides(flow: Flow, scores: set[int], products: set[int]) -> Iterator[Reg
         products: Products of attention's probabilities with values.
     """
     inner: set[int] = set()
+    conditions = find_conditions(flow)
     for node in reversed(flow.nodes):
         if node.index in inner or node.index in scores or not addends(node) or not flow.readers(node):
             continue
         nested: set[int] = set()
         terms = [Term(term, reader, *leading_to(flow, term)) for term, reader in _terms(flow, node, nested)]
-        sides = list(_sides(flow, node, terms, products))
+        sides = list(_sides(flow, node, terms, products, conditions))
         if nested and len({id(side.operand) for side in sides}) < sum(term.members & flow.at_maps != 0 for term in terms):
             # A sum inside, of which nothing else is a side, may be one side of this one.
             direct = [Term(n, node, *leading_to(flow, n)) for n in addends(node) if flow.origins(n)]
-            if outer := list(_sides(flow, node, direct, products)):
+            if outer := list(_sides(flow, node, direct, products, conditions)):
                 sides, nested = outer, set()
         inner |= nested
         yield from sides
 
 
-def _sides(flow: Flow, node: Node, terms: list[Term], products: set[int]) -> Iterator[Region]:
+def _sides(flow: Flow, node: Node, terms: list[Term], products: set[int], conditions: set[int]) -> Iterator[Region]:
     if len(terms) < 2 or not any(term.members & flow.at_maps for term in terms):
         return
     shortcuts: dict[int, Region] = {}
@@ -123,7 +125,7 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: set[int]) -> Ite
         for other in terms:
             if other is term or prod(other.operand.shape) != prod(node.shape):
                 continue
-            layers, entrances = find_carried(flow, other, term)
+            layers, entrances = find_carried(flow, other, term, conditions)
             if (
                 entrances
                 and not _decodes(flow, term, other, entrances, products)
