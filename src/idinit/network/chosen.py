@@ -14,6 +14,7 @@ from ..parts.structure import MAPS, Structure, owner_of
 
 _SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or uninitialized memory
 _FEW = 16
+_RISING = 8  # a random draw of so many is in order once in 20,000 times
 
 
 def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
@@ -22,6 +23,8 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
     values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros, with their biases,
     whose output says where another value is read or what it is multiplied with. No method here fills these with zeros.
+    Learned values that are added or read as they are count where they are all one number, not 0, or in order, as a policy's
+    log standard deviation or the decay of each channel.
     The bias of a branch's last weight is none of these: with it no method could start the branch at zero.
     In a network whose normalizations hold other values than 0 and 1 nothing counts as chosen: it has been trained. Where
     they are all 0, or all maps are, zeros are uninitialized memory.
@@ -38,6 +41,8 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
         keeper = structure.keepers.get(name)
         is_ours = keeper is not None and value.sum() == keeper.stop - keeper.start == value.count_nonzero()
         is_end = structure.parts.get(_beside(name, "weight")) == "branch_end"
+        if structure.parts.get(name) in ("embedding", "position") and _is_laid_out(value.double()):
+            found[name] = _described(value)
         if (
             structure.parts.get(name) == "bias"
             and not (is_ours or is_end)
@@ -82,6 +87,17 @@ def _is_chosen(value: Tensor, bound: float) -> bool:
     if distinct <= min(_FEW, count // 2):
         return True
     return size > bound and bool((value > 0).all() or (value < 0).all())
+
+
+def _is_laid_out(value: Tensor) -> bool:
+    """Whether a table has one value, not 0, or rises or falls along a dimension throughout, as no random draw does."""
+    if not _SMALLEST < float(value.abs().max()) < _LARGEST:
+        return False
+    first = value.flatten()[0]
+    if value.numel() > 1 and bool((value == first).all()):
+        return True
+    steps = (value.diff(dim=dim) for dim, size in enumerate(value.shape) if size >= _RISING)
+    return any(bool((step > 0).all() or (step < 0).all()) for step in steps)
 
 
 def _default_bound(name: str, parameters: dict[str, Tensor]) -> float:

@@ -188,6 +188,7 @@ class Network:
         for branch in self.branches:
             place = branch.output or owner_of(branch.end)
             problem, remedy = "", "wrap the branch in a module"
+            ends = [name for name in branch.weights if self.structure.parts.get(name) == "branch_end"]
             if sum(other.end == branch.end for other in self.branches) > 1:
                 problem = "several branches end in it"
             elif others := {piece.part for piece in self.structure.slices.get(branch.end, ())} - {"branch_end"}:
@@ -195,6 +196,8 @@ class Network:
                 remedy = "give these rows a layer of their own"
             elif not self.can_act_on(place) or (branch.output is None and branch.end_norm):
                 problem = "no module returns what its branch adds, as one tensor and in one call"
+            elif branch.output is None and len(ends) > 1:
+                problem = f"the branch ends in '{ends[0]}' as well"
             if problem:
                 raise UsageError(
                     f"initializer '{self.method}' needs a multiplier for each residual branch, and none can be attached "

@@ -6,6 +6,7 @@ from torch import nn
 
 from idinit.errors import UsageError
 from idinit.init import identity_
+from idinit.initialize import initialize_
 from idinit.initializers._default_rules import fill_rest
 from idinit.network import Network
 from idinit.parts import Branch, Slice, Structure
@@ -203,3 +204,20 @@ def test_a_branch_that_no_module_returns_has_no_multiplier(branch):
         net.branch_places()
     inner = Branch(("1.weight",), None)
     assert _network(model, {}, (inner,), hookable=frozenset({"1"})).branch_places() == {inner: "1"}
+
+
+class TwoEnds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.left, self.right = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        h = self.inner(x).relu()
+        return x + nn.functional.gelu(self.left(h) + self.right(h))
+
+
+@pytest.mark.parametrize("method", ["rezero", "skipinit"])
+def test_a_branch_that_ends_in_two_layers_is_not_half_silenced(method):
+    model, x = nn.Sequential(nn.Linear(4, 8), TwoEnds(), nn.Linear(8, 2)), torch.randn(3, 4)
+    with pytest.raises(UsageError, match="'1.right.weight': the branch ends in '1.left.weight' as well"):
+        initialize_(model, method, (x,))
