@@ -311,7 +311,7 @@ def test_a_table_against_the_baseline_has_its_columns_and_its_sentence(
     against = page.split('aria-label="Against default"')[1]
     table = against.split("</table>")[0]
     assert [len(re.findall("<t[hd][ >]", row)) for row in table.split("<tr")[1:]] == [6, 6, 6]
-    assert ": above it idinit; below it none.</p>" in against
+    assert ": above it <code>idinit</code>; below it none.</p>" in against
 
 
 def test_a_band_beyond_what_is_possible_gives_way_to_the_range(make_run: Callable[..., Path], tmp_path: Path) -> None:
