@@ -95,6 +95,5 @@ def lost_process(error: Exception, run: str, world_size: int) -> LostProcess | N
     if world_size == 1 or not isinstance(error, RuntimeError) or not of_an_exchange:
         return None
     return LostProcess(
-        f"another process of run {run} has ended, see its output: run the same command again to go on from the last "
-        "checkpoint"
+        f"another process of run {run} has ended, see its output: run the same command again to go on from the last checkpoint"
     )
