@@ -58,10 +58,18 @@ def find_carried(flow: Flow, shortcut: Term, branch: Term, conditions: set[int])
     """
     members = branch.members
     layers, found = _find_carried(flow, shortcut, branch)
-    if layers and ({n.index for n in found} <= conditions or _is_bypassed(flow, shortcut, branch, found)):
+    if layers and (_is_condition(flow, branch, found, conditions) or _is_bypassed(flow, shortcut, branch, found)):
         branch.members = members
         return 0, []
     return layers, found
+
+
+def _is_condition(flow: Flow, branch: Term, entrances: list[Node], conditions: set[int]) -> bool:
+    """Whether what enters a branch is a condition: other layers of the branch, on the main path, are not made of it."""
+    entered = {n.index for n in entrances}
+    own = sum(1 << index for index in entered)
+    layers = (index for index in flow.maps_at if branch.members >> index & 1)
+    return entered <= conditions and any(not flow.ancestors[index] & own for index in layers)
 
 
 def _is_bypassed(flow: Flow, shortcut: Term, branch: Term, entrances: list[Node]) -> bool:

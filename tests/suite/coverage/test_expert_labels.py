@@ -9,9 +9,6 @@ from idinit.parts import find_parts
 from idinit.zoo import load
 from idinit_suite.coverage.expert_labels import LIBRARIES, expected_parts, wrong_labels
 
-# The last block's skip reads what the block before adds to its skip: a projection and a deeper path, as in a residual block.
-KNOWN_WRONG = {"wavenet, skip apart"}
-
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_networks_of_libraries(name: str) -> None:
@@ -21,9 +18,7 @@ def test_networks_of_libraries(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_architectures(name: str, request: pytest.FixtureRequest) -> None:
-    if name in KNOWN_WRONG:
-        request.applymarker(pytest.mark.xfail(strict=True))
+def test_published_architectures(name: str) -> None:
     build, inputs, labels = PUBLISHED[name]
     model = build()
     assert wrong_labels(expected_parts(model, labels), find_parts(model, inputs)) == {}
