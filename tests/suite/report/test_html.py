@@ -219,7 +219,7 @@ class Outside(HTMLParser):
 def test_paths_of_pictures_are_rounded_and_nothing_else(page: Path) -> None:
     (packed,) = re.findall(r'data-packed="(.*?)"', page.read_text())
     picture = gzip.decompress(base64.b64decode(packed)).decode()
-    assert re.findall(r' (?:d|transform)="(.*?)"', picture) == ["M 1.23 2.5 L 7.65 4", "scale(0.015625)"]
+    assert re.findall(r' (?:d|transform)="(.*?)"', picture) == ["M 1.2 2.5 L 7.7 4", "scale(0.015625)"]
 
 
 @in_browser

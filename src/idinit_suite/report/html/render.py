@@ -30,7 +30,7 @@ from .charts import curves_chart, layers_chart, looks, map_chart
 from .series import curves, layers_of, model_prefixes, recipe_map
 from .sparkline import interval_plot, lines_plot
 
-_PATH, _LONG = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{3,}")
+_PATH, _LONG = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{2,}")
 _INLINE = MarkdownIt("commonmark", {"html": False})
 _HELD = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)")  # a number keeps its unit and its interval on its line
 
@@ -147,8 +147,8 @@ def _library() -> str:
 
 
 def _rounded(svg: bytes) -> bytes:
-    """A picture whose paths are exact to a hundredth of a point, where Matplotlib writes a millionth."""
-    return _PATH.sub(lambda path: _LONG.sub(lambda number: b"%.2f" % float(number[0]), path[0]), svg)
+    """A picture whose paths are exact to a tenth of a point, where Matplotlib writes a millionth."""
+    return _PATH.sub(lambda path: _LONG.sub(lambda number: b"%.1f" % float(number[0]), path[0]), svg)
 
 
 def _packed(content: bytes) -> str:

@@ -97,7 +97,7 @@ def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
         mean, n = values.mean()[whole], len(completed)
         half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n >= ENOUGH else math.nan)
         low, high = interval_ends(mean, half, values.min()[whole], values.max()[whole], MOST[metric])
-        series[metric] = [_numbers(mean), _numbers(low), _numbers(high)]
+        series[metric] = [_numbers(mean, 3), _numbers(low, 3), _numbers(high, 3)]
     return series
 
 
@@ -109,14 +109,14 @@ def _ended(variant: Variant, run: str, split: str) -> dict[str, Any]:
         "split": split,
         "end": _number(end),
         "epoch": _numbers(rows["epoch"]),
-        **{metric: _numbers(rows[metric]) for metric in METRICS},
+        **{metric: _numbers(rows[metric], 3) for metric in METRICS},
     }
 
 
-def _numbers(values: np.ndarray | pd.Series | pd.Index) -> list[float | None]:
-    return [_number(value) for value in np.asarray(values, dtype=np.float64)]
+def _numbers(values: np.ndarray | pd.Series | pd.Index, digits: int = 4) -> list[float | None]:
+    return [_number(value, digits) for value in np.asarray(values, dtype=np.float64)]
 
 
-def _number(value: float) -> float | None:
-    """Four digits are enough for a chart; JSON has no NaN."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+def _number(value: float, digits: int = 4) -> float | None:
+    """Four digits are enough for a chart's axis, three for what it shows; JSON has no NaN."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
