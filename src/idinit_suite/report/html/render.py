@@ -116,13 +116,13 @@ def _names(section: Section) -> list[str]:
 
 
 def _headline(charted: dict[str, tuple[Page, Section]]) -> str:
-    """The section that leads: of those that test the first claim on which there is evidence, the one with the most runs."""
+    """The section that leads: of those that share a claim with the first on which there is evidence, the longest trained."""
     evidence = {key: one for key, one in charted.items() if one[0].info.evidence and one[0].info.claims and not one[1].shorter}
     if not evidence:
         return next(iter(charted), "")
-    first = next(iter(evidence.values()))[0].info.claims[0].id
-    testing = {key: one for key, one in evidence.items() if one[0].info.claims[0].id == first}
-    return max(testing, key=lambda key: len(testing[key][1].runs))
+    claims = {claim.id for claim in next(iter(evidence.values()))[0].info.claims}
+    testing = {key: one[1] for key, one in evidence.items() if claims & {claim.id for claim in one[0].info.claims}}
+    return max(testing, key=lambda key: sum(one.last * len(one.runs) for one in testing[key].variants))  # epochs in all
 
 
 def _data(page: Page, section: Section) -> dict[str, Any]:
