@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from .palette import BLACK, GREEN, PURPLE, SKY_BLUE, VERMILION
 from .signal_profile import SUM, SignalPoint
 
-# What is drawn alike: title, parts, colour (Okabe and Ito's palette for the colour-blind), marker. The first one is a line.
+# What is drawn alike: title, parts, colour, marker. The first one is a line.
 _GROUPS = (
     ("main path", (SUM, "stem", "trunk", "head"), BLACK, "o"),
     ("inside a branch", ("branch", "query", "key", "value", "gate", "recurrent"), SKY_BLUE, "o"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -39,21 +38,22 @@ class Forecast(BaseModel):
     seconds: float
     before: tuple[str, ...]
 
-    def took(self, runs: pd.DataFrame, later: Sequence[Forecast] = ()) -> tuple[int, float]:
+    def took(self, runs: pd.DataFrame, until: Forecast | None = None) -> tuple[int, float]:
         """The runs since the forecast, until the next one.
 
         Args:
             runs: The archive's; see `Archive.runs`.
-            later: The forecasts after this one.
+            until: The next forecast, if any.
 
         Returns:
             The number of runs, and the sum of the seconds that they took.
         """
-        until = set(later[0].before) if later else set(runs["hash"])
         same_grid = (runs["budget"] == self.budget) & runs["arm"].isin(self.variants)
         same_length = (runs["phase"] == "tune") | (runs["epochs"] == self.epochs)
-        since = runs[same_grid & same_length & ~runs["hash"].isin(self.before) & runs["hash"].isin(until)]
-        return len(since), float(since["time_s"].sum())
+        since = same_grid & same_length & ~runs["hash"].isin(self.before)
+        if until is not None:
+            since &= runs["hash"].isin(until.before)
+        return int(since.sum()), float(runs.loc[since, "time_s"].sum())
 
 
 _LIST = TypeAdapter(list[Forecast])

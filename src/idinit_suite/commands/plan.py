@@ -84,8 +84,7 @@ def _planned(overrides: Sequence[str], costs: Callable[[int], Costs]) -> list[st
     runs = [*known.runs, *known.later]
     try:
         measured = costs(experiment.launcher.world_size)
-        if missing:
-            measured.require_data(missing)
+        measured.require_data(missing)
         hours = f"{measured.total(missing) / 3600:,.2f}"
     except UsageError as error:
         hours = str(error).splitlines()[0]

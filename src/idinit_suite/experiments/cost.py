@@ -87,7 +87,7 @@ class Costs:
         """
         self.total(runs)
         errors = [self._unreadable.get(_data_key(config)) for config in runs]
-        if errors[0] and all(errors):
+        if errors and errors[0] and all(errors):
             raise errors[0]
 
 

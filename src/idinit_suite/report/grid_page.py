@@ -108,7 +108,8 @@ def _blocks(
 
 
 def _forecasts(forecasts: Sequence[Forecast], runs: pd.DataFrame) -> list[str]:
-    return [_forecast(forecast, *forecast.took(runs, forecasts[number + 1 :])) for number, forecast in enumerate(forecasts)]
+    followed = zip(forecasts, [*forecasts[1:], None], strict=False)  # none where there are no forecasts
+    return [_forecast(forecast, *forecast.took(runs, following)) for forecast, following in followed]
 
 
 def _forecast(forecast: Forecast, count: int, seconds: float) -> str:

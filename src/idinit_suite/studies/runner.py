@@ -37,7 +37,7 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
     results = config.paths.results / config.experiment
     folder = RunFolder(config.folder)
     if force:
-        with RunFolder(config.folder) as folder:
+        with folder:
             folder.clear()
     status = folder.status()
     if status is None and not force and config.hash in archived(results):

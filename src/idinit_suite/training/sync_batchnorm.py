@@ -72,22 +72,26 @@ def convert_sync_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
     Raises:
         UsageError: If one computes more than its normalization, in a way that is not known.
     """
-    from timm.layers import BatchNormAct2d, SyncBatchNormAct  # seconds to import, for runs of several processes only
-
     on_cuda = device.type == "cuda"
-    plain, with_activation = (nn.SyncBatchNorm, SyncBatchNormAct) if on_cuda else (CpuSyncBatchNorm, CpuSyncBatchNormAct)
     for name, module in model.named_modules():
         if not isinstance(module, _BatchNorm) or isinstance(module, (nn.SyncBatchNorm, CpuSyncBatchNorm)):
             continue
         if type(module).forward is _BatchNorm.forward:
-            module.__class__ = plain
-        elif type(module).forward is BatchNormAct2d.forward:
-            module.__class__ = with_activation
+            module.__class__ = nn.SyncBatchNorm if on_cuda else CpuSyncBatchNorm
         else:
-            raise UsageError(
-                f"train.sync_batchnorm: '{name}' is a {type(module).__name__}, whose forward pass is its own: say "
-                "train.sync_batchnorm=false"
-            )
+            module.__class__ = _with_activation(name, module, on_cuda)
         if on_cuda:
             module.__dict__["process_group"] = None  # all processes
     return model
+
+
+def _with_activation(name: str, module: nn.Module, on_cuda: bool) -> type[_BatchNorm]:
+    """The class for a normalization of timm's that holds an activation."""
+    from timm.layers import BatchNormAct2d, SyncBatchNormAct  # seconds to import, and most networks have none
+
+    if type(module).forward is BatchNormAct2d.forward:
+        return SyncBatchNormAct if on_cuda else CpuSyncBatchNormAct
+    raise UsageError(
+        f"train.sync_batchnorm: '{name}' is a {type(module).__name__}, whose forward pass is its own: say "
+        "train.sync_batchnorm=false"
+    )
