@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -284,6 +285,16 @@ def test_curves_are_means_with_student_intervals_of_completed_runs(make_run: Cal
     assert variant["seconds"] == pytest.approx((3 * 60 + 240) / 4)
     ended = [run for run in variant["diverged"] if run["split"] == "train"]
     assert [run["epoch"] for run in ended] == [[0.5]] and ended[0]["loss"] == [None]
+    evaluated = [run for run in variant["diverged"] if run["split"] == "validation"]
+    assert [(run["epoch"], run["end"]) for run in evaluated] == [([0.0], 0.5)]  # it diverged behind its last evaluation
+
+
+def test_a_page_without_a_config_links_to_none(pages: list[Page], tmp_path: Path) -> None:
+    """That of the coverage is no experiment."""
+    shutil.copytree(tmp_path / "theory-rank", tmp_path / "coverage")
+    coverage = replace(pages[1], info=pages[1].info.model_copy(update={"name": "coverage"}))
+    text = report_page([*pages, coverage], tmp_path)
+    assert re.findall(r'href="\.\./configs/experiment/([\w-]+)\.yaml"', text) == [one.info.name for one in pages]
 
 
 def test_variants_of_several_models_have_a_table_each(

@@ -10,6 +10,7 @@ from idinit_suite.archive.recipe_grid import maps
 from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import Variant, list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
+from idinit_suite.report.heat_maps import draw_maps
 from idinit_suite.report.update import update_results
 
 POINTS = [(lr, decay) for lr in (0.1, 0.3, 1.0) for decay in (0.0, 1e-3)]
@@ -43,6 +44,12 @@ def test_a_grid_is_a_map_of_each_variant(grid_of_runs: list[Path], tmp_path: Pat
         (0.1, 0.0): 0.3, (0.1, 0.001): 0.4, (0.3, 0.0): 0.5, (0.3, 0.001): 0.6, (1.0, 0.0): 0.3, (1.0, 0.001): 0.2,
     }  # fmt: skip
     assert (one.trains, found["kaiming"].trains) == (6, 2)
+
+
+def test_a_map_of_which_every_run_diverged_is_drawn(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    points = [(lr, decay) for lr in (0.1, 0.3) for decay in (0.0, 1e-3)]
+    runs = [make_run("kaiming", [0.1], state="diverged", lr=lr, optim={"weight_decay": decay}) for lr, decay in points]
+    draw_maps("all lost", maps(variants_of(runs, tmp_path / "r")))
 
 
 def test_an_incomplete_grid_is_no_map_of_that_variant(grid_of_runs: list[Path], tmp_path: Path) -> None:
