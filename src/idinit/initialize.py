@@ -92,7 +92,7 @@ def initialize_(
     Args:
         model: Any network, on any device, in any floating dtype.
         method: Name of an initializer; see `list_initializers`.
-        example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tuple of
+        example_inputs: Arguments of one forward pass, from which the parts of the weights are found: a tensor, a tuple of
             positional ones or a mapping of keyword ones, or a list as a data loader yields, whose labels are left out.
             None where the model describes its inputs, as those of timm, torchvision and transformers do, or where ``parts``
             is a whole `Structure`.

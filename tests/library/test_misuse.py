@@ -33,7 +33,7 @@ X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
         (Net, "fixup", (X,), {}, "the model is the class Net: give an instance, Net()"),
         ("fixup", Net(), (X,), {}, "the model has type str, not torch.nn.Module"),
         (Net(), (X,), "fixup", {}, "the method has type tuple, not str: initialize_(model, 'idinit', "),
-        (Net(), "fixup", "abc", {}, "example_inputs has type str: give a tuple"),
+        (Net(), "fixup", "abc", {}, "example_inputs has type str: give a tensor, a tuple"),
         (Net(), "fixup", (X,), {"seed": "a"}, "seed='a': give an integer"),
         (Net(), "fixup", (X,), {"seed": True}, "seed=True: give an integer"),
         (Net(), "fixup", (X,), {"seed": 2**70}, f"seed={2**70}: give an integer"),
@@ -51,6 +51,17 @@ def test_a_wrong_argument_is_one_line(model: object, method: object, inputs: obj
     with pytest.raises(UsageError) as caught:
         initialize_(model, method, inputs, **options)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["fixup", "idinit", "lsuv"])
+def test_a_tensor_alone_is_the_one_argument(method: str) -> None:
+    model, same = Net(), Net()
+    report = initialize_(model, method, X)
+    initialize_(same, method, (X,))
+    torch.testing.assert_close(dict(model.state_dict()), dict(same.state_dict()), rtol=0, atol=0)
+    assert find_parts(model, X) == find_parts(same, (X,)) == {row.parameter: row.part for row in report.rows}
+    assert check_zeros(model, X) == check_zeros(same, (X,))
+    assert examine(model, X) == examine(same, (X,))
 
 
 @pytest.mark.parametrize("method", ["fixup", "skipinit", "idinit", "lsuv"])

@@ -39,7 +39,7 @@ def branch_sizes(model: nn.Module, example_inputs: Inputs, *, analysis: Analysis
 
     Args:
         model: Any module.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones.
         analysis: What `analyze` found in them, where it has been called already.
 
     Returns:

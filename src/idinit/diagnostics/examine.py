@@ -38,7 +38,7 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
 
     Args:
         model: Any module, before training; outliers, saturated softmaxes and wide spreads are normal in a trained one.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones; None where the model
             describes its inputs, see `idinit.initialize_`.
 
     Returns:

@@ -43,7 +43,7 @@ def signal_profile(model: nn.Module, example_inputs: Inputs, *, analysis: Analys
 
     Args:
         model: Any module.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones.
         analysis: What `analyze` found in them, where it has been called already.
 
     Returns:

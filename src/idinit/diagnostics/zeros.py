@@ -79,7 +79,7 @@ def check_zeros(model: nn.Module, example_inputs: Inputs | None = None, *, analy
 
     Args:
         model: Any module, initialized.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones; None where the model
             describes its inputs, see `idinit.initialize_`. With other inputs, other units may be active: take more than one
             example.
         analysis: What `analyze` found in them, where it has been called already.

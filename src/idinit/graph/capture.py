@@ -26,7 +26,7 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
 
     Args:
         model: Any module; on any device, the meta device included.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; they are moved to the
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones; they are moved to the
             model's device.
         training: Whether the model is in training mode, which auxiliary heads need, instead of evaluation mode.
 

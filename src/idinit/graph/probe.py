@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from ..errors import UsageError
 
-Inputs = tuple[Any, ...] | list[Any] | Mapping[str, Any]
+Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
 def require_model(model: object) -> None:
@@ -38,23 +38,23 @@ def require_model(model: object) -> None:
 def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and the keyword arguments of a call, on the model's device.
 
-    A list is a batch of a data loader: what follows the arguments that ``forward`` requires, such as labels, is left out.
+    A tensor is the one positional argument. A list is a batch of a data loader: what follows the arguments that ``forward``
+    requires, such as labels, is left out.
 
     Raises:
-        UsageError: If ``example_inputs`` is a tensor or no collection of arguments, or holds a tensor without values.
+        UsageError: If ``example_inputs`` is no tensor and no collection of arguments, or holds a tensor without values.
     """
     given: object = example_inputs
-    if isinstance(given, Tensor):  # would be taken apart into a tuple of its rows
+    if not isinstance(given, (Tensor, tuple, list, Mapping)):
         raise UsageError(
-            "example_inputs is a tensor: give a tuple of positional arguments, (x,), or a dict of keyword arguments"
+            f"example_inputs has type {type(given).__name__}: give a tensor, a tuple of positional arguments or a dict of "
+            "keyword ones"
         )
-    if not isinstance(given, (tuple, list, Mapping)):
-        raise UsageError(
-            f"example_inputs has type {type(given).__name__}: give a tuple of positional arguments or a dict of keyword ones"
-        )
+    if isinstance(example_inputs, Tensor):
+        example_inputs = (example_inputs,)
+    elif isinstance(example_inputs, list):
+        example_inputs = tuple(example_inputs[: _required(model)])
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if isinstance(given, list):
-        example_inputs = tuple(given[: _required(model)])
     inputs = tree_map_only(Tensor, lambda tensor: _usable(tensor, device), example_inputs)
     return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
 
@@ -104,7 +104,7 @@ def gradients(
 
     Args:
         model: Any module.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones.
         values: Values of parameters to use in place of the model's own, by name.
 
     Returns:

@@ -84,7 +84,7 @@ def analyze(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
 
     Args:
         model: Any module.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones.
         training: Whether the model is in training mode, instead of evaluation mode.
 
     Raises:

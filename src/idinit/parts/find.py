@@ -33,7 +33,7 @@ def find_parts(model: nn.Module, example_inputs: Inputs | None = None) -> dict[s
 
     Args:
         model: Any module.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments; None where the model
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones; None where the model
             describes its inputs, see `idinit.initialize_`.
 
     Raises:
@@ -60,7 +60,7 @@ def find_structure(
 
     Args:
         model: Any module; it is left exactly as it was.
-        example_inputs: The forward pass' positional arguments, or a mapping of its keyword arguments.
+        example_inputs: A tensor, a tuple of the forward pass' arguments, or a mapping of keyword ones.
         overrides: Shell patterns of parameter names, and the part of the parameters they match; the last match holds. A part
             of linear maps is that of the matrices among them: ``{"stem.*": "stem"}`` leaves biases and norms what they are.
         analysis: What `analyze` found in evaluation mode, where it has been called already.
