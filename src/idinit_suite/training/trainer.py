@@ -32,6 +32,7 @@ from .distributed import Workers, lost_process, workers
 from .environment import describe
 from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
+from .host_memory import keep_freed_memory
 from .layers import LayerStatistics
 from .learner import Learner
 from .precision import configure_backends, rounds_products
@@ -62,6 +63,8 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
     if config.impl.threads is not None:
         torch.set_num_threads(config.impl.threads)
     configure_backends(config)
+    if config.impl.torch_device().type == "cpu":
+        keep_freed_memory()
     with workers(config.impl.torch_device()) as team, _memory_errors(config):
         folder = RunFolder(config.folder)
         with folder if team.is_main_process else nullcontext():

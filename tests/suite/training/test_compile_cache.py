@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from idinit import initialize_
 from idinit_suite.data import Images, MaskedTokens, Sentences
 from idinit_suite.models import MODELS
 from idinit_suite.training.compile_cache import CompiledNetworks
@@ -38,3 +39,21 @@ def test_networks_that_differ_in_what_they_do_not_save_are_not_shared() -> None:
     one, two = make("text_transformer", heads=2), make("text_transformer", long, heads=2)
     compiled = CompiledNetworks()
     assert compiled.get_or_compile(*one)[0] is not compiled.get_or_compile(*two)[0]
+
+
+@pytest.mark.parametrize("method", ["fixup", "skipinit"])
+def test_no_mask_is_saved_for_the_backward_pass_on_the_cpu(method: str) -> None:
+    spec, images = Images((3, 8, 8), 10), torch.rand(2, 3, 8, 8)
+    model = MODELS["resnet"].build(spec, depth=8, width=4)
+    initialize_(model, method, (images,))
+    CompiledNetworks().get_or_compile(model, {"name": "resnet"})
+    saved: list[torch.dtype] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor.dtype)
+        return tensor
+
+    compiled = torch.compile(model, backend="aot_eager_decomp_partition")
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        compiled(images)
+    assert saved and torch.bool not in saved
