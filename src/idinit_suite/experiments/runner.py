@@ -15,7 +15,7 @@ from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
 from ..archive.variants import pluralize
 from ..config import RunConfig
-from ..errors import LostProcess, Preempted, RunLocked
+from ..errors import LostProcess, Preempted, RunLocked, not_trained
 from ..report.update import update_results
 from ..training.compile_cache import CompiledNetworks
 from ..training.preemption import stop_signals
@@ -218,12 +218,10 @@ class _Sweep:
         failures = [*self.failed.values(), *map(_waits, waiting)]
         if not self.refused:
             return failures
-        reasons = dict.fromkeys(self.refused.values())
+        reasons = set(self.refused.values())
         if self.refused.keys() == set(self.experiment.cells()) and len(reasons) == 1:
             raise UsageError(*reasons)
-        alike = {why: [str(cell) for cell, reason in self.refused.items() if reason == why] for why in reasons}
-        lines = [f"{', '.join(cells)} {'was' if len(cells) < 2 else 'were'} not trained: {why}" for why, cells in alike.items()]
-        raise UsageError("; ".join([*lines, *failures]))
+        raise UsageError("; ".join([*not_trained({str(cell): why for cell, why in self.refused.items()}), *failures]))
 
     def _describe(self, config: RunConfig) -> str:
         keys = dict.fromkeys(["optim.lr", *self.experiment.sweep])
