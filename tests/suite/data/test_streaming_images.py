@@ -224,6 +224,20 @@ def test_a_tar_file_is_read_as_its_folder(root: Path, tmp_path: Path) -> None:
         assert_equal(from_tar.train_batch(step), build(root).train_batch(step))
 
 
+@pytest.mark.parametrize("pack_train", [lambda _: None, as_one], ids=["folder", "tar"])
+def test_hidden_files_are_no_pictures(root: Path, tmp_path: Path, pack_train: Any) -> None:
+    train = tmp_path / "imagenet" / "train"
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    (train / ".ipynb_checkpoints").mkdir()
+    for name in ("cat/._01.jpg", "cat/.DS_Store", ".ipynb_checkpoints/01-checkpoint.jpg"):
+        shutil.copy(train / "cat" / "01.jpg", train / name)
+    pack_train(train)
+    batches = build(tmp_path, workers=2)
+    assert batches.splits == build(root).splits and batches.spec == build(root).spec
+    for step in range(3):
+        assert_equal(batches.train_batch(step), build(root).train_batch(step))
+
+
 def test_a_tar_file_of_tar_files_is_closed_before_workers_begin(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "imagenet", tmp_path / "imagenet")
     pack_classes(tmp_path / "imagenet" / "train")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pyarrow import compute
 from pydantic import Field
@@ -23,6 +25,7 @@ from .worker_transforms import Evaluation, Training
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the field uses them
 SIZES = {"train": 1_281_167, "test": 50_000}
+_HIDDEN = re.compile(r"(?:^|[/\\])\.(?![./\\])")  # a part of a path that begins with a dot
 _NAMES = {"train": ("train",), "test": ("val", "validation")}  # its own test split has no labels
 
 
@@ -110,7 +113,30 @@ def _file_readers(where: Path) -> dict[str, Any]:
         if places:
             _require_current_index(places[0])
             found[split] = create_reader("", str(places[0]))
+            _leave_out_hidden(found[split])
     return found
+
+
+def _leave_out_hidden(reader: Any) -> None:
+    """Takes out of timm's reader what systems and editors hide beside pictures: ``._x.jpg``, ``.ipynb_checkpoints``.
+
+    Raises:
+        OSError: If there is nothing else.
+    """
+    is_tar = hasattr(reader, "targets")
+    names = [sample[0].name if is_tar else sample[0][len(reader.root) + 1 :] for sample in reader.samples]
+    labels = reader.targets.tolist() if is_tar else [label for _, label in reader.samples]
+    kept = [index for index, name in enumerate(names) if not _HIDDEN.search(name)]
+    if not kept:
+        raise OSError("all its files are hidden")
+    numbers = {old: new for new, old in enumerate(sorted({labels[index] for index in kept}))}
+    classes = {name: numbers[old] for name, old in (_classes(reader) or {}).items() if old in numbers}
+    labels = [numbers[labels[index]] for index in kept]
+    if is_tar:
+        reader.samples, reader.targets, reader.class_name_to_idx = reader.samples[kept], np.array(labels), classes
+    else:
+        paths = [reader.samples[index][0] for index in kept]
+        reader.samples, reader.class_to_idx = list(zip(paths, labels, strict=True)), classes
 
 
 def _require_current_index(place: Path) -> None:
