@@ -52,8 +52,8 @@ def imagenet(
 ) -> StreamedImages:
     """ImageNet: a folder with train and val, each a folder a class or a tar file of these, or hfds/OWNER/NAME, or wds/FOLDER.
 
-    hfds/ is for a data set of the hub or a folder of tables, wds/ for a folder of shards of the webdataset format. The validation
-    split, whose labels are public, is the test split here; validation is held out of the training split.
+    hfds/ is for a data set of the hub or a folder of tables, wds/ for a folder of shards of the webdataset format. The
+    validation split, whose labels are public, is the test split here; validation is held out of the training split.
     """
     readers = _readers(folder, context.root)
     listings = {split: _listing(reader, f"data.folder={folder}, {split}") for split, reader in readers.items()}
