@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from idinit.errors import UsageError
 
 EXIT_OK = 0  # done, or diverged: divergence is a result
@@ -23,3 +25,13 @@ class Preempted(BaseException):
 
     Not an Exception, like KeyboardInterrupt, so that a multirun stops with it instead of starting its next job.
     """
+
+
+def not_trained(refused: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with all that was not trained for it.
+
+    Args:
+        refused: What was not trained -> why.
+    """
+    alike = {why: [what for what, reason in refused.items() if reason == why] for why in refused.values()}
+    return [f"{', '.join(what)} {'was' if len(what) < 2 else 'were'} not trained: {why}" for why, what in alike.items()]

@@ -14,7 +14,7 @@ from . import layers
 from .run_record import CURVE_COLUMNS, FURTHER_METRICS, SPLITS, read_run
 from .store import Archive, Store
 
-__all__ = ["RUN_COLUMNS", "TRAININGS", "Archive", "archived", "folders", "load", "merge"]
+__all__ = ["RUN_COLUMNS", "TRAININGS", "Archive", "archived", "data_of_runs", "folders", "load", "merge"]
 
 RUN_COLUMNS = {
     **dict.fromkeys(["hash", "experiment", "arm", "init", "data", "phase"], "string"),
@@ -34,6 +34,13 @@ RUN_COLUMNS = {
 @functools.cache
 def _hash_today(config: str) -> str | None:
     return hash_of_stored(json.loads(config))
+
+
+def data_of_runs(results: Path) -> dict[str, tuple[str, str | None]]:
+    """Hash of an archived run -> title of its data and their checksum, None where that was not noted."""
+    archive = load(results)
+    rows = archive.runs[["hash", "data", "environment"]].itertuples(index=False)
+    return {run: (title, archive.environments.get(key, {}).get("data_checksum")) for run, title, key in rows}
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:

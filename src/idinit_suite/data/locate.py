@@ -6,6 +6,7 @@ import contextlib
 import os
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_p
 T = TypeVar("T")
 
 _OTHER = "other data: "
+_may_download = ContextVar("may_download", default=True)
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ def look_into_the_cache_without_internet() -> None:
     try:
         require_permission()
         require_internet(constants.ENDPOINT)
+        datasets.config.HF_HUB_OFFLINE = False
     except OSError:
         datasets.config.HF_HUB_OFFLINE = True
 
@@ -225,8 +228,20 @@ def reason_of(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+@contextlib.contextmanager
+def nothing_downloaded() -> Iterator[None]:
+    """Switches downloads off for the time of the block."""
+    before = _may_download.set(False)
+    try:
+        yield
+    finally:
+        _may_download.reset(before)
+
+
 def require_permission() -> None:
     """Raises PermissionError where downloads are switched off."""
+    if not _may_download.get():
+        raise PermissionError("not tried, because nothing is to be trained on it")
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         raise PermissionError("not tried, because HF_HUB_OFFLINE is set")
 

@@ -25,6 +25,7 @@ from ..training.learner import Learner
 from ..training.precision import autocast
 from ..training.progress import console, duration
 from .grid import Experiment
+from .other_data import data_key
 from .tuning import Plan
 
 _MEASURED_STEPS = 3
@@ -55,18 +56,18 @@ class Costs:
 
     def of(self, config: RunConfig) -> float:
         """Seconds of one run; 0 if its data cannot be read or its network cannot be built, as the sweep then says."""
-        data_key = _data_key(config)
+        of_data = data_key(config)
         key = _step_key(config)
         variant = f"{config.init['name']} {key}"
-        if data_key in self._unreadable:
+        if of_data in self._unreadable:
             return 0.0
-        if data_key not in self._data or (key not in self._measured and variant not in self._refused):
+        if of_data not in self._data or (key not in self._measured and variant not in self._refused):
             try:
                 data = _load(config, self._processes)
             except UsageError as error:
-                self._unreadable[data_key] = error
+                self._unreadable[of_data] = error
                 return 0.0
-            self._data[data_key] = _Sizes(data.steps_per_epoch, data.splits)
+            self._data[of_data] = _Sizes(data.steps_per_epoch, data.splits)
             if key not in self._measured:
                 try:
                     self._measured[key] = _seconds(config, data)
@@ -74,7 +75,7 @@ class Costs:
                     self._refused.add(variant)
         if variant in self._refused:
             return 0.0
-        sizes = self._data[data_key]
+        sizes = self._data[of_data]
         step, example = self._measured[key]
         steps = max(1, round(config.train.epochs * sizes.steps_per_epoch))
         return step * steps + example * _evaluated(config, sizes.splits)
@@ -86,13 +87,9 @@ class Costs:
             UsageError: Why those of the first cannot, if none can.
         """
         self.total(runs)
-        errors = [self._unreadable.get(_data_key(config)) for config in runs]
+        errors = [self._unreadable.get(data_key(config)) for config in runs]
         if errors and errors[0] and all(errors):
             raise errors[0]
-
-
-def _data_key(config: RunConfig) -> str:
-    return json.dumps(config.data, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
     searches = sum(config.phase == "tune" for config in runs)
     tuned = f" and {'at least ' if plan.waiting else ''}{searches} short ones that pick the recipe" if searches else ""
-    left = f"{len(missing)} to do" if missing else "all done"
+    left = f"{len(missing)} to do" if missing else "nothing to do"
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
     if missing:
         costs.require_data(missing)

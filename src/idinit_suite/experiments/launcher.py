@@ -60,15 +60,12 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
         return run(experiment, forced=forced)
     words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
     serial = [*words, "launcher=serial", f"launcher.processes={launcher.world_size}"]
-    refused = False
+    where = _on_this_machine if launcher.name == "local" else _on_slurm
     with stop_signals() as stop:
-        if launcher.name == "local":
-            refused = _on_this_machine(jobs, experiment, serial, forced, stop)
-        else:
-            _on_slurm(jobs, experiment, serial, forced, stop)
+        refused = where(jobs, experiment, serial, forced, stop)
     console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
     if refused:
-        raise UsageError(f"{experiment.info.name} has variants that could not be trained: see the lines above")
+        raise UsageError(f"{experiment.info.name} has variants that could not be trained: {refused}")
     return unfinished(experiment, forced)
 
 
@@ -93,8 +90,8 @@ def work() -> None:
 
 def _on_this_machine(
     jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event
-) -> bool:
-    """Trains in several processes; returns whether one of them could not do all that was asked."""
+) -> str:
+    """Trains in several processes; returns where it is said what cannot be trained as asked, or nothing."""
     words = ["" if forced is None else repr(forced), *arguments]
     workers, relays = [], []
     for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
@@ -113,7 +110,7 @@ def _on_this_machine(
         relay.join()
     if stop.is_set() or any(worker.returncode == EXIT_PREEMPTED for worker in workers):
         raise Preempted(f"{experiment.info.name} is not finished")
-    return any(worker.returncode == EXIT_USAGE for worker in workers)
+    return "see the lines above" if any(worker.returncode == EXIT_USAGE for worker in workers) else ""
 
 
 def _relay(process: subprocess.Popen[str], number: int) -> None:
@@ -135,25 +132,30 @@ class SlurmWorker:
         self.arguments = list(arguments)
         self.forced = forced
 
-    def __call__(self, number: int) -> list[str]:
-        """Takes part in the sweep; returns the runs that failed."""
+    def __call__(self, number: int) -> str:
+        """Takes part in the sweep; returns what cannot be trained as asked, or nothing."""
         try:
             with nodes_of_job() as nodes:
                 if nodes and nodes.rank:
                     follow(nodes)
-                    return []
-                return run(load(self.arguments), forced=self.forced, quiet=True, nodes=nodes)
+                else:
+                    run(load(self.arguments), forced=self.forced, quiet=True, nodes=nodes)
+        except UsageError as error:
+            print(error, flush=True)
+            return str(error)
         except Preempted as stop:
             print(f"stopped: {stop}", flush=True)
             time.sleep(_GRACE_S)  # Slurm queues again what it has to end itself; a job that leaves early counts as done
             sys.exit(EXIT_PREEMPTED)
+        return ""
 
     def checkpoint(self, number: int) -> submitit.helpers.DelayedSubmission:
         """What submitit queues when the job's time is nearly over: the same; the runs go on from their checkpoints."""
         return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, self.forced), number)
 
 
-def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event) -> None:
+def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event) -> str:
+    """Trains in an array of jobs; returns what cannot be trained as asked, or nothing."""
     launcher = experiment.launcher
     folder = experiment.paths.runs / experiment.info.name / ".slurm"
     try:
@@ -191,6 +193,9 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
             )
         if stop.wait(_POLL_S):
             raise Preempted(f"the jobs go on without this command; `scancel {array}` ends them")
+    sweeps = [job.task(0) for job in submitted]
+    ended = [sweep for sweep in sweeps if sweep.paths.result_pickle.exists() and sweep.exception() is None]
+    return "; ".join(dict.fromkeys(filter(None, (sweep.result() for sweep in ended))))
 
 
 def _squeue(array: str) -> set[str]:

@@ -15,7 +15,7 @@ from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
 from ..archive.variants import pluralize
 from ..config import RunConfig
-from ..errors import LostProcess, Preempted, RunLocked
+from ..errors import LostProcess, Preempted, RunLocked, not_trained
 from ..report.update import update_results
 from ..training.compile_cache import CompiledNetworks
 from ..training.preemption import stop_signals
@@ -25,6 +25,7 @@ from ..training.trainer import train
 from .cost import Costs, announce, forecast
 from .grid import Cell, Experiment
 from .nodes import Nodes
+from .other_data import DataCheck
 from .together import train_together
 from .tuning import Plan, plan_runs, read_scores
 
@@ -110,15 +111,17 @@ class _Sweep:
         self.compiled = CompiledNetworks()
         self.processes = experiment.launcher.processes
         self.costs = Costs(self.processes)
+        self.data = DataCheck(self.results)
         self.progress = SweepProgress(experiment.info.name, bar=self.processes == 1)
 
     def run(self) -> list[str]:
         plan = self._plan()
+        self._refuse_other_data(plan)
         missing = self._missing(plan)
         announce(self.experiment, plan, missing, self.costs)
         if not missing:
             self._show()
-            return []
+            return self._failures()
         keep(forecast(self.experiment, missing, self.costs, archived(self.results)), self.results)
         try:
             with self.progress.shown():
@@ -141,15 +144,28 @@ class _Sweep:
         return archived_runs if self.forced is None else archived_runs & self.ended
 
     def _missing(self, plan: Plan) -> list[RunConfig]:
+        """The runs that are to be trained, in their order."""
         done = self._done(archived(self.results))
-        return [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
+        missing = [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
+        return [config for config in missing if plan.cells[config.hash] not in self.refused]
+
+    def _refuse_other_data(self, plan: Plan) -> None:
+        """Refuses the cells with finished runs of other data: their search and their seeds would be of two data sets."""
+        if self.forced is not None:
+            return
+        missing = self._missing(plan)
+        to_train = {config.hash for config in missing}
+        finished = [config for config in plan.runs if config.hash not in to_train]
+        for run, reason in self.data.differences(finished, missing).items():
+            self.refused[plan.cells[run]] = reason
 
     def _train_next(self) -> bool:
         """Trains the first missing run that no other process trains, or waits a moment; returns False if none is missing."""
         plan = self._plan()
+        self._refuse_other_data(plan)
         missing = self._missing(plan)
         later = {config.hash for config in plan.later}
-        todo = [c for c in missing if c.hash not in later | self.failed.keys() and plan.cells[c.hash] not in self.refused]
+        todo = [config for config in missing if config.hash not in later | self.failed.keys()]
         for config in todo:
             if self.stop.is_set():
                 raise Preempted(f"{pluralize(len(missing), 'run')} of {self.experiment.info.name} to go")
@@ -205,8 +221,7 @@ class _Sweep:
         reasons = set(self.refused.values())
         if self.refused.keys() == set(self.experiment.cells()) and len(reasons) == 1:
             raise UsageError(*reasons)
-        lines = [f"{cell} was not trained: {reason}" for cell, reason in self.refused.items()]
-        raise UsageError("; ".join([*lines, *failures]))
+        raise UsageError("; ".join([*not_trained({str(cell): why for cell, why in self.refused.items()}), *failures]))
 
     def _describe(self, config: RunConfig) -> str:
         keys = dict.fromkeys(["optim.lr", *self.experiment.sweep])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from ..config import RunConfig
 from ..data import Batches, Images, Inputs
@@ -75,7 +74,7 @@ class Evaluator:
         Where weights are shared out, a process that has fewer calls the network all the same: all take part in each call.
         """
         batches = self.data.evaluation_batches(split)
-        if not isinstance(forward, FSDPModule):
+        if not (self.config.impl.fsdp and self.team.world_size > 1):
             yield from batches
             return
         examples = tuple(tensor.to(self.team.device) for tensor in self.data.example_inputs())

@@ -9,6 +9,7 @@ from idinit.errors import UsageError
 
 from ..config import RunConfig
 from ..data import DATASETS, Batches, DataContext
+from ..data.locate import nothing_downloaded
 from .progress import console, in_percent
 from .run_folder import RunFolder
 
@@ -28,7 +29,8 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
     """
     then = folder.environment().get("data_checksum")
     try:
-        data = load_data(config, DataContext(config.paths.data, config.seed))
+        with nothing_downloaded():
+            data = load_data(config, DataContext(config.paths.data, config.seed))
     except UsageError as error:
         log.warning("the data of run %s cannot be compared with what is there now: %s", config.name, error)
     else:

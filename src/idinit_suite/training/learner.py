@@ -133,7 +133,7 @@ class Learner:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values, up to the last reading of the sums; all processes must ask for it."""
+        """Tensors and plain values, up to the last reading of the sums; all must ask, and the first process has them whole."""
         return {
             **({"average": self.average.state_dict()} if self.average is not None else {}),
             "model": whole_weights(self.network),

@@ -2,6 +2,8 @@
 
 Each process holds its part of every tensor, and all gather a block's weights when it computes. Outside, in checkpoints, tensors
 are whole: a run goes on with or without sharding, and with any number of processes.
+
+What torch has for this takes a second to import, so it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -14,9 +16,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from idinit.errors import UsageError
@@ -46,6 +45,9 @@ def require_shardable(config: RunConfig, model: nn.Module) -> None:
 
 def shard(model: nn.Module, device: torch.device) -> None:
     """Shares out a network on the CPU: on the device there is never more than a block of it as a whole."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     # It is about logits that are a view of something and are changed in place, which no loss does.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
@@ -54,7 +56,7 @@ def shard(model: nn.Module, device: torch.device) -> None:
 
 
 def whole_weights(network: nn.Module) -> dict[str, Any]:
-    """``network.state_dict()`` of whole tensors; all processes must ask for it."""
+    """``network.state_dict()`` of whole tensors, None in their place but in the first process; all must ask for it."""
     state = network.state_dict()
     for name, value in state.items():
         state[name] = _whole(value)
@@ -62,7 +64,7 @@ def whole_weights(network: nn.Module) -> dict[str, Any]:
 
 
 def whole_state(optimizer: Optimizer) -> dict[str, Any]:
-    """``optimizer.state_dict()`` of whole tensors; all processes must ask for it."""
+    """``optimizer.state_dict()`` of whole tensors, None in their place but in the first process; all must ask for it."""
     state = optimizer.state_dict()
     values = {number: {key: _whole(value) for key, value in held.items()} for number, held in state["state"].items()}
     return {**state, "state": values}
@@ -86,11 +88,21 @@ def load_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
 
 
 def _whole(value: Any) -> Any:
-    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+    if not _is_part(value):
+        return value
+    gathered = value.full_tensor()
+    return gathered.cpu() if dist.get_rank() == 0 else None  # who does not write keeps no copy in the memory of the host
 
 
 def _part(value: Any, like: Any) -> Any:
     """This process's part of a tensor that is shared out as another one of its shape."""
-    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+    if not _is_part(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _is_part(value: Any) -> bool:
+    """Whether a value is a tensor that is shared out: torch's ``DTensor``."""
+    return isinstance(value, Tensor) and hasattr(value, "full_tensor")

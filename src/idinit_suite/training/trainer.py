@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -67,7 +67,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         keep_freed_memory()
     with workers(config.impl.torch_device()) as team, _memory_errors(config):
         folder = RunFolder(config.folder)
-        with folder if team.is_main_process else nullcontext():
+        with _held(folder, team):
             status = team.broadcast(folder.status() if team.is_main_process else None)
             if isinstance(status, dict) and status["state"] in FINISHED:
                 if team.is_main_process:
@@ -79,6 +79,21 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         if stop_requested.is_set():  # it came during the last step
             raise Preempted(f"{config.name} is finished, no other run was begun")
         return finished
+
+
+@contextmanager
+def _held(folder: RunFolder, team: Workers) -> Iterator[None]:
+    """Holds a run's folder in the process that writes it; all raise what prevents that, as they would wait for it else."""
+    with ExitStack() as stack:
+        refusal: Exception | None = None
+        if team.is_main_process:
+            try:
+                stack.enter_context(folder)
+            except (RunLocked, OSError) as error:
+                refusal = error
+        if (refusal := team.broadcast(refusal)) is not None:
+            raise refusal
+        yield
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from image_layouts import tiny, write_idx, write_parquet
 from torchvision.datasets import CIFAR10
 
 from idinit.errors import UsageError
+from idinit_suite.data import locate
 from idinit_suite.data.images.datasets import IMAGE_SETS
 from idinit_suite.data.locate import (
     NotHere,
@@ -184,6 +185,16 @@ def test_what_goes_wrong_in_a_download_is_told(tmp_path, server, monkeypatch) ->
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:1/cifar-10-python.tar.gz")  # nobody listens there
     with pytest.raises(NotHere, match="torchvision: .*refused"):
         place(tmp_path)
+
+
+def test_downloads_can_be_switched_off(tmp_path, monkeypatch) -> None:
+    asked: list[str] = []
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(locate, "require_internet", asked.append)
+    with locate.nothing_downloaded(), pytest.raises(UsageError, match="not tried, because"):
+        resolve("cifar10", IMAGE_SETS["cifar10"].places, tmp_path)
+    assert not asked
+    locate.require_permission()
 
 
 def test_nothing_is_downloaded_into_a_read_only_root(tmp_path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from picture_folders import write_pictures
+from picture_folders import COLOURS, write_pictures
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
@@ -222,6 +222,57 @@ def test_a_tar_file_is_read_as_its_folder(root: Path, tmp_path: Path) -> None:
     assert torch.equal(from_tar.example_inputs(3)[0], build(root).example_inputs(3)[0])
     for step in range(3):
         assert_equal(from_tar.train_batch(step), build(root).train_batch(step))
+
+
+@pytest.mark.parametrize("pack_train", [lambda _: None, as_one], ids=["folder", "tar"])
+def test_hidden_files_are_no_pictures(root: Path, tmp_path: Path, pack_train: Any) -> None:
+    train = tmp_path / "imagenet" / "train"
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    (train / ".ipynb_checkpoints").mkdir()
+    for name in ("cat/._01.jpg", "cat/.DS_Store", ".ipynb_checkpoints/01-checkpoint.jpg"):
+        shutil.copy(train / "cat" / "01.jpg", train / name)
+    pack_train(train)
+    batches = build(tmp_path, workers=2)
+    assert batches.splits == build(root).splits and batches.spec == build(root).spec
+    for step in range(3):
+        assert_equal(batches.train_batch(step), build(root).train_batch(step))
+
+
+def write_shards(folder: Path, split: str, shards: Path, name: str) -> None:
+    """Packs a split into two shards of the webdataset format, each with every second picture."""
+    shards.mkdir(exist_ok=True)
+    pictures = sorted((folder / split).rglob("*.*"))
+    for number in range(2):
+        with tarfile.open(shards / f"{name}-{number:04}.tar", "w") as tar:
+            for index, path in enumerate(pictures[number::2]):
+                label = tarfile.TarInfo(f"{index:06}.cls")
+                text = str(sorted(COLOURS).index(path.parent.name)).encode()
+                label.size = len(text)
+                tar.addfile(label, io.BytesIO(text))
+                tar.add(path, f"{index:06}{path.suffix}")
+                tar.add(path, f"._{index:06}{path.suffix}")
+
+
+def test_shards_are_read_as_their_folder(root: Path, tmp_path: Path) -> None:
+    write_shards(root / "imagenet", "train", tmp_path / "shards", "imagenet-train")
+    write_shards(root / "imagenet", "val", tmp_path / "shards", "imagenet-validation")
+    batches, again = (build(tmp_path, folder="wds/shards", workers=workers, validation=0) for workers in (2, 0))
+    assert batches.splits == {"train": 42, "test": 9} and batches.checksum == again.checksum
+    assert_equal(batches.train_batch(3), again.train_batch(3))
+    seen = [
+        {(label, *mean) for images, labels in map(flat, one.evaluation_batches("test"))
+         for label, mean in zip(labels.tolist(), images.mean((2, 3)).tolist(), strict=True)}
+        for one in (batches, build(root, validation=0))
+    ]  # fmt: skip
+    assert len(seen[0]) == 9 and seen[0] == seen[1]
+
+
+def test_a_shard_without_a_class_is_told(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "train-0000.tar", "w") as tar:
+        tar.add(root / "imagenet" / "train" / "cat" / "01.jpg", "000007.jpg")
+    with pytest.raises(UsageError, match=r"train-0000.tar: '000007.jpg' needs a 000007.cls"):
+        build(tmp_path, folder="wds/shards")
 
 
 def test_a_tar_file_of_tar_files_is_closed_before_workers_begin(root: Path, tmp_path: Path) -> None:

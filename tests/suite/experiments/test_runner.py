@@ -71,7 +71,7 @@ def test_searches_then_runs_then_writes_results_and_runs_nothing_twice(
 
     before = {p.name: p.read_bytes() for p in results.iterdir()}
     assert run(ablation) == []
-    assert "all done" in capsys.readouterr().out
+    assert "nothing to do" in capsys.readouterr().out
     assert {p.name: p.read_bytes() for p in results.iterdir()} == before
 
 

@@ -49,20 +49,32 @@ SLURM = {
 }
 
 
-def test_jobs_of_slurm_mirror_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def slurm_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts `SLURM` first in the path."""
     (tmp_path / "bin").mkdir()
     for name, program in SLURM.items():
         command = tmp_path / "bin" / name
         command.write_text(f"#!/bin/bash\n{program}\n")
         command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("WANDB_MODE", "offline")  # the job has the environment of the command, with its login
     monkeypatch.setattr("idinit_suite.experiments.launcher._POLL_S", 0.2)
+
+
+def test_jobs_of_slurm_mirror_their_runs(tmp_path: Path, slurm_of_one: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")  # the job has the environment of the command, with its login
     left = launch(arguments(tmp_path, "launcher.jobs=1", "init=idinit", "seed=0", "wandb.mode=auto"))
     assert left == [], (tmp_path / "bin" / "sbatch.log").read_text()
     (run,) = (tmp_path / "runs" / "demo").glob("idinit-*")
     (file,) = run.glob("wandb/offline-run-*/*.wandb")
     assert run.name.rpartition("-")[2] in file.name and file.stat().st_size > 1000
+
+
+def test_a_variant_that_cannot_be_built_is_listed_and_the_others_run(tmp_path: Path, slurm_of_one: None) -> None:
+    with pytest.raises(UsageError, match="t_fixup was not trained: ") as caught:
+        launch(arguments(tmp_path, "launcher.jobs=1", "init=t_fixup,idinit", "seed=0", "wandb.mode=disabled"))
+    assert "\n" not in str(caught.value)
+    assert pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")["arm"].tolist() == ["idinit"]
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -10,18 +11,23 @@ import torch
 from outcomes import assert_same, outcome
 
 from idinit_suite.config import RunConfig, check, compose
+from idinit_suite.experiments.together import train_together
 from idinit_suite.training.compile_cache import CompiledNetworks
 from idinit_suite.training.distributed import Workers
 from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import Training, train
 
 pytestmark = pytest.mark.gpu
-NETWORKS = {
-    "resnet": ["model=resnet", "model.depth=14"],
-    "vit": ["model=vit", "model.width=64", "model.heads=4", "model.depth=2", "model.patch=8", "optim=adamw"],
+IMAGES = {
+    "resnet": ["data=digits", "model=resnet", "model.depth=14"],
+    "vit": ["data=digits", "model=vit", "model.width=64", "model.heads=4", "model.depth=2", "model.patch=8", "optim=adamw"],
 }  # fmt: skip
+TEXTS = {
+    "textcnn": ["data=opinions", "model=textcnn"],
+    "text_transformer": ["data=opinions", "model=text_transformer", "model.dropout=0", "optim=adamw"],
+}
+NETWORKS = IMAGES | TEXTS
 COMMON = [
-    "data=digits",
     "data.batch_size=64",
     "train.epochs=1",
     "impl.device=cuda",
@@ -71,7 +77,7 @@ def test_in_deterministic_mode_two_runs_are_the_same_bits(network: str, tmp_path
         assert_same(one, two)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", IMAGES)
 def test_cuda_graphs_train_the_same_network(network: str, tmp_path: Path) -> None:
     words = ["train.compile=true", "train.precision=float32", "impl.deterministic=true"]
     losses = []
@@ -80,3 +86,26 @@ def test_cuda_graphs_train_the_same_network(network: str, tmp_path: Path) -> Non
         train(run)
         losses.append([row["loss"] for row in outcome(run)[1]])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def step_back(run: RunConfig) -> None:
+    """Makes of a finished run one that was stopped after its last checkpoint but one."""
+    max(run.folder.glob("checkpoints/*.pt")).unlink()
+    status = run.folder / "status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "preempted"}))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("fsdp", ["false", "true"])
+@pytest.mark.parametrize("network", ["vit", "text_transformer"])
+def test_two_gpus_train_the_network_of_one_and_go_on_to_the_same_bits(network: str, fsdp: str, tmp_path: Path) -> None:
+    """DDP and FSDP over NCCL."""
+    exact = ["train.precision=float32", "impl.deterministic=true", f"impl.fsdp={fsdp}"]
+    one, two = (config(network, tmp_path / name, *exact) for name in ("one", "two"))
+    train(one)
+    train_together(two, 2)
+    whole = outcome(two)
+    assert [row["loss"] for row in whole[1]] == pytest.approx([row["loss"] for row in outcome(one)[1]], rel=1e-3)
+    step_back(two)
+    train_together(two, 2)
+    assert_same(list(outcome(two)), list(whole))

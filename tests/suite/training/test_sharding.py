@@ -98,6 +98,11 @@ def test_its_checkpoint_is_that_of_any_number_of_processes(folder: Path) -> None
     assert_close(run, run_of(folder, "copied"))
 
 
+def test_what_it_takes_is_imported_by_runs_that_share_out_alone() -> None:
+    code = "import sys, idinit_suite.training.trainer; print('torch.distributed.tensor' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     "words", ["train.ema=0.9", "train.compile=true", "diagnostics.every=1", "optim=sgd", "train.precision=fp16"]
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pyarrow import compute
 from pydantic import Field
@@ -18,11 +20,13 @@ from ..spec import Images
 from ..splits import HeldOut, whole_splits
 from .load import ImageFacts
 from .mixing import Mixing
+from .shards import Shards
 from .streaming import Listing, Reader, Split, StreamedImages, listing_checksum
 from .worker_transforms import Evaluation, Training
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the field uses them
 SIZES = {"train": 1_281_167, "test": 50_000}
+_HIDDEN = re.compile(r"(?:^|[/\\])\.(?![./\\])")  # a part of a path that begins with a dot
 _NAMES = {"train": ("train",), "test": ("val", "validation")}  # its own test split has no labels
 
 
@@ -46,9 +50,10 @@ def imagenet(
     crop_pct: Annotated[float, Field(gt=0, le=1)] = 0.875,
     interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> StreamedImages:
-    """ImageNet: a folder with train and val, each a folder a class or a tar file of these, or hfds/OWNER/NAME of the hub.
+    """ImageNet: a folder with train and val, each a folder a class or a tar file of these, or hfds/OWNER/NAME, or wds/FOLDER.
 
-    Its validation split, whose labels are public, is the test split here; validation is held out of the training split.
+    hfds/ is for a data set of the hub or a folder of tables, wds/ for a folder of shards of the webdataset format. The
+    validation split, whose labels are public, is the test split here; validation is held out of the training split.
     """
     readers = _readers(folder, context.root)
     listings = {split: _listing(reader, f"data.folder={folder}, {split}") for split, reader in readers.items()}
@@ -73,25 +78,39 @@ def imagenet(
 
 
 def _readers(folder: str, root: Path) -> dict[str, Any]:
-    """timm's readers of the splits that are there.
+    """Readers of the splits that are there: timm's, or `Shards`.
 
     Raises:
         UsageError: If there is no training split, or the splits have other classes.
     """
-    where = root / Path(folder).expanduser()
+    kind, _, name = folder.partition("/")
+    where = root / Path(name if kind == "wds" else folder).expanduser()
     try:
-        found = _hub_readers(folder.removeprefix("hfds/"), root) if folder.startswith("hfds/") else _file_readers(where)
+        found = (
+            _hub_readers(name, root)
+            if kind == "hfds"
+            else {split: Shards(files) for split, files in _shards(where).items()}
+            if kind == "wds"
+            else _file_readers(where)
+        )
     except Exception as error:  # of many libraries
         raise UsageError(f"data.folder={folder} cannot be read ({reason_of(error)})") from error
     if "train" not in found:
         raise UsageError(
             f"data 'imagenet': there is no {where / 'train'} and no {where / 'train.tar'}: set the data root (DATA=... with "
-            "make, paths.data=... otherwise) and data.folder to where train and val are, a folder a class in each"
+            "make, paths.data=... otherwise) and data.folder to where train and val are, a folder a class in each; or to "
+            "hfds/OWNER/NAME of the hub, hfds/FOLDER of tables, or wds/FOLDER of shards such as imagenet-train-0000.tar"
         )
     classes = [_classes(reader) for reader in found.values()]
     if any(those != classes[0] for those in classes):
         raise UsageError(f"data.folder={folder}: the classes of {' and '.join(found)} are not the same")
     return found
+
+
+def _shards(where: Path) -> dict[str, list[Path]]:
+    """The shards in a folder: ``train-0000.tar``, or with the name of a data set before."""
+    found = {split: sorted(path for name in names for path in where.glob(f"*{name}-*.tar")) for split, names in _NAMES.items()}
+    return {split: files for split, files in found.items() if files}
 
 
 def _classes(reader: Any) -> dict[str, int] | None:
@@ -110,7 +129,30 @@ def _file_readers(where: Path) -> dict[str, Any]:
         if places:
             _require_current_index(places[0])
             found[split] = create_reader("", str(places[0]))
+            _leave_out_hidden(found[split])
     return found
+
+
+def _leave_out_hidden(reader: Any) -> None:
+    """Takes out of timm's reader what systems and editors hide beside pictures: ``._x.jpg``, ``.ipynb_checkpoints``.
+
+    Raises:
+        OSError: If there is nothing else.
+    """
+    is_tar = hasattr(reader, "targets")
+    names = [sample[0].name if is_tar else sample[0][len(reader.root) + 1 :] for sample in reader.samples]
+    labels = reader.targets.tolist() if is_tar else [label for _, label in reader.samples]
+    kept = [index for index, name in enumerate(names) if not _HIDDEN.search(name)]
+    if not kept:
+        raise OSError("all its files are hidden")
+    numbers = {old: new for new, old in enumerate(sorted({labels[index] for index in kept}))}
+    classes = {name: numbers[old] for name, old in (_classes(reader) or {}).items() if old in numbers}
+    labels = [numbers[labels[index]] for index in kept]
+    if is_tar:
+        reader.samples, reader.targets, reader.class_name_to_idx = reader.samples[kept], np.array(labels), classes
+    else:
+        paths = [reader.samples[index][0] for index in kept]
+        reader.samples, reader.class_to_idx = list(zip(paths, labels, strict=True)), classes
 
 
 def _require_current_index(place: Path) -> None:
@@ -143,6 +185,8 @@ def _hub_readers(name: str, root: Path) -> dict[str, Any]:
 
 
 def _listing(reader: Reader, source: str) -> Listing:
+    if isinstance(reader, Shards):
+        return reader.listing
     samples: Any = getattr(reader, "samples", None)
     if samples is None:
         return _hub_listing(reader, source)
