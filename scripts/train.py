@@ -5,12 +5,14 @@ on several processes.
 """
 
 import os
+import sys
 
 import hydra
 from omegaconf import DictConfig
 
 from idinit_suite.cli import clear_end, run_command
 from idinit_suite.config import check, register_choices
+from idinit_suite.training.finished import what_follows
 from idinit_suite.training.progress import console
 from idinit_suite.training.trainer import train
 
@@ -21,7 +23,7 @@ def main(config: DictConfig) -> None:
         run = check(config)
         train(run)
         if int(os.environ.get("RANK", "0")) == 0:
-            console.print(f"`make report` adds the finished runs of experiments to {run.paths.results}", soft_wrap=True)
+            console.print(what_follows(run, config.experiment, sys.argv[1:]), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
