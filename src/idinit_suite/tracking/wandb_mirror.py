@@ -39,8 +39,9 @@ _CLONE = Path(__file__).parents[3]
 def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
     """Mirrors the run folder for as long as the block runs, up to the last row that was written in it.
 
-    Errors of W&B are logged in one line, kept in ``wandb/not-mirrored.txt`` of the folder and never raised. A resumed run continues the same W&B run without repeated rows:
-    online, W&B says which step it has last; offline, the file is made anew from the whole log.
+    Errors of W&B are logged in one line, kept in ``wandb/not-mirrored.txt`` of the folder, and never raised. A resumed run
+    continues the same W&B run without repeated rows: online, W&B says which step it has last; offline, the file is made anew
+    from the whole log.
 
     Args:
         folder: The run folder. ``config.yaml``, ``env.json`` and ``metrics.jsonl`` are there, the last one grows, and

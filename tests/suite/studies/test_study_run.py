@@ -132,7 +132,8 @@ def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) ->
     info, config = asked("theory-convergence", *few)
     results = config.paths.results / info.name
     found = sections(load_archive(results))
-    assert [section.scale for section in found] == ["smoke budget", "smoke budget; batches 256"]  # the one with more cells first
+    scales = [section.scale for section in found]
+    assert scales == ["smoke budget", "smoke budget; batches 256"]  # the one with more cells first
     assert [section.shorter for section in found] == [False, True]  # all of the second is in the first
     assert len(archived(results)) == 2
     before = contents(results)
