@@ -127,6 +127,7 @@ def _died(folder: Path, code: int) -> str:
         return ""
     line = f"not mirrored (its process ended with {code}); the run's own log is complete, and `make wandb` sends it"
     with suppress(OSError):
+        (folder / NOT_MIRRORED).parent.mkdir(exist_ok=True)  # it may have been killed before it made that
         (folder / NOT_MIRRORED).write_text(f"{line}\n", encoding="utf-8")
     return line
 
