@@ -1,11 +1,11 @@
 """One run: ``python scripts/train.py experiment=cifar10-resnet56 init=fixup seed=1 optim.lr=0.05``.
 
 The same command again resumes it; ``-m init=idinit,fixup seed=0,1,2`` is Hydra's multirun, in which a point that cannot be
-trained stops no other; under torchrun it is the same run
-on several processes.
+trained stops no other; under torchrun it is the same run on several processes.
 """
 
 import os
+import sys
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +16,7 @@ from idinit.errors import UsageError
 from idinit_suite.cli import clear_end, run_command
 from idinit_suite.config import check, register_choices
 from idinit_suite.errors import not_trained
+from idinit_suite.training.finished import what_follows
 from idinit_suite.training.progress import console
 from idinit_suite.training.trainer import train
 
@@ -34,7 +35,7 @@ def main(config: DictConfig) -> None:
             refused[" ".join(HydraConfig.get().overrides.task)] = str(error)
             return
         if int(os.environ.get("RANK", "0")) == 0:
-            console.print(f"`make report` adds the finished runs of experiments to {run.paths.results}", soft_wrap=True)
+            console.print(what_follows(run, config.experiment, sys.argv[1:]), markup=False, soft_wrap=True)
 
 
 def all_points() -> None:

@@ -93,6 +93,10 @@ def test_commands_are_valid(words: list[str], tmp_path: Path, monkeypatch: pytes
             assert command in COMMANDS
         case ["pip", "install", what]:
             assert what == "." or what.removeprefix(".[").removesuffix("]") in ("glove", "suite", "plot", "zoo")
+        case ["wandb", "sweep", file]:
+            assert (ROOT / file).is_file()
+        case ["wandb", "agent", sweep]:
+            assert sweep.count("/") == 2
         case _:
             assert words == ["source", ".venv/bin/activate"]
 

@@ -185,6 +185,21 @@ class Variant:
         return Reached(tuple(epochs), self.last)
 
 
+@dataclass(frozen=True)
+class Search:
+    """The search for a learning rate: short runs of a variant that differ in nothing but that rate and the seed.
+
+    Attributes:
+        label: The variant; where its recipe is not that of the variant's main runs, then with what is different.
+        runs: Their rows of ``runs.csv``.
+        picked: The learning rate of the main runs that have its recipe; None where there are none.
+    """
+
+    label: str
+    runs: pd.DataFrame
+    picked: float | None
+
+
 def scales(archive: Archive) -> list[Scale]:
     """The scales at which an archive has main runs: the largest budget first, then the longest training."""
     main = labelled(archive)
@@ -228,6 +243,33 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
     return sorted(found, key=_rank)
 
 
+def list_searches(tune: pd.DataFrame, variants: Sequence[Variant]) -> list[Search]:
+    """The searches among some search runs: by variant, and of a variant that with the recipe of its main runs first.
+
+    Args:
+        tune: Rows of ``runs.csv``.
+        variants: The variants of the main runs.
+    """
+    used = {variant.name: variant for variant in variants if variant.is_best_recipe}
+    common = next((variant for variant in variants if variant.is_common_recipe), None)
+    found = []
+    for name, own in tune.groupby("arm"):
+        main = used.get(str(name))
+        wanted = _searched_with(main.recipe) if main else None
+        recipes = own["config"].map(lambda config: _searched_with(json.loads(_recipe(config))))
+        for recipe in sorted(set(recipes), key=lambda recipe: (recipe != wanted, recipe)):
+            settings = json.loads(recipe)
+            if main:
+                changes = _changes(json.loads(_searched_with(main.recipe)), settings)
+            else:  # it has a network and an initialization of its own
+                settings = _settings(settings)
+                shared = _settings(json.loads(_searched_with(common.recipe))) if common else settings
+                changes = _changes(shared, settings)
+            label = f"{name} ({changes})" if changes else str(name)
+            found.append(Search(label, own[recipes == recipe], main.lr if main and recipe == wanted else None))
+    return found
+
+
 def labelled(archive: Archive) -> pd.DataFrame:
     """The runs, with the checksum in the name of their data where data of one name differ: such runs are never averaged."""
     checksums = {key: str(content.get("data_checksum") or "unknown")[:8] for key, content in archive.environments.items()}
@@ -247,7 +289,7 @@ def _searched(tune: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
 
 def _searched_with(recipe: dict[str, Any]) -> str:
     """The part of a recipe that search runs share with the runs that use their learning rate: all but that and the length."""
-    kept = {key: value for key, value in recipe.items() if key != "optim.lr" and key.split(".")[0] not in ("train", "schedule")}
+    kept = {key: value for key, value in recipe.items() if key not in ("optim.lr", "train.epochs")}
     return json.dumps(kept, sort_keys=True)
 
 

@@ -32,7 +32,8 @@ class Section:
         verdicts: One for each claim of the experiment.
         blocks: Its tables and figures.
         runs: Hashes of its runs.
-        shorter: Whether it is of a smaller budget or a shorter training than the experiment's first section.
+        shorter: Whether it is of a smaller budget or a shorter training than the experiment's first section, or repeats a
+            part of it.
         variants: The variants of a grid of runs; none of a study.
         layers: Name of a figure -> the run whose layers it shows.
         table: What a terminal shows of it, if anything.
@@ -108,7 +109,7 @@ class Page:
 
 
 def readme(page: Page) -> list[Block]:
-    """The blocks of an experiment's README.md: longer trainings stand open, shorter ones are folded."""
+    """The blocks of an experiment's README.md: longer trainings stand open, shorter and repeated ones are folded."""
     info = page.info
     results: list[Block] = []
     for section in page.sections:

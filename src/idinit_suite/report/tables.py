@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..archive.runs import Archive
-from ..archive.variants import Scale, Variant, by_model, labelled, pluralize
+from ..archive.variants import Scale, Variant, by_model, labelled, list_searches, pluralize
 from ..statistics.estimates import estimate
 from ..statistics.paired import Comparison, compare, success
 from ..statistics.significance import ENOUGH
@@ -118,7 +118,7 @@ def _against(found: Comparison) -> list[Cell]:
 
 
 def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[Block]:
-    """The search for learning rates: mean validation accuracy, or loss, by variant and learning rate.
+    """The search for learning rates: mean validation accuracy, or loss, by variant, recipe and learning rate.
 
     Args:
         archive: The experiment's archive.
@@ -130,14 +130,13 @@ def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[
     """
     runs = labelled(archive)
     tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
-    used = {(variant.name, variant.lr) for variant in variants if variant.is_best_recipe}
     metric, scored = ("loss", "loss") if variants and variants[0].is_language_model else ("accuracy", "accuracy in percent")
     blocks: list[Block] = []
     for epochs, trials in tune.groupby("epochs"):
         rates = sorted(set(trials["lr"]))
         rows: list[list[Cell | str]] = [
-            [str(name), *(_trial(own[own["lr"] == rate], metric, (str(name), rate) in used) for rate in rates)]
-            for name, own in trials.groupby("arm")
+            [one.label, *(_trial(one.runs[one.runs["lr"] == rate], metric, rate == one.picked) for rate in rates)]
+            for one in list_searches(trials, variants)
         ]
         seeds = pluralize(trials["seed"].nunique(), "seed")
         blocks.append(f"Validation {scored} after {pluralize(float(epochs), 'epoch')}, {seeds}; in bold what was used.")

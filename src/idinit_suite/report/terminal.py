@@ -109,7 +109,7 @@ def overview(runs: Path) -> RenderableType:
         folder: RunFolder(folder).status() or {"state": "failed", "error": "status.json is damaged"} for folder in folders
     }
     if not folders:
-        return Text(f"no runs in {runs}")
+        return Text(f"no runs in {runs}: `make demo` trains some, or name another folder with --in")
     counts = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("experiment", *STATES):
         counts.add_column(heading, justify="left" if heading == "experiment" else "right")

@@ -51,7 +51,7 @@ def sections(archive: Archive) -> list[Section]:
                 verdicts=[_verdict(claim, finding, budget, scale, options) for claim, finding in findings.claims.items()],
                 blocks=[*pictures, *findings.text],
                 runs=frozenset([str(run.hash)]),
-                shorter=bool(found) and budget != found[0].budget,
+                shorter=bool(found) and (budget != found[0].budget or _is_part(options, of=first)),
             )
         )
     return found
@@ -66,6 +66,15 @@ def _verdict(claim: str, finding: Finding, budget: str, scale: str, options: Map
     few = count is not None and count < ENOUGH
     headline = replace(finding.headline, n=finding.headline.n or count) if finding.headline else None
     return Verdict(claim, "not enough runs" if few else finding.outcome, f"{scale}: {finding.evidence}.", headline)
+
+
+def _is_part(options: Mapping[str, object], of: Mapping[str, object]) -> bool:
+    """Whether a run repeats a part of another one, such as two of its three seeds."""
+    return options != of and all(_values(value) <= _values(of.get(key)) for key, value in options.items())
+
+
+def _values(value: object) -> set[object]:
+    return set(value) if isinstance(value, tuple) else {value}
 
 
 def _words(value: object, separator: str = ", ") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 from filelock import FileLock
@@ -18,11 +20,16 @@ from filelock import FileLock
 POLL_S = 1.0
 REPORT, PICTURE = "initialization.json", "signals.png"  # of the run folder
 AGAIN = ".trained-again"  # a file there: how often
+NOT_MIRRORED = Path("wandb") / "not-mirrored.txt"  # there, and only then: why W&B does not have all of the run
+UPLOAD_DIED = "Fatal error while uploading"  # what W&B says then, which raises nothing
+CODE = ("src", "configs", "scripts")  # of a clone
 LAYERS = "layers"  # what a row of ``metrics.jsonl`` that tells of layers says in place of a split
 THRESHOLDS = (60, 70, 80)  # percent
 
 
-def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended: threading.Event) -> None:
+def follow(
+    folder: Path, mode: Literal["online", "offline"], project: str, ended: threading.Event, clone: Path | None = None
+) -> None:
     """Copies what is in the run folder and what comes, until the run has ended.
 
     Args:
@@ -30,6 +37,7 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         mode: Whether rows go to the server or into a file under ``folder/wandb``.
         project: The W&B project.
         ended: Set when nothing more will be written.
+        clone: The clone of the project that the run is trained from, whose code is saved.
     """
     import wandb  # here, so that `main` reports its absence like other errors
 
@@ -39,6 +47,8 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
     if mode == "offline":  # in `wandb sync` two files of one run would overwrite each other: one has it all
         for earlier in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
             shutil.rmtree(earlier)
+        shutil.rmtree(folder / "wandb" / "artifacts", ignore_errors=True)
+        os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # files wait for `wandb sync` there, and not in the home folder
     run = wandb.init(
         mode=mode,
         project=project,
@@ -50,8 +60,8 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         allow_val_change=True,
         settings=wandb.Settings(
             console="off",
-            silent=True,
-            disable_code=True,
+            quiet=True,
+            disable_code=True,  # the program that W&B would save is this one
             disable_git=True,  # what is checked out now need not be the code of a run of long ago
             git_commit=(config["environment"].get("commit") or "").removesuffix("-dirty") or None,
         ),
@@ -60,6 +70,8 @@ def follow(folder: Path, mode: Literal["online", "offline"], project: str, ended
         print(run.url, flush=True)
     run.define_metric("epoch")
     run.define_metric("*", step_metric="epoch")
+    if clone is not None:
+        run.log_artifact(code(clone))
     first = run.step  # of a resumed run: the one after the last that W&B has
     if first == 0 and (before := start(folder)):
         run.log(before, step=0)  # a search run has no row of its own there
@@ -106,6 +118,17 @@ def start(folder: Path) -> dict[str, Any]:
     if (picture := folder / PICTURE).exists():
         found["signals"] = wandb.Image(str(picture))
     return found
+
+
+def code(clone: Path) -> Any:
+    """The project's code as a W&B artifact, which W&B keeps once for all runs of the same code."""
+    import wandb
+
+    artifact = wandb.Artifact("code", type="code")
+    for file in (file for part in CODE for file in sorted((clone / part).rglob("*"))):
+        if file.suffix in (".py", ".yaml", ".css", ".j2", ".js"):
+            artifact.add_file(str(file), name=file.relative_to(clone).as_posix())
+    return artifact
 
 
 def summary(folder: Path, state: str) -> dict[str, Any]:
@@ -168,28 +191,40 @@ def state_of(folder: Path) -> str:
     return str(json.loads((folder / "status.json").read_text(encoding="utf-8"))["state"])
 
 
-def _watch(ended: threading.Event, linger_s: float) -> None:
+def _watch(folder: Path, ended: threading.Event, linger_s: float) -> None:
     os.read(sys.stdin.fileno(), 1)  # returns when the run closes the pipe or dies
     ended.set()
     time.sleep(linger_s)
-    os._exit(1)  # W&B may hang in threads of its own
+    _give_up(folder, f"W&B did not take everything within {linger_s:g} s of the run's end")  # it may hang in its own threads
+
+
+def _give_up(folder: Path, reason: str) -> NoReturn:
+    line = f"not mirrored ({reason}); the run's own log is complete, and `make wandb` sends it"
+    with suppress(OSError):
+        (folder / NOT_MIRRORED).write_text(f"{line}\n", encoding="utf-8")
+    with suppress(OSError):  # the run that would relay it may be over
+        print(line, flush=True)
+    os._exit(1)  # W&B's exit hooks could hang on what failed
 
 
 def main() -> None:
-    """``wandb_follower.py FOLDER MODE PROJECT LINGER_S``; prints the run's address, or in one line what went wrong."""
+    """``wandb_follower.py FOLDER MODE PROJECT LINGER_S [CLONE]``; prints the run's address, or in one line what went wrong."""
     folder, mode, project, linger_s = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
+    clone = Path(sys.argv[5]) if len(sys.argv) > 5 else None
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(ended, linger_s), daemon=True).start()
+    threading.Thread(target=_watch, args=(folder, ended, linger_s), daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(10)  # the run comes first
+    told = io.StringIO()
     try:
         (folder / "wandb").mkdir(exist_ok=True)
-        with FileLock(folder / "wandb" / "mirror.lock"):  # an earlier follower of this run may still be sending
-            follow(folder, "offline" if mode == "offline" else "online", project, ended)
+        with FileLock(folder / "wandb" / "mirror.lock"), redirect_stderr(told):  # an earlier follower may still be sending
+            (folder / NOT_MIRRORED).unlink(missing_ok=True)
+            follow(folder, "offline" if mode == "offline" else "online", project, ended, clone)
     except Exception as error:  # whatever it is, it must not matter to the run
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        print(f"not mirrored ({type(error).__name__}: {reason}); the run's own log is complete", flush=True)
-        os._exit(1)  # W&B's exit hooks could hang on what failed
+        _give_up(folder, f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}")
+    if UPLOAD_DIED in told.getvalue():
+        _give_up(folder, "W&B refused the upload")
 
 
 if __name__ == "__main__":

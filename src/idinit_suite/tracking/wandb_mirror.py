@@ -14,29 +14,34 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+
+from .wandb_follower import NOT_MIRRORED
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 PATIENCE_S = 3.0  # how long the end of a run waits for its mirror; what is left then is sent in the background
 LINGER_S = 60.0  # how long that may take
+WHOLE_RUN_S = 600.0  # how long sending all of a finished run may take
 
 log = logging.getLogger(__name__)
 
 _FOLLOWER = str(Path(__file__).with_name("wandb_follower.py"))
 # Run as a file, because importing it as a part of this package would load torch, which it does not need.
 _RUN_FOLLOWER = f"import runpy; runpy.run_path({_FOLLOWER!r}, run_name='__main__')"
+_CLONE = Path(__file__).parents[3]
 
 
 @contextmanager
 def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
     """Mirrors the run folder for as long as the block runs, up to the last row that was written in it.
 
-    Errors of W&B are logged in one line and never raised. A resumed run continues the same W&B run without repeated rows:
-    online, W&B says which step it has last; offline, the file is made anew from the whole log.
+    Errors of W&B are logged in one line, kept in ``wandb/not-mirrored.txt`` of the folder, and never raised. A resumed run
+    continues the same W&B run without repeated rows: online, W&B says which step it has last; offline, the file is made anew
+    from the whole log.
 
     Args:
         folder: The run folder. ``config.yaml``, ``env.json`` and ``metrics.jsonl`` are there, the last one grows, and
@@ -50,11 +55,17 @@ def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
         yield
         return
     follower = _start(folder, resolved, project)
+    if follower is None:
+        yield
+        return
+    relay = threading.Thread(target=_relay, args=(folder, follower), daemon=True)
+    relay.start()
     try:
         yield
     finally:
-        if follower is not None:
-            _finish(follower)
+        _finish(follower)
+        if follower.poll() is not None:
+            relay.join(1.0)  # what it had to say is said
 
 
 def resolve_mode(mode: Mode) -> Literal["online", "offline", "disabled"]:
@@ -81,9 +92,11 @@ def logged_in() -> bool:
 
 
 def _start(folder: Path, mode: str, project: str) -> subprocess.Popen[str] | None:
+    unwanted = os.environ.get("WANDB_DISABLE_CODE", "").lower() in ("true", "1")
+    saves_code = not unwanted and (_CLONE / "src" / "idinit_suite").is_dir()  # installed, it has no clone
     try:
-        follower = subprocess.Popen(
-            [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), mode, project, str(LINGER_S)],
+        return subprocess.Popen(
+            [*_command(folder, mode, project, LINGER_S), *([str(_CLONE)] if saves_code else [])],
             stdin=subprocess.PIPE,  # closes with the run, however it ends: the follower's sign to finish
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -93,16 +106,30 @@ def _start(folder: Path, mode: str, project: str) -> subprocess.Popen[str] | Non
     except OSError as error:
         log.warning("W&B: not mirrored, its process could not be started (%s)", error)
         return None
-    threading.Thread(target=_relay, args=(follower,), daemon=True).start()
-    return follower
 
 
-def _relay(follower: subprocess.Popen[str]) -> None:
+def _command(folder: Path, mode: str, project: str, linger_s: float) -> list[str]:
+    return [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), mode, project, str(linger_s)]
+
+
+def _relay(folder: Path, follower: subprocess.Popen[str]) -> None:
     assert follower.stdout is not None
     with follower.stdout as lines:
         for line in lines:
             log.warning("W&B: %s", line.strip())  # the run's address, or what went wrong: shown by default
-    follower.wait()
+    if died := _died(folder, follower.wait()):
+        log.warning("W&B: %s", died)
+
+
+def _died(folder: Path, code: int) -> str:
+    """What to say of a follower that ended without a word, as one that is killed does; it is noted in the folder as well."""
+    if code == 0 or (folder / NOT_MIRRORED).exists():
+        return ""
+    line = f"not mirrored (its process ended with {code}); the run's own log is complete, and `make wandb` sends it"
+    with suppress(OSError):
+        (folder / NOT_MIRRORED).parent.mkdir(exist_ok=True)  # it may have been killed before it made that
+        (folder / NOT_MIRRORED).write_text(f"{line}\n", encoding="utf-8")
+    return line
 
 
 def _finish(follower: subprocess.Popen[str]) -> None:
@@ -138,10 +165,9 @@ def mirror(folder: Path, *, mode: Literal["online", "offline"], project: str) ->
     changed = max((folder / name).stat().st_mtime for name in ("metrics.jsonl", "status.json"))
     if any(file.stat().st_mtime > changed for file in files):
         return True  # nothing was written to the run since
-    command = [sys.executable, "-c", _RUN_FOLLOWER, str(folder.resolve()), mode, project, str(LINGER_S)]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
-    )
-    for line in done.stdout.splitlines():
-        log.warning("W&B: %s: %s", folder.name, line.strip())
+    command, no = _command(folder, mode, project, WHOLE_RUN_S), subprocess.DEVNULL
+    done = subprocess.run(command, stdin=no, stdout=subprocess.PIPE, stderr=no, text=True, check=False)
+    for line in [*done.stdout.splitlines(), _died(folder, done.returncode)]:
+        if line:
+            log.warning("W&B: %s: %s", folder.name, line.strip())
     return done.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from idinit.errors import UsageError
@@ -38,6 +39,23 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
             raise other_data(config, then, data, "finished")
     outcome = in_percent(status.get("final") or {}) or status.get("reason") or ""
     console.print(f"{config.name} is {status['state']} ({outcome}) and not trained again: {folder.path}", soft_wrap=True)
+
+
+def what_follows(config: RunConfig, head: Mapping[str, Any], words: Sequence[str]) -> str:
+    """The command that shows a single run beside others, in a sentence.
+
+    Args:
+        config: The run.
+        head: The head of its experiment's config; of a run without an experiment its name alone.
+        words: The command line that trained it; other places of runs and results are repeated.
+    """
+    if "command" not in head:
+        return f"`python -m idinit_suite compare {config.folder} ANOTHER` shows it beside another run"
+    places = " ".join(word for word in words if word.startswith("paths."))
+    more = f" ARGS='{places}'" if places else ""
+    if not head.get("evidence", True):  # what a demonstration leaves stays out of the report
+        return f"`{head['command']}{more}` trains the other variants and shows the table"
+    return f"`make report{more}` adds it to {config.paths.results / config.experiment}"
 
 
 def other_data(config: RunConfig, then: str | None, data: Batches, what: str) -> UsageError:

@@ -195,6 +195,26 @@ def test_everything_can_be_reached_by_keyboard_and_has_a_name(page: Path, tmp_pa
 
 
 @in_browser
+def test_a_print_has_what_is_folded_on_the_screen(page: Path, tmp_path: Path) -> None:
+    said = in_the_browser(
+        page,
+        """
+        await until(() => document.body.dataset.whole);
+        const open = () => all("main details").filter((one) => !one.closest(".vega-embed")).map((one) => one.open);
+        const before = open();
+        window.dispatchEvent(new Event("beforeprint"));
+        const printed = open();
+        window.dispatchEvent(new Event("afterprint"));
+        const charts = all(".chart").map((chart) => Boolean(chart.querySelector("svg")));
+        return { before, printed, after: open(), charts };
+        """,
+        tmp_path,
+    )
+    assert not all(said["before"]) and all(said["printed"]) and said["after"] == said["before"]
+    assert said["charts"] and all(said["charts"])
+
+
+@in_browser
 def test_a_phone_scrolls_in_one_direction_only(page: Path, tmp_path: Path) -> None:
     said = in_the_browser(
         page,

@@ -156,6 +156,29 @@ def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tm
     ]
 
 
+def test_searches_of_another_recipe_are_rows_of_their_own(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    half = {"momentum": 0.5}
+    runs = [
+        make_run("idinit", [0.1, 0.5, 0.6], lr=0.1),
+        make_run("idinit", [0.1, 0.3], lr=0.1, phase="tune"),
+        make_run("idinit", [0.1, 0.2], lr=0.01, phase="tune"),
+        make_run("idinit", [0.1, 0.8], lr=0.1, phase="tune", optim=half),
+        make_run("idinit", [0.1, 0.7], lr=0.1, phase="tune", optim=half, seed=1),
+        make_run("idinit", [0.1, 0.9], lr=0.03, phase="tune", optim=half),
+        make_run("kaiming", [0.1, 0.4], lr=0.1, phase="tune", optim=half),
+    ]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    assert markdown(tuning(archive, scale, list_variants(archive, scale))).splitlines()[2:] == [
+        "| initializer | lr 0.01 | lr 0.03 | lr 0.1 |",
+        "| --- | ---: | ---: | ---: |",
+        "| idinit | 20.0 | – | **30.0** |",
+        "| idinit (optim.momentum=0.5) | – | 90.0 | 75.0 |",
+        "| kaiming (optim.momentum=0.5) | – | – | 40.0 |",
+    ]
+
+
 def test_learning_rates_at_an_edge_of_the_search_are_marked(make_run: Callable[..., Path], tmp_path: Path) -> None:
     picks = {"idinit": 0.3, "kaiming": 0.1, "xavier": 0.01, "zero": 0.3, "lsuv": 0.1}
     searched = dict.fromkeys(picks, (0.01, 0.1, 0.3)) | {"zero": (0.3,), "lsuv": ()}  # one value, and none, have no edge

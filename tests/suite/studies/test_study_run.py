@@ -131,13 +131,23 @@ def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) ->
         run(*asked("theory-convergence", *few, *more))
     info, config = asked("theory-convergence", *few)
     results = config.paths.results / info.name
-    scales = [section.scale for section in sections(load_archive(results))]
+    found = sections(load_archive(results))
+    scales = [section.scale for section in found]
     assert scales == ["smoke budget", "smoke budget; batches 256"]  # the one with more cells first
+    assert [section.shorter for section in found] == [False, True]  # all of the second is in the first
     assert len(archived(results)) == 2
     before = contents(results)
     run(info, config, force=True)
     after = contents(results)
     assert {name for name in before if before[name] != after[name]} <= {"runs.csv"}, "only the time it took may differ"
+
+
+def test_a_run_that_adds_a_value_is_not_folded_away(asked: Asked) -> None:
+    few = ["init=identity", "study.targets=[minus_identity]"]
+    run(*asked("theory-convergence", *few))
+    info, config = asked("theory-convergence", *few, "study.batches=[256,128]")
+    run(info, config)
+    assert [section.shorter for section in sections(load_archive(config.paths.results / info.name))] == [False, False]
 
 
 def test_a_run_with_an_option_that_is_gone_stays_in_the_archive(asked: Asked) -> None:

@@ -23,8 +23,10 @@ from wandb_toys import (
     write,
 )
 
-from idinit_suite.tracking.wandb_follower import PICTURE, REPORT, complete_steps, rows
-from idinit_suite.tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
+from idinit_suite.tracking.wandb_follower import CODE, PICTURE, REPORT, complete_steps, rows
+from idinit_suite.tracking.wandb_mirror import mirror, mirror_finished, mirrored, resolve_mode
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.usefixtures("patient")
@@ -102,6 +104,29 @@ def test_the_commit_of_the_code_is_named_and_the_run_folder_is_left_as_it_was(fo
         assert (folder / "config.yaml").read_bytes() == before
     (run,) = [record["run"] for record in offline_records(folder) if record["type"] == "run"]
     assert run["git"] == {"commit": COMMIT}, "that of the run, whatever is checked out when it is mirrored"
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_code_of_a_run_in_training_is_saved(folder: Path, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DISABLE_CODE", str(not wanted).lower())
+    for state in ("preempted", "done"):
+        with mirrored(folder, mode="offline", project="suite"):
+            say(folder, state)
+    artifacts = [record["artifact"] for record in offline_records(folder) if record["type"] == "artifact"]
+    assert [(artifact["name"], artifact["type"]) for artifact in artifacts] == wanted * [("code", "code")]
+    saved = {entry["path"]: Path(entry["local_path"]) for artifact in artifacts for entry in artifact["manifest"]["contents"]}
+    assert {path.split("/")[0] for path in saved} == (set(CODE) if wanted else set())
+    for path, copy in saved.items():
+        assert copy.is_relative_to(folder) and copy.read_bytes() == (ROOT / path).read_bytes()
+    assert wanted == ({"src/idinit/__init__.py", "configs/train.yaml", "scripts/train.py"} <= set(saved))
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_code_of_an_old_run_is_not_what_is_there_now(folder: Path) -> None:
+    say(folder, "done")
+    assert mirror(folder, mode="offline", project="suite")
+    assert "artifact" not in [record["type"] for record in offline_records(folder)]
 
 
 @pytest.mark.usefixtures("patient")

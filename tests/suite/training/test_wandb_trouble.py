@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 import torch
-from wandb_toys import say, write
+from wandb_toys import WandbServer, say, write
 
 from idinit_suite.tracking import wandb_mirror
-from idinit_suite.tracking.wandb_mirror import mirrored
+from idinit_suite.tracking.wandb_follower import NOT_MIRRORED
+from idinit_suite.tracking.wandb_mirror import mirror, mirrored
 
 
 def log_in(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -93,7 +94,24 @@ def test_server_that_is_down_costs_seconds(
     assert left and not any(Path(f"/proc/{pid}").exists() for pid in left)
     assert in_run < 2
     assert whole < 5  # 1.5 of it is the patience; W&B by itself would wait for 90
-    assert caplog.messages == ["W&B: still sending; this goes on in the background for at most 3 s"]
+    given_up = (folder / NOT_MIRRORED).read_text().strip()
+    assert [given_up in line for line in caplog.messages] in ([False], [False, True])  # before that: that it is still sending
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_upload_that_is_refused_is_told_and_made_up_for_later(
+    folder: Path, server: WandbServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.refuses = "file_stream"
+    with mirrored(folder, mode="online", project="suite"):
+        write(folder, 0, 10)
+        say(folder, "done")
+    assert [server.url in line for line in caplog.messages] == [True, False]
+    assert (folder / NOT_MIRRORED).exists()
+    assert not mirror(folder, mode="online", project="suite")
+    server.refuses = ""
+    assert mirror(folder, mode="online", project="suite")
+    assert len(server.history) == 2 and not (folder / NOT_MIRRORED).exists()
 
 
 @needs_proc
@@ -127,8 +145,9 @@ def test_absent_wandb_is_one_line(
     with mirrored(folder, mode="online", project="suite"):
         pass
     wait_for(caplog)
-    reason = "ModuleNotFoundError: No module named 'wandb'"
-    assert caplog.messages == [f"W&B: not mirrored ({reason}); the run's own log is complete"]
+    (line,) = caplog.messages
+    assert "ModuleNotFoundError: No module named 'wandb'" in line
+    assert (folder / NOT_MIRRORED).read_text().strip() in line
 
 
 @pytest.mark.usefixtures("patient")
@@ -148,14 +167,17 @@ def wait_for(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @needs_proc
-def test_killed_follower_does_not_matter(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("patient")
+def test_killed_follower_is_told_and_does_not_matter(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with mirrored(folder, mode="offline", project="suite"):
         while not (alive := processes_of(folder)):  # it shows in /proc a moment after it has started
             time.sleep(0.01)
         os.kill(alive[0], signal.SIGKILL)
         write(folder, 0)
         say(folder, "done")
-    assert caplog.messages == []
+    wait_for(caplog)
+    (line,) = caplog.messages
+    assert (folder / NOT_MIRRORED).read_text().strip() in line
 
 
 def test_process_that_cannot_start(folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

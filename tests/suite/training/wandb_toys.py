@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 CONFIG = {
     "experiment": "toy",
     "arm": "idinit-loose",
@@ -86,42 +88,82 @@ class WandbServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
-        self.history: list[str] = []
-        self.known: dict[str, Any] | None = None  # the run
+        self.runs: dict[str, dict[str, Any]] = {}  # by id
+        self.histories: dict[str, list[str]] = {}
         self.exit_codes: list[int] = []
+        self.refuses = ""  # what is in the path of a request that is answered with 403
+        self.artifacts: list[dict[str, Any]] = []
+        self.sweep = ""  # its configuration, as YAML
+        self.sweeps: set[str] = set()  # that runs say they are of
+        self.points: list[dict[str, Any]] = []  # of the sweep: what an agent is still to run
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    @property
+    def history(self) -> list[str]:
+        """The history of the only run."""
+        return next(iter(self.histories.values()), [])
+
     def graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         project = {"id": "m", "name": "idinit", "entity": {"id": "e", "name": "team"}}
+        if "query Viewer" in query:
+            return {"viewer": {"id": "u", "entity": "team", "username": "me", "flags": "{}", "teams": {"edges": []}}}
         if "RunResumeStatus" in query:
-            if self.known is None:
+            name = variables["name"]
+            if name not in self.runs:
                 return {"model": {**project, "bucket": None}}
             progress = {
-                "historyLineCount": len(self.history),
+                "historyLineCount": len(self.histories[name]),
                 "eventsLineCount": 0,
                 "logLineCount": 0,
-                "historyTail": json.dumps(self.history[-1:]),
+                "historyTail": json.dumps(self.histories[name][-1:]),
                 "eventsTail": "[]",
                 "summaryMetrics": "{}",
                 "config": "{}",
                 "wandbConfig": '{"t": 1}',
                 "tags": [],
             }
-            return {"model": {**project, "bucket": {**self.known, **progress}}}
+            return {"model": {**project, "bucket": {**self.runs[name], **progress}}}
         if "UpsertBucket" in query:
-            self.known = {"id": "r", "name": variables["name"], "displayName": variables["displayName"]}
-            return {"upsertBucket": {"bucket": {**self.known, "project": project}, "inserted": True}}
+            bucket = {"id": "r", "name": variables["name"], "displayName": variables["displayName"]}
+            self.runs[bucket["name"]] = bucket
+            self.histories.setdefault(bucket["name"], [])
+            self.sweeps |= {variables["sweep"]} if variables.get("sweep") else set()
+            return {"upsertBucket": {"bucket": {**bucket, "project": project}, "inserted": True}}
+        if "UpsertSweep" in query:
+            self.sweep = variables["config"]
+            return {"upsertSweep": {"sweep": {"name": "sweep", "project": project}, "configValidationWarnings": []}}
+        if "SweepWithRuns" in query:
+            return {"project": {"sweep": {"name": "sweep", "config": self.sweep, "runs": {"edges": []}}}}
+        if "CreateAgent" in query:
+            return {"createAgent": {"agent": {"id": "agent"}}}
+        if "Heartbeat" in query:
+            return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(self.commands(variables))}}
+        if "ArtifactType" in query:
+            return {"project": {"artifact": None}}
+        if "CreateArtifact" in query:  # committed: its files are there, none is uploaded
+            self.artifacts.append(variables["input"])
+            return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}}}
         if "CreateRunFiles" in query:
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": []}}
         return {}
 
-    def file_stream(self, body: dict[str, Any]) -> None:
+    def commands(self, heartbeat: dict[str, Any]) -> list[dict[str, Any]]:
+        """What an agent is to do next: one point after another, then no more."""
+        if json.loads(heartbeat["runState"]):
+            return []
+        if not self.points:
+            return [{"type": "exit"}]
+        point = {name: {"value": value} for name, value in self.points.pop(0).items()}
+        program = yaml.safe_load(self.sweep)["program"]
+        return [{"type": "run", "run_id": f"agentrun{len(self.points)}", "program": program, "args": point}]
+
+    def file_stream(self, run: str, body: dict[str, Any]) -> None:
         if "wandb-history.jsonl" in body.get("files", {}):
             chunk = body["files"]["wandb-history.jsonl"]
-            self.history[chunk["offset"] :] = chunk["content"]
+            self.histories[run][chunk["offset"] :] = chunk["content"]
         if body.get("complete"):
             self.exit_codes.append(body["exitcode"])
 
@@ -135,8 +177,8 @@ class _Answers(BaseHTTPRequestHandler):
         if self.path == "/graphql":
             request = json.loads(body)
             answer = {"data": self.server.graphql(request["query"], request.get("variables") or {})}
-        elif self.path.endswith("/file_stream"):
-            self.server.file_stream(json.loads(body))
+        elif self.path.endswith("/file_stream") and not self.server.refuses:
+            self.server.file_stream(self.path.split("/")[-2], json.loads(body))
         self._answer(answer)
 
     def do_GET(self) -> None:
@@ -144,7 +186,8 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _answer(self, answer: dict[str, Any]) -> None:
         content = json.dumps(answer).encode()
-        self.send_response(200)
+        refused = self.server.refuses and self.server.refuses in self.path
+        self.send_response(403 if refused else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

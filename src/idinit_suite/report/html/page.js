@@ -207,9 +207,15 @@ waiting.forEach((element) => seen.observe(element));
 const opened = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
 window.addEventListener("hashchange", opened);
 opened();
+let folded = [];
+window.addEventListener("beforeprint", () => {
+  folded = all("details:not([open])").filter((one) => !one.closest(".vega-embed"));
+  folded.forEach((one) => { one.open = true; });
+});
+window.addEventListener("afterprint", () => folded.forEach((one) => { one.open = false; }));
 if (waiting.length) await fill(waiting[0]);
 if (compare) await compared();
 document.body.dataset.ready = Math.round(performance.now());
 // what is further down follows when there is time, so that a print has it
-for (const element of waiting) if (element.offsetParent) await fill(element).catch(console.error);
+for (const element of waiting) await fill(element).catch(console.error);
 document.body.dataset.whole = Math.round(performance.now());
