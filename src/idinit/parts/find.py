@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import UsageError, did_you_mean
+from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
 from ..graph.operators import REARRANGEMENTS, SAME
@@ -99,12 +100,13 @@ def find_structure(
         unknown={name: reason for name, reason in analysis.unknown.items() if name not in chosen},
         slices={name: runs for name, runs in slices.items() if name not in chosen},
         layouts=declared | {use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
-        neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
+        neutral={use.parameter: neutral(flow, use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
         keepers={name: Slice(0, *rows, "bias") for name, rows in biases.items() if rows},
         gains=tuple(dict.fromkeys(_gains(analysis))),
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
+        added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
     )
@@ -116,6 +118,19 @@ def _coordinates(flow: Flow) -> Iterator[Use]:
         places = node.arguments.get("grid" if node.op.startswith("grid_sampler") else "offset")
         if isinstance(places, Node) and (node.op.startswith("grid_sampler") or node.op == "deform_conv2d"):
             yield from walk_back(flow, places).maps
+
+
+def _is_added(flow: Flow, use: Use) -> bool:
+    """Whether what a map puts out is added to another value, as it is or rearranged."""
+    node = use.node
+    while len(readers := flow.readers(node)) == 1:
+        reader = readers[0]
+        if any(flow.active[n.index] and n is not node for n in addends(reader)):
+            return True
+        if reader.op not in REARRANGEMENTS and not addends(reader):
+            return False
+        node = reader
+    return False
 
 
 def _rectified(analysis: Analysis) -> Iterator[str]:

@@ -174,3 +174,26 @@ class AttentionUNet(nn.Module):
             skip, y = skips.pop(), up(F.interpolate(y, scale_factor=2.0))
             y = dec(torch.cat([y, skip * psi((g(y) + x_(skip)).relu()).sigmoid()], 1)).relu()
         return self.head(y)
+
+
+class ControlNet(nn.Module):
+    """A copy of an encoder that reads a hint, and joins through convolutions of zeros (Zhang et al. 2023)."""
+
+    def __init__(self, c: int = 8) -> None:
+        super().__init__()
+        self.stem, self.hint, self.head = nn.Conv2d(3, c, 3, padding=1), nn.Conv2d(3, c, 3, padding=1), nn.Conv2d(c, 3, 1)
+        self.encoder, self.copy = (nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _ in range(2)) for _ in range(2))
+        self.decoder = nn.ModuleList(nn.Conv2d(2 * c, c, 3, padding=1) for _ in range(2))
+        self.zeros = nn.ModuleList(nn.Conv2d(c, c, 1) for _ in range(3))
+        for parameter in self.zeros.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, hint: Tensor) -> Tensor:
+        x, kept = self.stem(x), []
+        y = x + self.zeros[0](self.hint(hint))
+        for encoder, copied, zero in zip(self.encoder, self.copy, self.zeros[1:], strict=True):
+            x, y = encoder(x).relu(), copied(y).relu()
+            kept.append(x + zero(y))
+        for decoder in self.decoder:
+            x = decoder(torch.cat([x, kept.pop()], 1)).relu()
+        return self.head(x)
