@@ -199,6 +199,9 @@ class Flow:
             node = self.operands(node)[0]
         if self.depends(factor, node):  # an activation function that the other factor has gone through as well
             return 0
+        lowest = node.arguments.get("min_val", node.arguments.get("min"))
+        if node.op in ("clamp", "hardtanh") and (lowest is None or lowest < 0):  # it bounds a value
+            return 0
         is_activation = node.op == "mul" and node.index in self.coefficients  # e.g. x * sigmoid(x)
         return 1 if is_activation else GATE_RANK.get(node.op, 0)
 

@@ -102,12 +102,12 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
         flow: What depends on what in it.
         names: The parameters of the network.
     """
-    attentions, cells = list(find_attention(flow)), find_cells(flow)
-    regions = _find_regions(flow, attentions, cells)
+    attentions, cells, packed = list(find_attention(flow)), find_cells(flow), _find_packed_gates(flow)
+    regions = _find_regions(flow, attentions, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)
-    outputs = _find_outputs(flow, attentions, sides, sums, cells)
+    outputs = _find_outputs(flow, attentions, sides, sums, cells, packed)
     inside = frozenset(index for attention in attentions for index in attention.inside)
     parts_of = _PartsOfUses(flow, cells, sides, innermost, outputs)
     parts, row_parts, unknown = _merge(flow, parts_of, list(names))
@@ -128,24 +128,34 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     )
 
 
-def _find_regions(flow: Flow, attentions: list[Attention], cells: Cells) -> list[Region]:
-    """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither."""
+def _find_regions(flow: Flow, attentions: list[Attention], cells: Cells, packed: Mapping[Use, Outputs]) -> list[Region]:
+    """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
+
+    Maps that make a gate and its value side by side are in no gate.
+    """
     scores = {index for attention in attentions for index in attention.inside}
     products = {index for attention in attentions for index in attention.products}
     regions = [*find_sides(flow, scores, products), *find_gates(flow, products)]
+    for region in regions:
+        if region.kind == "gate":
+            region.uses = [use for use in region.uses if use not in packed]
     over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
     return [region for region in regions if region.sum.index not in over_time]
 
 
 def _find_outputs(
-    flow: Flow, attentions: list[Attention], sides: Iterable[Region], sums: frozenset[int], cells: Cells
+    flow: Flow,
+    attentions: list[Attention],
+    sides: Iterable[Region],
+    sums: frozenset[int],
+    cells: Cells,
+    packed: Mapping[Use, Outputs],
 ) -> dict[Use, Outputs]:
     """What the outputs of linear maps are, where a place that they lead to says so."""
     found: dict[Use, Outputs] = dict(cells.outputs)
     for attention in attentions:
         _add_projections(flow, attention, sums, found)
-    for index, gate in flow.coefficients.items():
-        _add_packed_gate(flow, gate, flow.values(flow.nodes[index]), found)
+    found = {**packed, **found}
     for side in sides:
         for use in side.ends:
             if use not in found and is_split(use):
@@ -164,13 +174,22 @@ def _add_projections(flow: Flow, attention: Attention, sums: frozenset[int], fou
             found.setdefault(use, []).append((part, operand))
 
 
-def _add_packed_gate(flow: Flow, gate: Node, values: list[Node], found: dict[Use, Outputs]) -> None:
-    """Adds a map that makes a gate and the value it is multiplied into side by side."""
-    if len(values) != 1 or flow.depends(gate, values[0]):
-        return
-    makers = [walk_back(flow, node).maps for node in (gate, values[0])]
-    if len(makers[0]) == 1 and makers[0] == makers[1] and makers[0][0] not in found:
-        found[makers[0][0]] = [("gate", gate), ("", values[0])]
+def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
+    """The maps that make a value and, side by side with it, one gate or several; what such maps put out may be added."""
+    found: dict[Use, Outputs] = {}
+    gates: list[tuple[Node, list[Use]]] = []
+    for index, gate in flow.coefficients.items():
+        values = flow.values(flow.nodes[index])
+        if any(flow.depends(gate, value) for value in values):  # an activation function, such as x * sigmoid(x)
+            continue
+        gates.append((gate, walk_back(flow, gate).maps))
+        if len(values) == 1 and gates[-1][1] == walk_back(flow, values[0]).maps:
+            for use in gates[-1][1]:
+                found.setdefault(use, [("", values[0])])
+    for gate, maps in gates:
+        for use in maps if found.keys() >= set(maps) else ():
+            found[use].insert(0, ("gate", gate))
+    return found
 
 
 class _PartsOfUses:
