@@ -22,7 +22,7 @@ from .operators import (
     SUMS,
     UPSAMPLINGS,
 )
-from .roles import find_role
+from .roles import find_role, without_noise
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class Flow:
     def _visit(self, node: Node) -> None:
         learned = list(dict.fromkeys(n for n in node.inputs if self._made_of[n.index]))
         is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
-        depends = node.op not in SHAPE_ONLY and any(self.active[n.index] for n in node.inputs)
+        read = () if node.op in SHAPE_ONLY else node.inputs[:1] if node.op in LIKE_ANOTHER else node.inputs
+        depends = any(self.active[n.index] for n in read)
         active = (depends or is_map or node.op == "input") and not self._chooses_matrices(node)
         self.active.append(active)
         self._made_of.append(0 if active else self._parameters_of(node))
@@ -150,7 +151,7 @@ class Flow:
     def _parameters_of(self, node: Node) -> int:
         """The set of parameters that a value is computed from, not counting those before the input comes in."""
         found = 1 << node.index if node.op == "parameter" else 0
-        for read in node.inputs:
+        for read in () if node.op in SHAPE_ONLY else node.inputs:
             found |= self._made_of[read.index]
         return found
 
@@ -209,7 +210,8 @@ class Flow:
         """The parameters an operand is computed from, each with its own role.
 
         The factors of a product are distinguished by size: of a weight-normalized weight, the direction keeps the role and
-        the magnitude is a scale.
+        the magnitude is a scale, and so is what is multiplied with a larger constant. Of a weight with noise, the factor of
+        the noise is one as well.
         """
         seen = set()
         queue = [(operand, role)]
@@ -221,10 +223,13 @@ class Flow:
             if node.op == "parameter":
                 yield node.name, role
             learned = [n for n in node.inputs if self._made_of[n.index]]
-            largest = max((prod(n.shape) for n in learned), default=0)
+            largest = max((prod(n.shape) for n in (node.inputs if node.op in ("mul", "div") else learned)), default=0)
             if node.op in NORMS:
                 affine = [n for n in learned if n is not node.inputs[0]]
                 queue += [(node.inputs[0], role), *((n, "norm") for n in affine)]
+                continue
+            if (mean := without_noise(node)) is not node:
+                queue += [(n, role if n is mean else "scale") for n in learned]
                 continue
             is_alike = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
             queue += [(n, role if is_alike or prod(n.shape) == largest else "scale") for n in learned]

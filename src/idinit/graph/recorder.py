@@ -138,17 +138,14 @@ class Recorder:
         alpha = arguments.get("alpha", arguments.get("value", 1))
         return self._add("add", {"self": added_to, "other": product, "alpha": alpha}, n, call=torch.ops.aten.add.Tensor)
 
-
     def _gated_unit(self, op: str, arguments: dict[str, Any], n: fx.Node) -> Node | None:
         """A ``glu``, as the halves of its input, a sigmoid and a product."""
         if op != "glu":
             return None
-        aten, dim = torch.ops.aten, arguments.get("dim", -1)
+        aten, given, dim = torch.ops.aten, arguments["self"], arguments.get("dim", -1)
         size = n.meta["val"].shape[dim]
-        value, gate = (
-            self._add("slice", {"self": arguments["self"], "dim": dim, "start": start, "end": start + size}, n, call=aten.slice.Tensor)
-            for start in (0, size)
-        )
+        places = ({"dim": dim, "start": start, "end": start + size} for start in (0, size))
+        value, gate = (self._add("slice", {"self": given, **place}, n, call=aten.slice.Tensor) for place in places)
         gate = self._add("sigmoid", {"self": gate}, n, call=aten.sigmoid.default)
         return self._add("mul", {"self": value, "other": gate}, n, call=aten.mul.Tensor)
 
