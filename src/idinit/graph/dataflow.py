@@ -18,7 +18,6 @@ from .operators import (
     PRODUCTS,
     REARRANGEMENTS,
     RECURRENT,
-    SHAPE_ONLY,
     SUMS,
     UPSAMPLINGS,
 )
@@ -102,8 +101,7 @@ class Flow:
 
     def operands(self, node: Node) -> list[Node]:
         """The inputs that depend on the model's input and can carry a gradient."""
-        read = node.inputs[:1] if node.op in LIKE_ANOTHER else node.inputs
-        return [n for n in read if self.active[n.index] and n.is_float and n.op != "detach"]
+        return [n for n in node.sources if self.active[n.index] and n.is_float and n.op != "detach"]
 
     def readers(self, node: Node) -> list[Node]:
         """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
@@ -126,8 +124,7 @@ class Flow:
     def _visit(self, node: Node) -> None:
         learned = list(dict.fromkeys(n for n in node.inputs if self._made_of[n.index]))
         is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
-        read = () if node.op in SHAPE_ONLY else node.inputs[:1] if node.op in LIKE_ANOTHER else node.inputs
-        depends = any(self.active[n.index] for n in read)
+        depends = any(self.active[n.index] for n in node.sources)
         active = (depends or is_map or node.op == "input") and not self._chooses_matrices(node)
         self.active.append(active)
         self._made_of.append(0 if active else self._parameters_of(node))
@@ -151,7 +148,7 @@ class Flow:
     def _parameters_of(self, node: Node) -> int:
         """The set of parameters that a value is computed from, not counting those before the input comes in."""
         found = 1 << node.index if node.op == "parameter" else 0
-        for read in () if node.op in SHAPE_ONLY else node.inputs:
+        for read in node.sources:
             found |= self._made_of[read.index]
         return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .node import Node, reach
-from .operators import LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SHAPE_ONLY, SUMS
+from .operators import LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SUMS
 
 if TYPE_CHECKING:
     from .dataflow import Flow
@@ -79,7 +79,7 @@ def _is_table(operand: Node) -> bool:
     """Whether an operand is a table, and not a vector that is repeated."""
     if sum(size > 1 for size in operand.shape) < 2:
         return False
-    learned = [n for n in reach([operand], lambda n: n.inputs) if n.op == "parameter"]
+    learned = [n for n in reach([operand], lambda n: n.sources) if n.op == "parameter"]
     return any(sum(size > 1 for size in n.shape) > 1 or prod(n.shape) == prod(operand.shape) for n in learned)
 
 
@@ -94,7 +94,7 @@ def without_noise(node: Node) -> Node:
 
 
 def _is_learned(node: Node) -> bool:
-    return any(n.op == "parameter" for n in reach([node], lambda n: () if n.op in SHAPE_ONLY else n.inputs))
+    return any(n.op == "parameter" for n in reach([node], lambda n: n.sources))
 
 
 def _counts(flow: Flow, indices: Node) -> bool:
