@@ -16,6 +16,7 @@ from ..graph.traversal import walk_back
 from .attention import Attention, find_attention
 from .exclusive import is_split
 from .heads import Heads, find_heads
+from .made_matrices import note_made_matrices
 from .recurrent import Cells, find_cells
 from .residual_sums import Region, find_gates, find_sides
 from .row_labels import rows
@@ -102,13 +103,16 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
         flow: What depends on what in it.
         names: The parameters of the network.
     """
-    attentions, cells, packed = list(find_attention(flow)), find_cells(flow), _find_packed_gates(flow)
-    regions = _find_regions(flow, attentions, cells, packed)
+    attentions = list(find_attention(flow))
+    inside = frozenset(index for attention in attentions for index in attention.inside)
+    products = frozenset(index for attention in attentions for index in attention.products)
+    note_made_matrices(flow, inside | products)
+    cells, packed = find_cells(flow), _find_packed_gates(flow)
+    regions = _find_regions(flow, inside, products, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)
     outputs = _find_outputs(flow, attentions, sides, sums, cells, packed)
-    inside = frozenset(index for attention in attentions for index in attention.inside)
     parts_of = _PartsOfUses(flow, cells, sides, innermost, outputs)
     parts, row_parts, unknown = _merge(flow, parts_of, list(names))
     carriers = [use for use in flow.maps if use.node.index not in inside and parts_of.carries_values(use)]
@@ -128,13 +132,13 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     )
 
 
-def _find_regions(flow: Flow, attentions: list[Attention], cells: Cells, packed: Mapping[Use, Outputs]) -> list[Region]:
+def _find_regions(
+    flow: Flow, scores: frozenset[int], products: frozenset[int], cells: Cells, packed: Mapping[Use, Outputs]
+) -> list[Region]:
     """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
 
     Maps that make a gate and its value side by side are in no gate.
     """
-    scores = {index for attention in attentions for index in attention.inside}
-    products = {index for attention in attentions for index in attention.products}
     regions = [*find_sides(flow, scores, products), *find_gates(flow, products)]
     for region in regions:
         if region.kind == "gate":
