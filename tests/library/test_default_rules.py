@@ -60,6 +60,32 @@ def test_tables_and_norms(method):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
+class Classifier(nn.Module):
+    """A recurrent classifier of texts, with a norm of the tokens, a residual branch, a tied head, or none of these."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.tokens, self.kind = nn.Embedding(50, 200, padding_idx=0), kind
+        self.norm, self.branch = nn.LayerNorm(200), nn.Linear(200, 200)
+        self.rnn, self.head = nn.LSTM(200, 200, batch_first=True), nn.Linear(200, 50, bias=False)
+        if kind == "tied":
+            self.head.weight = self.tokens.weight
+
+    def forward(self, ids):
+        x = self.tokens(ids)
+        x = self.norm(x) if self.kind == "norm" else x + self.branch(x) if self.kind == "residual" else x
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@pytest.mark.parametrize(("kind", "std"), [("plain", 1), ("norm", 0.02), ("residual", 0.02), ("tied", 0.02)])
+@pytest.mark.parametrize("method", ["idinit", "xavier"])
+def test_an_embedding_that_no_norm_follows_has_the_default_of_torch(method, kind, std):
+    model = Classifier(kind)
+    rows = _rows(initialize_(model, method, (torch.arange(14).view(2, 7),)))
+    assert rows["tokens.weight"].rule == f"N(0, {std})"
+    assert model.tokens.weight[1:].std().item() == pytest.approx(std, rel=0.05) and not model.tokens.weight[0].any()
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_the_gate_that_keeps_the_state_starts_open(kind):
     class Text(nn.Module):
@@ -122,7 +148,7 @@ def test_a_branch_that_is_silent_by_itself_has_no_small_factor(method, options):
     model = Scaled()
     rows = _rows(initialize_(model, method, (torch.rand(3, 6),), **options))
     assert torch.equal(model.gamma, torch.ones(6))
-    assert (rows["gamma"].rule, rows["gamma"].note) == ("1", "the last weight keeps its branch silent")
+    assert (rows["gamma"].rule, rows["gamma"].note) == ("1", "the last weight keeps its branch silent; was 1e-06")
 
 
 @pytest.mark.parametrize(("method", "options"), [("kaiming", {}), ("xavier", {}), ("idinit", {"zero_preserving": False})])

@@ -216,6 +216,10 @@ class _PartsOfUses:
         self._lookups = 0
         for use in flow.uses:
             self._lookups |= (use.role == "embedding") << use.node.index
+        self._followed = 0  # by maps other than those of gates
+        for use in flow.maps:
+            if use not in innermost or innermost[use].kind != "gate":
+                self._followed |= flow.ancestors[use.node.index] & ~(1 << use.node.index)
         self._before_sums = 0
         for side in sides:
             self._before_sums |= flow.ancestors[side.sum.index]
@@ -252,7 +256,7 @@ class _PartsOfUses:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
         if makes_kernel(use.node, frozenset({"add", "softmax", "sigmoid"})):
             return "gate"
-        if not flow.followed & bit:
+        if not self._followed & bit:
             return "head"
         walks = [walk_back(flow, n) for n in flow.values(use.node)]
         is_first = not any(walk.maps or walk.passed & self._lookups for walk in walks)

@@ -13,7 +13,7 @@ from ..errors import UsageError, did_you_mean
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
-from ..graph.operators import REARRANGEMENTS, SAME
+from ..graph.operators import LOOKUPS, REARRANGEMENTS, SAME
 from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
@@ -106,6 +106,7 @@ def find_structure(
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
+        bare=_bare_tables(analysis),
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
@@ -118,6 +119,16 @@ def _coordinates(flow: Flow) -> Iterator[Use]:
         places = node.arguments.get("grid" if node.op.startswith("grid_sampler") else "offset")
         if isinstance(places, Node) and (node.op.startswith("grid_sampler") or node.op == "deform_conv2d"):
             yield from walk_back(flow, places).maps
+
+
+def _bare_tables(analysis: Analysis) -> frozenset[str]:
+    """The tables, no layer's weight as well, from which what is looked up reaches no normalization and no residual sum."""
+    flow, reached = analysis.flow, 0
+    for index in flow.norms | {side.sum.index for side in analysis.sides}:
+        reached |= flow.ancestors[index]
+    looked_up = {use.parameter for use in flow.uses if use.role == "embedding" and use.node.op in LOOKUPS}
+    others = {use.parameter for use in flow.uses if use.role == "weight" or reached >> use.node.index & 1}
+    return frozenset(looked_up - others)
 
 
 def _is_added(flow: Flow, use: Use) -> bool:

@@ -91,6 +91,7 @@ class Structure:
         heads: The weights of each attention.
         computed: Linear maps whose weight their layer computes from the parameter, and how.
         coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
+        bare: Names of tables from which what is looked up reaches no normalization and no residual sum.
         added: Names of linear maps whose outputs are added to other values.
         rectified: Names of the last weights of branches after which a ReLU follows inside the branch.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
@@ -111,6 +112,7 @@ class Structure:
     heads: tuple[Heads, ...] = ()
     computed: dict[str, Computed] = field(default_factory=dict)
     coordinates: frozenset[str] = frozenset()
+    bare: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     rectified: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
