@@ -192,7 +192,8 @@ class Flow:
         elif (rank := self._gate_rank(a, b)) != (other := self._gate_rank(b, a)):
             self.coefficients[node.index] = a if rank > other else b
 
-    def _gate_rank(self, node: Node, factor: Node) -> int:
+    def _gate_rank(self, node: Node, factor: Node) -> float:
+        is_around_one = node.op == "add" and 1 in node.arguments.values()  # as 1 + scale in SPADE
         while (node.op in REARRANGEMENTS or node.op in ("add", "sub", "rsub", "mul", "div")) and len(self.operands(node)) == 1:
             node = self.operands(node)[0]
         if self.depends(factor, node):  # an activation function that the other factor has gone through as well
@@ -201,7 +202,7 @@ class Flow:
         if node.op in ("clamp", "hardtanh") and (lowest is None or lowest < 0):  # it bounds a value
             return 0
         is_activation = node.op == "mul" and node.index in self.coefficients  # e.g. x * sigmoid(x)
-        return 1 if is_activation else GATE_RANK.get(node.op, 0)
+        return 1 if is_activation else GATE_RANK.get(node.op, 0.5 if is_around_one else 0)
 
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.

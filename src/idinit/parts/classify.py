@@ -10,6 +10,7 @@ from torch import nn
 from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Graph, Node
+from ..graph.operators import SUMS
 from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
@@ -184,7 +185,7 @@ def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
     gates: list[tuple[Node, list[Use]]] = []
     for index, gate in flow.coefficients.items():
         values = flow.values(flow.nodes[index])
-        if any(flow.depends(gate, value) for value in values):  # an activation function, such as x * sigmoid(x)
+        if any(flow.depends(gate, _without_numbers(flow, value)) for value in values):  # an activation function, x * sigmoid(x)
             continue
         gates.append((gate, walk_back(flow, gate).maps))
         if len(values) == 1 and gates[-1][1] == walk_back(flow, values[0]).maps:
@@ -194,6 +195,13 @@ def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
         for use in maps if found.keys() >= set(maps) else ():
             found[use].insert(0, ("gate", gate))
     return found
+
+
+def _without_numbers(flow: Flow, value: Node) -> Node:
+    """What a value was before it was multiplied with numbers, or these were added to it."""
+    while value.op in SUMS | {"mul", "div"} and len(operands := flow.operands(value)) == 1:
+        value = operands[0]
+    return value
 
 
 class _PartsOfUses:
@@ -216,10 +224,7 @@ class _PartsOfUses:
         self._lookups = 0
         for use in flow.uses:
             self._lookups |= (use.role == "embedding") << use.node.index
-        self._followed = 0  # by maps other than those of gates
-        for use in flow.maps:
-            if use not in innermost or innermost[use].kind != "gate":
-                self._followed |= flow.ancestors[use.node.index] & ~(1 << use.node.index)
+        self._last = self._find_last()
         self._before_sums = 0
         for side in sides:
             self._before_sums |= flow.ancestors[side.sum.index]
@@ -252,11 +257,20 @@ class _PartsOfUses:
         """Whether only some rows of a branch's last map end the branch; the others lead out of it."""
         return any(made == "branch_end" for made, _ in self.outputs.get(use, ()))
 
+    def _find_last(self) -> set[Use]:
+        """The maps that no other follows, but for gates of what they put out, as in a last layer of graph attention."""
+        flow, followed = self.flow, 0
+        for use in flow.maps:
+            if use not in self._innermost or self._innermost[use].kind != "gate":
+                followed |= flow.ancestors[use.node.index] & ~(1 << use.node.index)
+        last = {use for use in walk_back(flow, flow.nodes[-1]).maps if not followed >> use.node.index & 1}
+        return last | {use for use in flow.maps if not flow.followed >> use.node.index & 1}
+
     def _part_on_main_path(self, use: Use) -> str:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
         if makes_kernel(use.node, frozenset({"add", "softmax", "sigmoid"})):
             return "gate"
-        if not self._followed & bit:
+        if use in self._last:
             return "head"
         walks = [walk_back(flow, n) for n in flow.values(use.node)]
         is_first = not any(walk.maps or walk.passed & self._lookups for walk in walks)

@@ -180,7 +180,16 @@ def _branch(analysis: Analysis, side: Region) -> Branch | None:
         end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
         scales=tuple(dict.fromkeys(_scales(analysis.flow, side))),
         sum_norm=_reader(analysis.flow, side.sum),
+        depth=_depth(analysis.flow, own),
     )
+
+
+def _depth(flow: Flow, uses: list[Use]) -> int:
+    """The most maps that follow one another."""
+    depths: dict[Use, int] = {}
+    for use in sorted(uses, key=lambda use: use.node.index):
+        depths[use] = 1 + max((depth for other, depth in depths.items() if flow.depends(use.node, other.node)), default=0)
+    return max(depths.values())
 
 
 def _towers(flow: Flow, sums: list[Node]) -> list[int]:

@@ -31,7 +31,7 @@ from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
 from ..graph.operators import GATE_RANK, NORMS, SAME
 from ..graph.traversal import walk_back
-from .carried import Term, adds_values, find_carried, find_conditions
+from .carried import Term, adds_values, find_carried, find_conditions, modulated
 from .exclusive import exclusive, leading_to
 from .side_paths import between
 
@@ -101,7 +101,7 @@ def find_sides(flow: Flow, scores: frozenset[int], products: frozenset[int]) -> 
     inner: set[int] = set()
     conditions = find_conditions(flow)
     for node in reversed(flow.nodes):
-        if node.index in inner or node.index in scores or not addends(node) or not flow.readers(node):
+        if node.index in inner or node.index in scores or not addends(node) or not flow.readers(node) or modulated(flow, node):
             continue
         nested: set[int] = set()
         terms = [Term(term, reader, *leading_to(flow, term)) for term, reader in _terms(flow, node, nested)]
@@ -140,12 +140,18 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], 
         others = [other.operand for other in terms if other is not term]
         if id(term) in shortcuts:
             side = shortcuts[id(term)]
-            side.uses, side.others = between(flow, term.operand, others), others
+            side.uses, side.others = _carrying(flow, term.operand, between(flow, term.operand, others)), others
             if side.uses:
                 yield side
     for term, side, entrances in branches:
         others = [other.operand for other in terms if other is not term]
         yield _branch(flow, term, side, entrances, node, others)
+
+
+def _carrying(flow: Flow, end: Node, uses: list[Use]) -> list[Use]:
+    """Those of some maps through which values flow to a node, and not only factors of these."""
+    reached = {n.index for n in reach([end], flow.values)} if uses else set()
+    return [use for use in uses if use.node.index in reached]
 
 
 def _branch(flow: Flow, term: Term, shortcut: Region, entrances: list[Node], node: Node, others: list[Node]) -> Region:

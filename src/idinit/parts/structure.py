@@ -48,6 +48,7 @@ class Branch:
         end_norm: Dotted name of the normalization after the last weight, or None.
         scales: Names of the parameters that multiply the value after the last weight, such as LayerScale's.
         sum_norm: Dotted name of the normalization that is all that reads the sum, as in a post-norm transformer, or None.
+        depth: The most weights that follow one another in it; parallel ones count once. 0 where that is not known.
     """
 
     weights: tuple[str, ...]
@@ -56,6 +57,7 @@ class Branch:
     end_norm: str | None = None
     scales: tuple[str, ...] = ()
     sum_norm: str | None = None
+    depth: int = field(default=0, compare=False)
 
     @property
     def end(self) -> str:

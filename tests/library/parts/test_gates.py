@@ -33,6 +33,7 @@ UNITS: dict[str, tuple[Callable[[Tensor], Tensor], list[int]]] = {
     "nn.GLU": (lambda y: nn.GLU(2)(y[..., :32]), [1]),
     "SwiGLU": (lambda y: F.silu(y[..., :16]) * y[..., 16:32], [0]),
     "GEGLU": (lambda y: y[..., :16] * F.gelu(y[..., 16:32]), [1]),
+    "GELU by hand": (lambda y: 0.5 * y[..., :16] * (1 + (y[..., :16] * 0.8).tanh()) * y[..., 16:32], [0]),
     "of gpt-oss": (_clamped, [0]),
     "two gates": (_twice, [1, 2]),
     "one gate for two values": (_blended, [1]),
