@@ -18,7 +18,7 @@ from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
-from .network.chosen import find_chosen
+from .network.chosen import find_chosen, find_patterns
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
@@ -130,6 +130,7 @@ def initialize_(
         else:
             example_inputs = inputs_of(model, example_inputs)
             structure = find_structure(model, example_inputs, overrides=parts)
+        patterns = find_patterns(model, structure)
         kept = _chosen(model, structure, [replace] if isinstance(replace, str) else replace) | kept
         entry = INITIALIZERS[method]
         net = Network(model, structure, generator, method, kept, example_inputs)
@@ -139,6 +140,10 @@ def initialize_(
         entry.build(net, **checked)
         fill_rest(net)
         require_no_stuck_zeros(net)
+        after = find_patterns(model, structure)
+        for name, what in patterns.items():
+            if after.get(name) != what:
+                net.note(name, f"was {what}")
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)
 

@@ -60,6 +60,32 @@ def test_tables_and_norms(method):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
+class Classifier(nn.Module):
+    """A recurrent classifier of texts, with a norm of the tokens, a residual branch, a tied head, or none of these."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.tokens, self.kind = nn.Embedding(50, 200, padding_idx=0), kind
+        self.norm, self.branch = nn.LayerNorm(200), nn.Linear(200, 200)
+        self.rnn, self.head = nn.LSTM(200, 200, batch_first=True), nn.Linear(200, 50, bias=False)
+        if kind == "tied":
+            self.head.weight = self.tokens.weight
+
+    def forward(self, ids):
+        x = self.tokens(ids)
+        x = self.norm(x) if self.kind == "norm" else x + self.branch(x) if self.kind == "residual" else x
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@pytest.mark.parametrize(("kind", "std"), [("plain", 1), ("norm", 0.02), ("residual", 0.02), ("tied", 0.02)])
+@pytest.mark.parametrize("method", ["idinit", "xavier"])
+def test_an_embedding_that_no_norm_follows_has_the_default_of_torch(method, kind, std):
+    model = Classifier(kind)
+    rows = _rows(initialize_(model, method, (torch.arange(14).view(2, 7),)))
+    assert rows["tokens.weight"].rule == f"N(0, {std})"
+    assert model.tokens.weight[1:].std().item() == pytest.approx(std, rel=0.05) and not model.tokens.weight[0].any()
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_the_gate_that_keeps_the_state_starts_open(kind):
     class Text(nn.Module):
@@ -81,6 +107,28 @@ def test_the_gate_that_keeps_the_state_starts_open(kind):
     assert not report.left_alone
 
 
+class ResponseNormalized(nn.Module):
+    """A global response normalization, which is added to its input and starts at zero (ConvNeXt V2, Woo et al. 2023)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 6), nn.Linear(6, 2)
+        self.gamma, self.beta = nn.Parameter(torch.zeros(6)), nn.Parameter(torch.zeros(6))
+
+    def forward(self, x):
+        x = self.stem(x)
+        size = x.norm(dim=0, keepdim=True)
+        return self.head(self.gamma * (x * (size / (size.mean(-1, keepdim=True) + 1e-6))) + self.beta + x)
+
+
+@pytest.mark.parametrize("method", ["idinit", "kaiming", "zero"])
+def test_a_norm_that_is_added_to_its_input_starts_silent(method):
+    model = ResponseNormalized()
+    nn.init.ones_(model.gamma)
+    rows = _rows(initialize_(model, method, (torch.rand(3, 6),)))
+    assert not model.gamma.any() and not model.beta.any() and rows["gamma"].part == "norm"
+
+
 class Scaled(nn.Module):
     """A stem, a branch with a small learned factor, and a head."""
 
@@ -100,7 +148,7 @@ def test_a_branch_that_is_silent_by_itself_has_no_small_factor(method, options):
     model = Scaled()
     rows = _rows(initialize_(model, method, (torch.rand(3, 6),), **options))
     assert torch.equal(model.gamma, torch.ones(6))
-    assert (rows["gamma"].rule, rows["gamma"].note) == ("1", "the last weight keeps its branch silent")
+    assert (rows["gamma"].rule, rows["gamma"].note) == ("1", "the last weight keeps its branch silent; was 1e-06")
 
 
 @pytest.mark.parametrize(("method", "options"), [("kaiming", {}), ("xavier", {}), ("idinit", {"zero_preserving": False})])
@@ -127,3 +175,28 @@ def test_what_is_kept_or_frozen_has_its_values_and_statistics(method):
     reasons = {row.parameter: row.note for row in report.left_alone}
     assert reasons == dict.fromkeys(kept - buffers, "kept, as asked") | {"5.bias": "frozen, it takes no gradient"}
     assert math.prod(model[3].running_var.tolist()) == 1
+
+
+class Adapted(nn.Module):
+    """A low-rank adapter that starts at zero (LoRA, Hu et al. 2021), a norm that does, and an identity."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.square = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.down, self.up, self.norm = nn.Linear(6, 2, bias=False), nn.Linear(2, 6, bias=False), nn.LayerNorm(6)
+        self.last, self.head = nn.LayerNorm(6), nn.Linear(6, 2)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.norm.weight)
+        nn.init.eye_(self.square.weight)
+
+    def forward(self, x):
+        x = self.base(x) + self.up(self.down(x))
+        return self.head(self.last(x + self.norm(self.square(x))))
+
+
+def test_the_report_says_what_an_author_had_set():
+    model = Adapted()
+    notes = {row.parameter: row.note for row in initialize_(model, "kaiming", (torch.rand(3, 6),)).rows}
+    was = {name: note for name, note in notes.items() if note.startswith("was")}
+    assert was == {"up.weight": "was 0", "norm.weight": "was 0", "square.weight": "was the identity"}
+    assert not any("was" in row.note for row in initialize_(model, "kaiming", (torch.rand(3, 6),)).rows)

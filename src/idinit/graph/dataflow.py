@@ -18,11 +18,10 @@ from .operators import (
     PRODUCTS,
     REARRANGEMENTS,
     RECURRENT,
-    SHAPE_ONLY,
     SUMS,
     UPSAMPLINGS,
 )
-from .roles import find_role
+from .roles import find_role, without_noise
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,7 @@ class Flow:
 
     def operands(self, node: Node) -> list[Node]:
         """The inputs that depend on the model's input and can carry a gradient."""
-        read = node.inputs[:1] if node.op in LIKE_ANOTHER else node.inputs
-        return [n for n in read if self.active[n.index] and n.is_float and n.op != "detach"]
+        return [n for n in node.sources if self.active[n.index] and n.is_float and n.op != "detach"]
 
     def readers(self, node: Node) -> list[Node]:
         """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
@@ -126,7 +124,7 @@ class Flow:
     def _visit(self, node: Node) -> None:
         learned = list(dict.fromkeys(n for n in node.inputs if self._made_of[n.index]))
         is_map = bool(learned) and (node.op in LOOKUPS | RECURRENT or "weight" in node.arguments and node.op not in NORMS)
-        depends = node.op not in SHAPE_ONLY and any(self.active[n.index] for n in node.inputs)
+        depends = any(self.active[n.index] for n in node.sources)
         active = (depends or is_map or node.op == "input") and not self._chooses_matrices(node)
         self.active.append(active)
         self._made_of.append(0 if active else self._parameters_of(node))
@@ -150,7 +148,7 @@ class Flow:
     def _parameters_of(self, node: Node) -> int:
         """The set of parameters that a value is computed from, not counting those before the input comes in."""
         found = 1 << node.index if node.op == "parameter" else 0
-        for read in node.inputs:
+        for read in node.sources:
             found |= self._made_of[read.index]
         return found
 
@@ -194,19 +192,24 @@ class Flow:
         elif (rank := self._gate_rank(a, b)) != (other := self._gate_rank(b, a)):
             self.coefficients[node.index] = a if rank > other else b
 
-    def _gate_rank(self, node: Node, factor: Node) -> int:
+    def _gate_rank(self, node: Node, factor: Node) -> float:
+        is_around_one = node.op == "add" and 1 in node.arguments.values()  # as 1 + scale in SPADE
         while (node.op in REARRANGEMENTS or node.op in ("add", "sub", "rsub", "mul", "div")) and len(self.operands(node)) == 1:
             node = self.operands(node)[0]
         if self.depends(factor, node):  # an activation function that the other factor has gone through as well
             return 0
+        lowest = node.arguments.get("min_val", node.arguments.get("min"))
+        if node.op in ("clamp", "hardtanh") and (lowest is None or lowest < 0):  # it bounds a value
+            return 0
         is_activation = node.op == "mul" and node.index in self.coefficients  # e.g. x * sigmoid(x)
-        return 1 if is_activation else GATE_RANK.get(node.op, 0)
+        return 1 if is_activation else GATE_RANK.get(node.op, 0.5 if is_around_one else 0)
 
     def _split(self, operand: Node, role: str) -> Iterator[tuple[str, str]]:
         """The parameters an operand is computed from, each with its own role.
 
         The factors of a product are distinguished by size: of a weight-normalized weight, the direction keeps the role and
-        the magnitude is a scale.
+        the magnitude is a scale, and so is what is multiplied with a larger constant. Of a weight with noise, the factor of
+        the noise is one as well.
         """
         seen = set()
         queue = [(operand, role)]
@@ -218,10 +221,13 @@ class Flow:
             if node.op == "parameter":
                 yield node.name, role
             learned = [n for n in node.inputs if self._made_of[n.index]]
-            largest = max((prod(n.shape) for n in learned), default=0)
+            largest = max((prod(n.shape) for n in (node.inputs if node.op in ("mul", "div") else learned)), default=0)
             if node.op in NORMS:
                 affine = [n for n in learned if n is not node.inputs[0]]
                 queue += [(node.inputs[0], role), *((n, "norm") for n in affine)]
+                continue
+            if (mean := without_noise(node)) is not node:
+                queue += [(n, role if n is mean else "scale") for n in learned]
                 continue
             is_alike = node.op in SUMS | PRODUCTS | REARRANGEMENTS | {"cat", "stack"}
             queue += [(n, role if is_alike or prod(n.shape) == largest else "scale") for n in learned]

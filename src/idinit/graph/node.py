@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .operators import LIKE_ANOTHER, SHAPE_ONLY
+
 
 @dataclass(eq=False)
 class Node:
@@ -40,6 +42,11 @@ class Node:
     def shape(self) -> tuple[int, ...]:
         """Shape; () where the value is no tensor."""
         return tuple(self.value.shape) if isinstance(self.value, Tensor) else ()
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """The inputs whose values the value depends on: not those of which only the shape or the type matters."""
+        return () if self.op in SHAPE_ONLY else self.inputs[:1] if self.op in LIKE_ANOTHER else self.inputs
 
     @property
     def is_float(self) -> bool:

@@ -33,7 +33,7 @@ SHAPE_ONLY = {
 }  # fmt: skip
 # Activation functions as gates: where two of them are multiplied, the higher one is the gate.
 GATE_RANK = {
-    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "_softmax", "clamp", "hardtanh", "relu6"), 2),
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "exp", "softmax", "_softmax", "clamp", "hardtanh", "relu6"), 2),
     **dict.fromkeys(("tanh", "silu", "gelu", "relu", "hardswish", "mish", "elu", "softplus", "leaky_relu", "softsign"), 1),
 }
 # Finer grids from coarser ones; so do convolutions that are transposed.

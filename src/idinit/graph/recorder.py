@@ -108,7 +108,8 @@ class Recorder:
         op = schema.name.split("::")[-1]
         named = {a.name: value for a, value in zip(schema.arguments, n.args, strict=False)} | dict(n.kwargs)
         op = op.rstrip("_") if schema.is_mutable else op
-        node = bound[n] = self._added_product(op, resolve(named), n) or self._add(op, resolve(named), n, call=n.target)
+        taken_apart = self._added_product(op, resolve(named), n) or self._gated_unit(op, resolve(named), n)
+        node = bound[n] = taken_apart or self._add(op, resolve(named), n, call=n.target)
         for argument in schema.arguments:
             target = named.get(argument.name)
             if argument.alias_info is None or not isinstance(target, fx.Node):
@@ -136,6 +137,17 @@ class Recorder:
         product = self._add(name, dict(zip(keys, factors, strict=False)), n, call=call)
         alpha = arguments.get("alpha", arguments.get("value", 1))
         return self._add("add", {"self": added_to, "other": product, "alpha": alpha}, n, call=torch.ops.aten.add.Tensor)
+
+    def _gated_unit(self, op: str, arguments: dict[str, Any], n: fx.Node) -> Node | None:
+        """A ``glu``, as the halves of its input, a sigmoid and a product."""
+        if op != "glu":
+            return None
+        aten, given, dim = torch.ops.aten, arguments["self"], arguments.get("dim", -1)
+        size = n.meta["val"].shape[dim]
+        places = ({"dim": dim, "start": start, "end": start + size} for start in (0, size))
+        value, gate = (self._add("slice", {"self": given, **place}, n, call=aten.slice.Tensor) for place in places)
+        gate = self._add("sigmoid", {"self": gate}, n, call=aten.sigmoid.default)
+        return self._add("mul", {"self": value, "other": gate}, n, call=aten.mul.Tensor)
 
 
 def _nodes_in(value: Any) -> tuple[Node, ...]:

@@ -71,8 +71,30 @@ def _in_arithmetic(_flow: Flow, node: Node, operand: Node, argument: str) -> str
     if prod(operand.shape) > 1 and _is_normalized(other):
         return "norm"
     if node.op in SUMS and argument in ("self", "other", "end"):
-        return "position" if sum(size > 1 for size in operand.shape) > 1 else "bias"
+        return "position" if _is_table(operand) else "bias"
     return "kernel" if len(operand.shape) > 1 and makes_kernel(node) else "scale"
+
+
+def _is_table(operand: Node) -> bool:
+    """Whether an operand is a table, and not a vector that is repeated."""
+    if sum(size > 1 for size in operand.shape) < 2:
+        return False
+    learned = [n for n in reach([operand], lambda n: n.sources) if n.op == "parameter"]
+    return any(sum(size > 1 for size in n.shape) > 1 or prod(n.shape) == prod(operand.shape) for n in learned)
+
+
+def without_noise(node: Node) -> Node:
+    """The parameter to which a node adds what another is multiplied with, such as noise: mu of ``mu + sigma * noise``."""
+    if node.op not in SUMS or len(node.inputs) != 2:
+        return node
+    for plain, added in (node.inputs, node.inputs[::-1]):
+        if plain.op == "parameter" and added.op == "mul" and not all(map(_is_learned, added.inputs)):
+            return plain
+    return node
+
+
+def _is_learned(node: Node) -> bool:
+    return any(n.op == "parameter" for n in reach([node], lambda n: n.sources))
 
 
 def _counts(flow: Flow, indices: Node) -> bool:

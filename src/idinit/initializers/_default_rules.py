@@ -5,6 +5,7 @@
 | norm                          | nothing is scaled or shifted; running statistics as new                                     |
 | bias                          | 0; 1 for the gate by which an LSTM or GRU keeps its state (Jozefowicz et al. 2015)          |
 | embedding, position, tokens   | N(0, 0.02), as in GPT-2, BERT and ViT; an embedding's row for padding is 0                  |
+| embedding, bare               | N(0, 1), torch's default: neither a norm nor a residual sum follows, as in an LSTM          |
 | position, where it is a map   | torch's default                                                                             |
 | the rest, and what is frozen  | left alone                                                                                  |
 
@@ -66,7 +67,7 @@ def _fill(net: Network, name: str) -> None:
     elif part == "bias":
         _fill_bias(net, name)
     elif part in ("embedding", "position") or part in MAPS and name not in layouts:
-        fill_table(net, name)
+        fill_table(net, name, 1.0 if name in net.structure.bare else EMBEDDING_STD)
     elif part in MAPS and layouts[name] is None:
         net.leave(name, "which of its dimensions are outputs is not known")
     else:

@@ -33,7 +33,7 @@ LR_SCALE = 0.1
 def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
     """Fixup: branches scaled by L^(-1/(2m-2)), their last weight and the head 0, and learnable scalars.
 
-    With L branches of m weights each, inner weights are Kaiming (fan-out) times L^(-1/(2m-2)); every other weight is
+    With L branches of m weights in a row each, inner weights are Kaiming (fan-out) times L^(-1/(2m-2)); every other weight is
     Kaiming. Queries and keys count among the weights of attention's branch, packed with the values or not: m is 4, as in the
     authors' code for Transformers. A scalar bias (0) stands before and after each weight of a branch, after the stem and
     before the head, and a scalar multiplier (1) on each branch, before its last bias. Where a module changes the shape of the
@@ -70,8 +70,8 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
 
 
 def _inner(net: Network, branch: Branch) -> int:
-    """How many weights of a branch are scaled: all but the last."""
-    return len(branch.weights) - 1 + 2 * attends(net.structure, branch)
+    """How many weights in a row are scaled in a branch: all but the last."""
+    return (branch.depth or len(branch.weights)) - 1 + 2 * attends(net.structure, branch)
 
 
 def _attentions(net: Network) -> dict[str, Branch]:
@@ -95,7 +95,11 @@ def _add_scalars(net: Network, branch: Branch) -> None:
         _add_scalar(net, "input_bias", 0, name, also=shortcut)
         if name != branch.end:
             _add_scalar(net, "output_bias", 0, name)
-    _add_scalar(net, "output_scale", 1, branch.end, at=branch.output)
+    ends = [name for name in branch.weights if net.structure.parts.get(name) == "branch_end"]
+    if branch.output is None and len(ends) > 1:
+        net.note(branch.end, f"no multiplier: the branch ends in '{ends[0]}' as well, and no module returns both")
+    else:
+        _add_scalar(net, "output_scale", 1, branch.end, at=branch.output)
     _add_scalar(net, "output_bias", 0, branch.end, at=branch.output)
 
 

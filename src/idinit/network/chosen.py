@@ -2,12 +2,14 @@
 
 Some parameters start where they do on purpose: the step sizes of a state space model (a bias
 spread over negative numbers), the prior of a detector (-4.6), the gate of a highway network (-2), the identity of a spatial
-transformer, the offsets of a deformable convolution (0), the modulation of adaLN-Zero (0). These are kept unless ``replace``
-names them.
+transformer, the offsets of a deformable convolution (0), the modulation of adaLN-Zero (0), the convolutions by which a
+ControlNet joins (0). These are kept unless ``replace`` names them. Where methods have their own rule for what an author set, as
+for the last weight of a branch, the report says what it was.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..parts.structure import MAPS, Structure, owner_of
@@ -22,7 +24,8 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
 
     These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
     values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros, with their biases,
-    whose output says where another value is read or what it is multiplied with. No method here fills these with zeros.
+    whose output says where another value is read, what it is multiplied with or, but for the end of a branch, what is added
+    to it. No method here fills these with zeros.
     Learned values that are added or read as they are count where they are all one number, not 0, or in order, as a policy's
     log standard deviation or the decay of each channel.
     The bias of a branch's last weight is none of these: with it no method could start the branch at zero.
@@ -55,12 +58,47 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
         if structure.parts.get(name) not in MAPS or value.any():
             continue
         bias = _beside(name, "bias")
-        is_gate = structure.parts[name] == "gate" and bias in parameters and not parameters[bias].any()
-        if bias in found or name in structure.coordinates or is_gate:
+        is_silent = bias in parameters and not parameters[bias].any()
+        is_gate = structure.parts[name] == "gate" and is_silent
+        joins = name in structure.added and structure.parts[name] in ("stem", "trunk", "branch", "shortcut") and is_silent
+        if bias in found or name in structure.coordinates or is_gate or joins:
             found[name] = "0"
             if bias in parameters:
                 found.setdefault(bias, _described(parameters[bias]))
     return {name: found[name] for name in parameters if name in found}
+
+
+def find_patterns(model: nn.Module, structure: Structure) -> dict[str, str]:
+    """The parameters that no random draw gave their values, and what these are: one number throughout, or an identity.
+
+    A normalization's usual scale and shift are left out, and so is the one number of a parameter that holds a single one,
+    unless it is a scale. There are none in a network in which zeros say nothing, see `find_chosen`.
+
+    Args:
+        model: A network.
+        structure: Its parts.
+    """
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    if _is_blank(parameters, structure):
+        return {}
+    found = {}
+    for name, value in parameters.items():
+        part, usual = structure.parts.get(name), structure.neutral.get(name)
+        is_usual = part == "norm" and usual is not None and bool((value == usual).all())
+        if (value.numel() > 1 or part == "scale") and not is_usual and (text := _pattern(value)):
+            found[name] = text
+    return found
+
+
+def _pattern(value: Tensor) -> str:
+    """What a tensor holds if it is one number, or an identity; else nothing."""
+    first, last = value[(0,) * value.ndim], value[(-1,) * value.ndim]
+    if bool(first == last) and bool((value == first).all()):  # the comparison of two saves most of the others
+        return _described(value) if not first or _SMALLEST <= abs(first) < _LARGEST else ""
+    if value.ndim not in (2, 3, 4, 5) or value.shape[0] != value.shape[1] or int(value[0].count_nonzero()) != 1:
+        return ""
+    identity = (nn.init.eye_ if value.ndim == 2 else nn.init.dirac_)(torch.empty_like(value))
+    return "the identity" if torch.equal(value, identity) else ""
 
 
 def _beside(parameter: str, name: str) -> str:

@@ -190,7 +190,7 @@ class Network:
             problem, remedy = "", "wrap the branch in a module"
             ends = [name for name in branch.weights if self.structure.parts.get(name) == "branch_end"]
             if sum(other.end == branch.end for other in self.branches) > 1:
-                problem = "several branches end in it"
+                problem, remedy = "several branches end in it", "give each branch a layer of its own"
             elif others := {piece.part for piece in self.structure.slices.get(branch.end, ())} - {"branch_end"}:
                 problem = f"other rows of it, of the part {' and '.join(sorted(others))}, lead elsewhere"
                 remedy = "give these rows a layer of their own"

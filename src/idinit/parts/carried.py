@@ -11,6 +11,7 @@ from math import prod
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
+from ..graph.traversal import walk_back
 from .exclusive import exclusive
 
 _LAYER, _FAR = 1000, 10**9
@@ -114,12 +115,12 @@ def _find_carried(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[N
 def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
     """What flows into a node through no layer, or through a projection and no other sum, and what that counts."""
 
-    def before(node: Node) -> list[Node]:
-        return [n for n in flow.values(node) if n.index >= lowest]
+    def late(values: list[Node]) -> list[Node]:
+        return [n for n in values if n.index >= lowest]
 
     price = partial(_price, flow)
-    projected = _costs(end, price, lambda node: [] if adds_values(flow, node) else before(node), 2 * _LAYER)
-    return projected | _costs(end, price, before, _LAYER)
+    projected = _costs(end, price, lambda node: late(_addends_passed(flow, node)), 2 * _LAYER)
+    return projected | _costs(end, price, lambda node: late(flow.values(node)), _LAYER)
 
 
 def _members_of(flow: Flow, branch: Term, node: Node) -> list[Node]:
@@ -151,12 +152,34 @@ def adds_values(flow: Flow, node: Node) -> bool:
     return sum(flow.ancestors[n.index] != 0 for n in addends(node)) > 1
 
 
+def modulated(flow: Flow, node: Node) -> Node | None:
+    """The addend that a sum shifts by a condition which scales it as well, as in FiLM and SPADE; None for other sums."""
+    terms = addends(node)
+    for scaled, shift in zip(terms, terms[::-1], strict=True) if len(terms) == 2 else ():
+        gate, values = flow.coefficients.get(scaled.index), flow.values(scaled)
+        if gate is None or len(values) != 1:
+            continue
+        conditions = [{read.index for use in walk_back(flow, n).maps for read in flow.values(use.node)} for n in (gate, shift)]
+        made_by = walk_back(flow, values[0]).maps
+        if conditions[0] == conditions[1] != set() and not any(flow.depends(shift, use.node) for use in made_by):
+            return scaled
+    return None
+
+
+def _addends_passed(flow: Flow, node: Node) -> list[Node]:
+    """The values that a node passes on; of a sum, the one that it only modulates."""
+    if not adds_values(flow, node):
+        return flow.values(node)
+    value = modulated(flow, node)
+    return [] if value is None else [value]
+
+
 def _sources(flow: Flow, node: Node) -> set[int]:
-    """A value, and what it was before normalizations, activation functions, rearrangements and concatenations."""
+    """A value, and what it was before normalizations, activation functions, rearrangements, concatenations and conditions."""
 
     def before(node: Node) -> list[Node]:
-        is_made = node.index in flow.maps_at or adds_values(flow, node)
-        return [] if is_made else [n for n in flow.values(node) if flow.ancestors[n.index]]
+        is_made = node.index in flow.maps_at
+        return [] if is_made else [n for n in _addends_passed(flow, node) if flow.ancestors[n.index]]
 
     return {n.index for n in reach([node], before)}
 

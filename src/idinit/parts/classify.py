@@ -10,12 +10,14 @@ from torch import nn
 from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Graph, Node
+from ..graph.operators import SUMS
 from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
 from .attention import Attention, find_attention
 from .exclusive import is_split
 from .heads import Heads, find_heads
+from .made_matrices import note_made_matrices
 from .recurrent import Cells, find_cells
 from .residual_sums import Region, find_gates, find_sides
 from .row_labels import rows
@@ -102,13 +104,16 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
         flow: What depends on what in it.
         names: The parameters of the network.
     """
-    attentions, cells = list(find_attention(flow)), find_cells(flow)
-    regions = _find_regions(flow, attentions, cells)
+    attentions = list(find_attention(flow))
+    inside = frozenset(index for attention in attentions for index in attention.inside)
+    products = frozenset(index for attention in attentions for index in attention.products)
+    note_made_matrices(flow, inside | products)
+    cells, packed = find_cells(flow), _find_packed_gates(flow)
+    regions = _find_regions(flow, inside, products, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)
-    outputs = _find_outputs(flow, attentions, sides, sums, cells)
-    inside = frozenset(index for attention in attentions for index in attention.inside)
+    outputs = _find_outputs(flow, attentions, sides, sums, cells, packed)
     parts_of = _PartsOfUses(flow, cells, sides, innermost, outputs)
     parts, row_parts, unknown = _merge(flow, parts_of, list(names))
     carriers = [use for use in flow.maps if use.node.index not in inside and parts_of.carries_values(use)]
@@ -128,24 +133,34 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     )
 
 
-def _find_regions(flow: Flow, attentions: list[Attention], cells: Cells) -> list[Region]:
-    """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither."""
-    scores = {index for attention in attentions for index in attention.inside}
-    products = {index for attention in attentions for index in attention.products}
+def _find_regions(
+    flow: Flow, scores: frozenset[int], products: frozenset[int], cells: Cells, packed: Mapping[Use, Outputs]
+) -> list[Region]:
+    """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
+
+    Maps that make a gate and its value side by side are in no gate.
+    """
     regions = [*find_sides(flow, scores, products), *find_gates(flow, products)]
+    for region in regions:
+        if region.kind == "gate":
+            region.uses = [use for use in region.uses if use not in packed]
     over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
     return [region for region in regions if region.sum.index not in over_time]
 
 
 def _find_outputs(
-    flow: Flow, attentions: list[Attention], sides: Iterable[Region], sums: frozenset[int], cells: Cells
+    flow: Flow,
+    attentions: list[Attention],
+    sides: Iterable[Region],
+    sums: frozenset[int],
+    cells: Cells,
+    packed: Mapping[Use, Outputs],
 ) -> dict[Use, Outputs]:
     """What the outputs of linear maps are, where a place that they lead to says so."""
     found: dict[Use, Outputs] = dict(cells.outputs)
     for attention in attentions:
         _add_projections(flow, attention, sums, found)
-    for index, gate in flow.coefficients.items():
-        _add_packed_gate(flow, gate, flow.values(flow.nodes[index]), found)
+    found = {**packed, **found}
     for side in sides:
         for use in side.ends:
             if use not in found and is_split(use):
@@ -164,13 +179,29 @@ def _add_projections(flow: Flow, attention: Attention, sums: frozenset[int], fou
             found.setdefault(use, []).append((part, operand))
 
 
-def _add_packed_gate(flow: Flow, gate: Node, values: list[Node], found: dict[Use, Outputs]) -> None:
-    """Adds a map that makes a gate and the value it is multiplied into side by side."""
-    if len(values) != 1 or flow.depends(gate, values[0]):
-        return
-    makers = [walk_back(flow, node).maps for node in (gate, values[0])]
-    if len(makers[0]) == 1 and makers[0] == makers[1] and makers[0][0] not in found:
-        found[makers[0][0]] = [("gate", gate), ("", values[0])]
+def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
+    """The maps that make a value and, side by side with it, one gate or several; what such maps put out may be added."""
+    found: dict[Use, Outputs] = {}
+    gates: list[tuple[Node, list[Use]]] = []
+    for index, gate in flow.coefficients.items():
+        values = flow.values(flow.nodes[index])
+        if any(flow.depends(gate, _without_numbers(flow, value)) for value in values):  # an activation function, x * sigmoid(x)
+            continue
+        gates.append((gate, walk_back(flow, gate).maps))
+        if len(values) == 1 and gates[-1][1] == walk_back(flow, values[0]).maps:
+            for use in gates[-1][1]:
+                found.setdefault(use, [("", values[0])])
+    for gate, maps in gates:
+        for use in maps if found.keys() >= set(maps) else ():
+            found[use].insert(0, ("gate", gate))
+    return found
+
+
+def _without_numbers(flow: Flow, value: Node) -> Node:
+    """What a value was before it was multiplied with numbers, or these were added to it."""
+    while value.op in SUMS | {"mul", "div"} and len(operands := flow.operands(value)) == 1:
+        value = operands[0]
+    return value
 
 
 class _PartsOfUses:
@@ -193,6 +224,7 @@ class _PartsOfUses:
         self._lookups = 0
         for use in flow.uses:
             self._lookups |= (use.role == "embedding") << use.node.index
+        self._last = self._find_last()
         self._before_sums = 0
         for side in sides:
             self._before_sums |= flow.ancestors[side.sum.index]
@@ -225,11 +257,20 @@ class _PartsOfUses:
         """Whether only some rows of a branch's last map end the branch; the others lead out of it."""
         return any(made == "branch_end" for made, _ in self.outputs.get(use, ()))
 
+    def _find_last(self) -> set[Use]:
+        """The maps that no other follows, but for gates of what they put out, as in a last layer of graph attention."""
+        flow, followed = self.flow, 0
+        for use in flow.maps:
+            if use not in self._innermost or self._innermost[use].kind != "gate":
+                followed |= flow.ancestors[use.node.index] & ~(1 << use.node.index)
+        last = {use for use in walk_back(flow, flow.nodes[-1]).maps if not followed >> use.node.index & 1}
+        return last | {use for use in flow.maps if not flow.followed >> use.node.index & 1}
+
     def _part_on_main_path(self, use: Use) -> str:
         flow, bit, ancestors = self.flow, 1 << use.node.index, self.flow.ancestors[use.node.index]
         if makes_kernel(use.node, frozenset({"add", "softmax", "sigmoid"})):
             return "gate"
-        if not flow.followed & bit:
+        if use in self._last:
             return "head"
         walks = [walk_back(flow, n) for n in flow.values(use.node)]
         is_first = not any(walk.maps or walk.passed & self._lookups for walk in walks)

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import UsageError, did_you_mean
+from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
-from ..graph.operators import REARRANGEMENTS, SAME
+from ..graph.operators import LOOKUPS, REARRANGEMENTS, SAME
 from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs
 from ..graph.traversal import walk_back
@@ -99,12 +100,14 @@ def find_structure(
         unknown={name: reason for name, reason in analysis.unknown.items() if name not in chosen},
         slices={name: runs for name, runs in slices.items() if name not in chosen},
         layouts=declared | {use.parameter: find_layout(flow, use) for flow in flows for use in reversed(flow.maps)},
-        neutral={use.parameter: neutral(use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
+        neutral={use.parameter: neutral(flow, use) for flow in flows for use in flow.uses if use.role in ("norm", "scale")},
         keepers={name: Slice(0, *rows, "bias") for name, rows in biases.items() if rows},
         gains=tuple(dict.fromkeys(_gains(analysis))),
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
+        bare=_bare_tables(analysis),
+        added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
     )
@@ -116,6 +119,29 @@ def _coordinates(flow: Flow) -> Iterator[Use]:
         places = node.arguments.get("grid" if node.op.startswith("grid_sampler") else "offset")
         if isinstance(places, Node) and (node.op.startswith("grid_sampler") or node.op == "deform_conv2d"):
             yield from walk_back(flow, places).maps
+
+
+def _bare_tables(analysis: Analysis) -> frozenset[str]:
+    """The tables, no layer's weight as well, from which what is looked up reaches no normalization and no residual sum."""
+    flow, reached = analysis.flow, 0
+    for index in flow.norms | {side.sum.index for side in analysis.sides}:
+        reached |= flow.ancestors[index]
+    looked_up = {use.parameter for use in flow.uses if use.role == "embedding" and use.node.op in LOOKUPS}
+    others = {use.parameter for use in flow.uses if use.role == "weight" or reached >> use.node.index & 1}
+    return frozenset(looked_up - others)
+
+
+def _is_added(flow: Flow, use: Use) -> bool:
+    """Whether what a map puts out is added to another value, as it is or rearranged."""
+    node = use.node
+    while len(readers := flow.readers(node)) == 1:
+        reader = readers[0]
+        if any(flow.active[n.index] and n is not node for n in addends(reader)):
+            return True
+        if reader.op not in REARRANGEMENTS and not addends(reader):
+            return False
+        node = reader
+    return False
 
 
 def _rectified(analysis: Analysis) -> Iterator[str]:
@@ -154,7 +180,16 @@ def _branch(analysis: Analysis, side: Region) -> Branch | None:
         end_norm=next((node.scope[-1][1] for node in side.norms if node.scope), None),
         scales=tuple(dict.fromkeys(_scales(analysis.flow, side))),
         sum_norm=_reader(analysis.flow, side.sum),
+        depth=_depth(analysis.flow, own),
     )
+
+
+def _depth(flow: Flow, uses: list[Use]) -> int:
+    """The most maps that follow one another."""
+    depths: dict[Use, int] = {}
+    for use in sorted(uses, key=lambda use: use.node.index):
+        depths[use] = 1 + max((depth for other, depth in depths.items() if flow.depends(use.node, other.node)), default=0)
+    return max(depths.values())
 
 
 def _towers(flow: Flow, sums: list[Node]) -> list[int]:

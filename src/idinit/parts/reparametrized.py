@@ -11,6 +11,7 @@ from ..graph.dataflow import Flow, Use
 from ..graph.evaluate import evaluate
 from ..graph.node import Graph, Node
 from ..graph.operators import REARRANGEMENTS
+from ..graph.roles import without_noise
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Computed:
 
 
 def find_computed(flow: Flow, use: Use) -> Computed | None:
-    """How the weight of a linear map is computed; None where it is the parameter itself or a view of it."""
-    plain = use.operand
+    """How the weight of a linear map is computed; None where it is the parameter itself, a view of it, or it with noise."""
+    plain = without_noise(use.operand)
     while plain.op in REARRANGEMENTS:
         plain = plain.inputs[0]
     if plain.op == "parameter" or flow.active[plain.index]:  # a kernel that depends on the input has no one value

@@ -31,7 +31,7 @@ from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
 from ..graph.operators import GATE_RANK, NORMS, SAME
 from ..graph.traversal import walk_back
-from .carried import Term, adds_values, find_carried, find_conditions
+from .carried import Term, adds_values, find_carried, find_conditions, modulated
 from .exclusive import exclusive, leading_to
 from .side_paths import between
 
@@ -68,7 +68,7 @@ class Region:
     others: list[Node] = field(default_factory=list)
 
 
-def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
+def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
     """What makes the coefficients that are multiplied into values, e.g. the two layers of squeeze-excite.
 
     Args:
@@ -90,7 +90,7 @@ def find_gates(flow: Flow, attentions: set[int]) -> Iterator[Region]:
             yield Region("gate", uses, gate, node, node)
 
 
-def find_sides(flow: Flow, scores: set[int], products: set[int]) -> Iterator[Region]:
+def find_sides(flow: Flow, scores: frozenset[int], products: frozenset[int]) -> Iterator[Region]:
     """The sides of every residual sum.
 
     Args:
@@ -101,7 +101,7 @@ def find_sides(flow: Flow, scores: set[int], products: set[int]) -> Iterator[Reg
     inner: set[int] = set()
     conditions = find_conditions(flow)
     for node in reversed(flow.nodes):
-        if node.index in inner or node.index in scores or not addends(node) or not flow.readers(node):
+        if node.index in inner or node.index in scores or not addends(node) or not flow.readers(node) or modulated(flow, node):
             continue
         nested: set[int] = set()
         terms = [Term(term, reader, *leading_to(flow, term)) for term, reader in _terms(flow, node, nested)]
@@ -115,7 +115,7 @@ def find_sides(flow: Flow, scores: set[int], products: set[int]) -> Iterator[Reg
         yield from sides
 
 
-def _sides(flow: Flow, node: Node, terms: list[Term], products: set[int], conditions: set[int]) -> Iterator[Region]:
+def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], conditions: set[int]) -> Iterator[Region]:
     if len(terms) < 2 or not any(term.members & flow.at_maps for term in terms):
         return
     shortcuts: dict[int, Region] = {}
@@ -140,12 +140,18 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: set[int], condit
         others = [other.operand for other in terms if other is not term]
         if id(term) in shortcuts:
             side = shortcuts[id(term)]
-            side.uses, side.others = between(flow, term.operand, others), others
+            side.uses, side.others = _carrying(flow, term.operand, between(flow, term.operand, others)), others
             if side.uses:
                 yield side
     for term, side, entrances in branches:
         others = [other.operand for other in terms if other is not term]
         yield _branch(flow, term, side, entrances, node, others)
+
+
+def _carrying(flow: Flow, end: Node, uses: list[Use]) -> list[Use]:
+    """Those of some maps through which values flow to a node, and not only factors of these."""
+    reached = {n.index for n in reach([end], flow.values)} if uses else set()
+    return [use for use in uses if use.node.index in reached]
 
 
 def _branch(flow: Flow, term: Term, shortcut: Region, entrances: list[Node], node: Node, others: list[Node]) -> Region:
@@ -171,7 +177,7 @@ def _inside(flow: Flow, term: Term, entrances: list[Node]) -> list[Use]:
     return sorted((use for node in inside for use in flow.maps_at.get(node.index, [])), key=lambda use: use.node.index)
 
 
-def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], products: set[int]) -> bool:
+def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], products: frozenset[int]) -> bool:
     """Whether a branch upsamples, which the shortcut does not."""
     own = sum(1 << n.index for n in {n.index: n for n in entrances}.values())
     upsamplings = [n for n in flow.upsamplings if branch.members >> n.index & 1 and flow.ancestors[n.index] & own]
@@ -182,7 +188,7 @@ def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], pr
     return found and not any(flow.depends(shortcut.operand, n) for n in flow.upsamplings if n.index > lowest)
 
 
-def _attends(flow: Flow, node: Node, products: set[int]) -> bool:
+def _attends(flow: Flow, node: Node, products: frozenset[int]) -> bool:
     """Whether a value is what an attention makes, with no sum in between."""
     reached = reach([node], lambda n: [] if adds_values(flow, n) else flow.values(n))
     return any(n.index in products for n in reached)

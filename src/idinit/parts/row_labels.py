@@ -14,7 +14,8 @@ from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
 from ..graph.operators import REARRANGEMENTS, SAME
 
-_POOLS = {
+_POOLS = {  # and `unfold`, which takes no integers either
+    "im2col",
     *("amax", "mean", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
     *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"),
 }
@@ -34,7 +35,7 @@ def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
     Raises:
         LookupError: If they cannot be found.
     """
-    of_weight, of_output = _output_dims(use)
+    of_weight, of_output = output_dims(use)
     count = use.operand.shape[of_weight]
     arrived = labels_at(operand, use.node, numbered(use.node.shape, of_output, count))
     if arrived is None:
@@ -54,7 +55,7 @@ def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
     raise LookupError(use.parameter)
 
 
-def _output_dims(use: Use) -> tuple[int, int]:
+def output_dims(use: Use) -> tuple[int, int]:
     """The dimensions of the weight and of the result that number a map's outputs."""
     node, arguments = use.node, use.node.arguments
     if node.op == "linear":
@@ -91,10 +92,10 @@ def labels_at(node: Node, source: Node, start: Tensor) -> Tensor | None:
         first, labels = inputs[0]
         if node.op == "cat":
             return torch.cat([_or_zeros(visit(n), n) for n in node.arguments["tensors"]], node.arguments.get("dim", 0))
-        if node.op in REARRANGEMENTS and node.op not in SAME:
-            return _rearranged(node, labels) if first is node.inputs[0] else None
         if node.op in _POOLS:
             return _pooled(node, labels)
+        if node.op in REARRANGEMENTS and node.op not in SAME:
+            return _rearranged(node, labels) if first is node.inputs[0] else None
         is_elementwise = isinstance(labels, Tensor) and _fits(labels.shape, node.shape)
         return labels.expand(node.shape) if is_elementwise else None
 

@@ -48,6 +48,7 @@ class Branch:
         end_norm: Dotted name of the normalization after the last weight, or None.
         scales: Names of the parameters that multiply the value after the last weight, such as LayerScale's.
         sum_norm: Dotted name of the normalization that is all that reads the sum, as in a post-norm transformer, or None.
+        depth: The most weights that follow one another in it; parallel ones count once. 0 where that is not known.
     """
 
     weights: tuple[str, ...]
@@ -56,6 +57,7 @@ class Branch:
     end_norm: str | None = None
     scales: tuple[str, ...] = ()
     sum_norm: str | None = None
+    depth: int = field(default=0, compare=False)
 
     @property
     def end(self) -> str:
@@ -91,6 +93,8 @@ class Structure:
         heads: The weights of each attention.
         computed: Linear maps whose weight their layer computes from the parameter, and how.
         coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
+        bare: Names of tables from which what is looked up reaches no normalization and no residual sum.
+        added: Names of linear maps whose outputs are added to other values.
         rectified: Names of the last weights of branches after which a ReLU follows inside the branch.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
             they return; None in a structure by hand: all.
@@ -110,6 +114,8 @@ class Structure:
     heads: tuple[Heads, ...] = ()
     computed: dict[str, Computed] = field(default_factory=dict)
     coordinates: frozenset[str] = frozenset()
+    bare: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
     rectified: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
     towers: tuple[int, ...] = ()

@@ -60,6 +60,35 @@ def test_fixup_of_branches_with_three_weights_scales_by_the_fourth_root():
         assert model[i].weight.std().item() == pytest.approx(math.sqrt(2 / 300) * 2**-0.25, rel=0.03)
 
 
+class Parallel(nn.Module):
+    """Four residual branches with three layers side by side in each, and a last one behind them or none."""
+
+    def __init__(self, has_last):
+        super().__init__()
+        self.stem, self.head, self.has_last = nn.Linear(60, 60), nn.Linear(60, 3), has_last
+        self.first = nn.ModuleList(nn.Linear(60, 60) for _ in range(4))
+        self.sides = nn.ModuleList(nn.ModuleList(nn.Linear(60, 20) for _ in range(3)) for _ in range(4))
+        self.last = nn.ModuleList(nn.Linear(60, 60) for _ in range(4)) if has_last else [nn.Identity()] * 4
+
+    def forward(self, x):
+        x = self.stem(x)
+        for first, sides, last in zip(self.first, self.sides, self.last, strict=True):
+            y = first(x).relu()
+            x = x + last(
+                torch.cat([side(y) for side in sides], -1).relu() if self.has_last else torch.cat([s(y) for s in sides], -1)
+            )
+        return self.head(x)
+
+
+@pytest.mark.parametrize(("has_last", "inner"), [(True, 2), (False, 1)])
+def test_fixup_counts_layers_in_a_row(has_last, inner):
+    model = Parallel(has_last)
+    report = initialize_(model, "fixup", (torch.randn(2, 60),))
+    assert model.first[0].weight.std().item() == pytest.approx((2 / 60) ** 0.5 * 4 ** (-1 / (2 * inner)), rel=0.05)
+    scales = [row.parameter for row in report.rows if row.parameter.endswith("output_scale.value")]
+    assert scales == ([f"last.{i}.output_scale.value" for i in range(4)] if has_last else [])  # none on one end of several
+
+
 def test_orthogonal_singular_values():
     values = _wide("orthogonal")
     for name, value in values.items():

@@ -15,6 +15,7 @@ from published_images import (
     Diffusion,
     Generator,
     Pyramid,
+    SpadeGenerator,
     SpatialTransformer,
 )
 from torch import Tensor, nn
@@ -190,6 +191,38 @@ class GCN(nn.Module):
         return adjacency @ self.layers[-1](x)
 
 
+class GAT(nn.Module):
+    """Graph attention (Velickovic et al. 2018), two layers of one head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 8, bias=False), nn.Linear(8, 3, bias=False)])
+        self.target, self.source = (nn.ModuleList(nn.Linear(c, 1) for c in (8, 3)) for _ in range(2))
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        for layer, target, source in zip(self.layers, self.target, self.source, strict=True):
+            x = layer(x)
+            scores = F.leaky_relu(target(x) + source(x).mT).masked_fill(adjacency == 0, -1e9)
+            x = scores.softmax(-1) @ x
+        return x
+
+
+class Flow(nn.Module):
+    """Affine couplings (Dinh et al. 2017), which scale half of the features and add to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shift = (
+            nn.ModuleList(nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3)) for _ in range(3)) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for scale, shift in zip(self.scale, self.shift, strict=True):
+            a, b = x.chunk(2, -1)
+            x = torch.cat([b * scale(a).tanh().exp() + shift(a), a], -1)
+        return x
+
+
 class RevNet(nn.Module):
     """A reversible network (Gomez et al. 2017)."""
 
@@ -274,6 +307,15 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...], str]] = 
     "GCN": (GCN, (_random(6, 4), _random(6, 6).abs()), "layers.0.* stem; layers.3.* head; layers.* trunk"),
     "GCN, residual": (
         lambda: GCN(True), (_random(6, 4), _random(6, 6).abs()), "layers.0.* stem; layers.3.* head; layers.* branch_end",
+    ),
+    "GAT": (GAT, (_random(6, 4), torch.ones(6, 6)), "layers.0.* stem; layers.1.* head; * gate"),
+    "flow": (
+        Flow, (_random(5, 6),), "scale.?.2.* gate; scale.?.0.* -; shift.?.0.* branch; shift.?.2.* branch_end",
+    ),
+    "SPADE": (
+        SpadeGenerator, (_random(2, 4, 16, 16),),
+        "stem.* stem; head.* head; *.gamma.* gate; *.learned.conv.* shortcut; *.learned.* shortcut; *.shared.* stem; "
+        "*.conv1.* branch; *.beta.* branch; *.conv2.* branch_end",
     ),
     "RevNet": (RevNet, (_random(5, 4),), "stem.* stem; ?.?.0.* branch; ?.?.2.* branch_end; head.* head"),
     "actor-critic": (ActorCritic, (_random(5, 4),), "body.0.* stem; body.2.* trunk; * head"),

@@ -174,3 +174,68 @@ class AttentionUNet(nn.Module):
             skip, y = skips.pop(), up(F.interpolate(y, scale_factor=2.0))
             y = dec(torch.cat([y, skip * psi((g(y) + x_(skip)).relu()).sigmoid()], 1)).relu()
         return self.head(y)
+
+
+class ControlNet(nn.Module):
+    """A copy of an encoder that reads a hint, and joins through convolutions of zeros (Zhang et al. 2023)."""
+
+    def __init__(self, c: int = 8) -> None:
+        super().__init__()
+        self.stem, self.hint, self.head = nn.Conv2d(3, c, 3, padding=1), nn.Conv2d(3, c, 3, padding=1), nn.Conv2d(c, 3, 1)
+        self.encoder, self.copy = (nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _ in range(2)) for _ in range(2))
+        self.decoder = nn.ModuleList(nn.Conv2d(2 * c, c, 3, padding=1) for _ in range(2))
+        self.zeros = nn.ModuleList(nn.Conv2d(c, c, 1) for _ in range(3))
+        for parameter in self.zeros.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, hint: Tensor) -> Tensor:
+        x, kept = self.stem(x), []
+        y = x + self.zeros[0](self.hint(hint))
+        for encoder, copied, zero in zip(self.encoder, self.copy, self.zeros[1:], strict=True):
+            x, y = encoder(x).relu(), copied(y).relu()
+            kept.append(x + zero(y))
+        for decoder in self.decoder:
+            x = decoder(torch.cat([x, kept.pop()], 1)).relu()
+        return self.head(x)
+
+
+class Spade(nn.Module):
+    """Normalizes, then scales and shifts by what a map of labels says of each place (Park et al. 2019)."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.norm, self.shared = nn.BatchNorm2d(c, affine=False), nn.Conv2d(4, 16, 3, padding=1)
+        self.gamma, self.beta = nn.Conv2d(16, c, 3, padding=1), nn.Conv2d(16, c, 3, padding=1)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        y = self.shared(F.interpolate(labels, x.shape[2:])).relu()
+        return self.norm(x) * (1 + self.gamma(y)) + self.beta(y)
+
+
+class SpadeBlock(nn.Module):
+    """A residual block of SPADE's generator; the shortcut is learned where the width changes."""
+
+    def __init__(self, c: int, out: int) -> None:
+        super().__init__()
+        self.spade1, self.conv1, self.spade2, self.conv2 = Spade(c), nn.Conv2d(c, out, 1), Spade(out), nn.Conv2d(out, out, 1)
+        self.learned = nn.ModuleDict({"spade": Spade(c), "conv": nn.Conv2d(c, out, 1, bias=False)} if out != c else {})
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        y = self.conv1(F.leaky_relu(self.spade1(x, labels)))
+        y = self.conv2(F.leaky_relu(self.spade2(y, labels)))
+        return (self.learned["conv"](self.learned["spade"](x, labels)) if self.learned else x) + y
+
+
+class SpadeGenerator(nn.Module):
+    """A generator of pictures from a map of labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(4, 16, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.blocks = nn.ModuleList([SpadeBlock(16, 16), SpadeBlock(16, 8)])
+
+    def forward(self, labels: Tensor) -> Tensor:
+        x = self.stem(F.interpolate(labels, (4, 4)))
+        for block in self.blocks:
+            x = block(F.interpolate(x, scale_factor=2.0), labels)
+        return self.head(x).tanh()

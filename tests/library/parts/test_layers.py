@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from networks import FEATURES, TOKENS, Residual, weights
@@ -201,3 +203,67 @@ def test_biases_of_experts() -> None:
         "1.weight": "branch_end",
         "1.bias": "bias",
     }
+
+
+class Noisy(nn.Module):
+    """A layer with noise in its weight: in training only (Fortunato et al. 2018), or always (Blundell et al. 2015)."""
+
+    def __init__(self, inputs: int, outputs: int, *, is_always: bool) -> None:
+        super().__init__()
+        self.mu, self.sigma = nn.Linear(inputs, outputs), nn.Parameter(torch.full((outputs, inputs), 0.5))
+        self.bias_sigma, self.is_always = nn.Parameter(torch.full((outputs,), 0.5)), is_always
+        self.register_buffer("noise", torch.randn(outputs, inputs))
+        self.register_buffer("bias_noise", torch.randn(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_always:
+            weight = self.mu.weight + nn.functional.softplus(self.sigma) * torch.randn_like(self.sigma)
+            return nn.functional.linear(x, weight, self.mu.bias + self.bias_sigma * torch.randn_like(self.bias_sigma))
+        if not self.training:
+            return self.mu(x)
+        return nn.functional.linear(
+            x, self.mu.weight + self.sigma * self.noise, self.mu.bias + self.bias_sigma * self.bias_noise
+        )
+
+
+@pytest.mark.parametrize("is_always", [False, True])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_weights_with_noise(is_always: bool, is_training: bool) -> None:
+    net = nn.Sequential(Noisy(4, 16, is_always=is_always), nn.ReLU(), Noisy(16, 3, is_always=is_always)).train(is_training)
+    parts = find_parts(net, (torch.randn(5, 4),))
+    for layer, part in (("0", "stem"), ("2", "head")):
+        names = ("mu.weight", "mu.bias", "sigma", "bias_sigma")
+        assert [parts[f"{layer}.{name}"] for name in names] == [part, "bias", "scale", "scale"]
+    initialize_(net, "xavier", (torch.randn(5, 4),))
+    plain = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+    initialize_(plain, "xavier", (torch.randn(5, 4),))
+    for layer in (0, 2):
+        assert torch.equal(net[layer].mu.weight, plain[layer].weight) and not net[layer].mu.bias.any()
+        assert bool((net[layer].sigma == 0.5).all() and (net[layer].bias_sigma == 0.5).all())
+
+
+class Places(nn.Module):
+    """Adds something learned to a sequence, [N, 6, 8]."""
+
+    def __init__(self, add: Callable[[Places, Tensor], Tensor], *shape: int) -> None:
+        super().__init__()
+        self.stem, self.head, self.add, self.learned = nn.Linear(16, 8), nn.Linear(8, 3), add, nn.Parameter(torch.ones(*shape))
+        self.register_buffer("waves", torch.randn(9, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.add(self, self.stem(x)).mean(1))
+
+
+PLACES: dict[str, tuple[Callable[[Places, Tensor], Tensor], tuple[int, ...], str]] = {
+    "table": (lambda net, x: x + net.learned[:, :5].expand(len(x), -1, -1), (1, 9, 8), "position"),
+    "flat table": (lambda net, x: x + net.learned.view(5, 8), (40,), "position"),
+    "repeated vector": (lambda net, x: x + net.learned.expand_as(x), (8,), "bias"),
+    "factor of waves": (lambda net, x: x + net.learned * net.waves[:5], (1,), "scale"),
+    "factor of a state": (lambda net, x: net.learned.exp() * torch.zeros_like(x) + x, (8,), "scale"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_added_to_a_sequence(name: str) -> None:
+    add, shape, part = PLACES[name]
+    assert find_parts(Places(add, *shape), (FEATURES,))["learned"] == part

@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import FEATURES
 from published import PUBLISHED, DiT, Highway
-from published_images import Deformable, Detector, SpatialTransformer
+from published_images import ControlNet, Deformable, Detector, SpatialTransformer
 from torch import Tensor, nn
 from transformers import MambaConfig, MambaForCausalLM
 
@@ -116,6 +116,11 @@ CHOSEN = {
         lambda: DiT(is_zeroed=True),
         (torch.randn(2, 5, 6), torch.randn(2, 4)),
         {f"blocks.{i}.ada.{name}" for i in range(2) for name in ("weight", "bias")},
+    ),
+    "ControlNet": (
+        ControlNet,
+        (torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)),
+        {f"zeros.{i}.{name}" for i in range(3) for name in ("weight", "bias")},
     ),
     "highway": (Highway, (torch.randn(5, 4),), {f"gate.{i}.bias" for i in range(3)}),
     "spatial transformer": (SpatialTransformer, (torch.randn(2, 1, 16, 16),), {"locate.5.weight", "locate.5.bias"}),

@@ -1,0 +1,107 @@
+"""Gates that one map makes side by side with the value they are multiplied with, however a network writes that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from networks import FEATURES, rows
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from idinit.parts import find_structure
+
+
+def _clamped(y: Tensor) -> Tensor:
+    a, b = y[..., :16].clamp(max=7), y[..., 16:32].clamp(-7, 7)
+    return (b + 1) * (a * torch.sigmoid(1.702 * a))
+
+
+def _twice(y: Tensor) -> Tensor:
+    a, b, c = y.split(16, -1)
+    return a * b.sigmoid() * c.sigmoid()
+
+
+def _blended(y: Tensor) -> Tensor:
+    a, b, c = y.chunk(3, -1)
+    return b.sigmoid() * a.tanh() + (1 - b.sigmoid()) * c
+
+
+UNITS: dict[str, tuple[Callable[[Tensor], Tensor], list[int]]] = {
+    "glu": (lambda y: F.glu(y[..., :32], -1), [1]),
+    "nn.GLU": (lambda y: nn.GLU(2)(y[..., :32]), [1]),
+    "SwiGLU": (lambda y: F.silu(y[..., :16]) * y[..., 16:32], [0]),
+    "GEGLU": (lambda y: y[..., :16] * F.gelu(y[..., 16:32]), [1]),
+    "GELU by hand": (lambda y: 0.5 * y[..., :16] * (1 + (y[..., :16] * 0.8).tanh()) * y[..., 16:32], [0]),
+    "of gpt-oss": (_clamped, [0]),
+    "two gates": (_twice, [1, 2]),
+    "one gate for two values": (_blended, [1]),
+}
+
+
+class Gated(nn.Module):
+    """A map of three blocks of 16 rows, of which some are gates; a second map may be added to what it makes."""
+
+    def __init__(self, unit: Callable[[Tensor], Tensor], is_conditioned: bool = False) -> None:
+        super().__init__()
+        self.unit, self.is_conditioned = unit, is_conditioned
+        self.stem, self.packed, self.condition = nn.Linear(16, 16), nn.Linear(16, 48), nn.Linear(16, 48)
+        self.last, self.head = nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.packed(x)
+        if self.is_conditioned:
+            y = y + self.condition(x.flip(1))
+        return self.head(self.last(self.unit(y)))
+
+
+@pytest.mark.parametrize("is_conditioned", [False, True])
+@pytest.mark.parametrize("name", UNITS)
+def test_rows_of_gates(name: str, is_conditioned: bool) -> None:
+    unit, gates = UNITS[name]
+    structure = find_structure(Gated(unit, is_conditioned), (FEATURES,))
+    for map_ in ("packed", "condition") if is_conditioned else ("packed",):
+        found = {(row, part) for _, start, stop, part in rows(structure, f"{map_}.weight") for row in range(start, stop)}
+        assert found == {(row, "gate" if row // 16 in gates else "trunk") for row in range(48)}
+    assert structure.parts["last.weight"] == "trunk"
+
+
+class Step(nn.Module):
+    """One step of an LSTM, whose state comes from outside."""
+
+    def __init__(self, is_joint: bool) -> None:
+        super().__init__()
+        self.x, self.h, self.head = nn.Linear(4 + 8 * is_joint, 32), nn.Linear(8, 32), nn.Linear(8, 2)
+        self.is_joint = is_joint
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.x(torch.cat([x, h], -1)) if self.is_joint else self.x(x) + self.h(h)
+        i, f, g, o = y.chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return self.head(o.sigmoid() * c.tanh()), c
+
+
+@pytest.mark.parametrize("is_joint", [False, True])
+def test_one_step_of_a_cell(is_joint: bool) -> None:
+    structure = find_structure(Step(is_joint), (torch.randn(3, 4), torch.randn(3, 8), torch.randn(3, 8)))
+    for name in ("x.weight",) if is_joint else ("x.weight", "h.weight"):
+        assert rows(structure, name) == [(0, 0, 16, "gate"), (0, 16, 24, "stem"), (0, 24, 32, "gate")]
+
+
+def test_two_gates_in_a_residual_branch() -> None:
+    """The simple recurrent unit without its recurrence (Lei et al. 2018): both gates are made with the value."""
+
+    class Unit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.packed, self.head = nn.Linear(16, 16), nn.Linear(16, 48), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            a, f, r = self.packed(x).chunk(3, -1)
+            return self.head(r.sigmoid() * (f.sigmoid() * a).tanh() + (1 - r.sigmoid()) * x)
+
+    structure = find_structure(Unit(), (FEATURES,))
+    assert rows(structure, "packed.weight") == [(0, 0, 16, "branch_end"), (0, 16, 48, "gate")]
