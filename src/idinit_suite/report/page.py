@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..archive.variants import Variant, pluralize
-from ..atomic import write_atomically
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
-from .blocks import Block, Code, Folded, Heading, Items, markdown, pictures
+from ..training.environment import describe
+from .blocks import Block, Code, Folded, Heading, Items, pictures, write_markdown
 from .figures import save_figure
 from .layers import MeasuredRun
 from .outcomes import Verdict
@@ -129,7 +130,8 @@ def readme(page: Page) -> list[Block]:
     if info.deviations:
         blocks += [Heading(2, "Deviations from the paper"), Items(info.deviations, numbered=True)]
     if page.environments:
-        blocks += [Heading(2, "Environment"), _environments(page.environments)]
+        environments = [f"`{one.key}` ({pluralize(one.runs, 'run')}): {in_one_line(one.facts)}" for one in page.environments]
+        blocks += [Heading(2, "Environment"), Items(environments)]
     if page.missing:
         blocks += [Heading(2, "Not run"), Items(page.missing)]
     return blocks
@@ -144,7 +146,7 @@ def write_page(page: Page, folder: Path) -> None:
     for section in page.sections:
         for picture in pictures(section.blocks):
             save_figure(picture.draw, folder / picture.name)
-    write_atomically(folder / "README.md", (markdown(readme(page)) + "\n").encode())
+    write_markdown(folder / "README.md", readme(page))
 
 
 def shown(page: Page, runs: Set[str]) -> RenderableType:
@@ -219,5 +221,6 @@ def in_one_line(facts: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts)
 
 
-def _environments(environments: Sequence[Environment]) -> Items:
-    return Items([f"`{one.key}` ({pluralize(one.runs, 'run')}): {in_one_line(one.facts)}" for one in environments])
+def this_machine() -> str:
+    """The software and hardware of this process, in one line."""
+    return in_one_line(environment_facts(describe(torch.device("cpu"))))
