@@ -242,6 +242,12 @@ def by_model(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
     }
 
 
+def model_prefixes(variants: Sequence[Variant]) -> list[str]:
+    """The model of each variant, where there are several and variants are called ``model-initializer``; else nothing."""
+    several = len(by_model(variants)) > 1
+    return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
+
+
 def varied(variants: Sequence[Variant]) -> tuple[str, ...]:
     """The keys, but for those of model and initializer, that have several values among the variants."""
     settings = [{key: str(value) for key, value in _settings(variant.recipe).items()} for variant in variants]

@@ -22,37 +22,31 @@ from ..training.progress import console
 from .contest import Contest, take_turns
 
 OURS = "this loader"
+_FOLDER = "imagenet-sample"  # of the data root: pictures in the layout of ImageNet
+_SIZE, _BATCH = 224, 25  # side of the pictures that are made, pictures in a batch
 _ROUNDS, _BATCHES, _READY = 5, 24, 8  # turns, timed batches of a turn, batches before them: some lie ready when a turn begins
 _PICTURES = 200  # of which the difference of scaled decoding is measured
 
 
-def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample", size: int = 224, batch: int = 25) -> None:
-    """Measures, prints and writes ``loading.md``.
-
-    Args:
-        root: The data root.
-        results: Where to; made if missing.
-        folder: Pictures in the layout of ImageNet, in the data root.
-        size: Side of the pictures that are made.
-        batch: Pictures in a batch.
-    """
+def write_loading(root: Path, results: Path) -> None:
+    """Measures, prints and writes ``loading.md`` in a folder, which is made if missing."""
     workers = torch.get_num_threads()
-    speeds = measure(root, folder, size, batch, workers)
+    speeds = measure(root, _FOLDER, _SIZE, _BATCH, workers)
     contest = Contest("Loaders", "pictures", speeds, {}).table()
     differences = table(
         "Decoding at a fraction of the size",
         ["", "decoded at a fraction", "mean difference of these, in levels of 255"],
         [
-            (f"{what}, {side}x{side}", *scaled_decoding(root / folder / "train", transform))
-            for side in (size, 64)
+            (f"{what}, {side}x{side}", *scaled_decoding(root / _FOLDER / "train", transform))
+            for side in (_SIZE, 64)
             for what, transform in (("training", Training(side, flip=False)), ("evaluation", Evaluation(side)))
         ],
     )
     console.print(terminal_table(contest), terminal_table(differences), sep="\n")
     blocks: list[Block] = [
         Heading(1, "Loading pictures"),
-        f"Made by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
-        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of "
+        f"Made by `make bench`: random resized crops of {_SIZE}x{_SIZE} pixels and mirroring of the "
+        f"pictures of `{_FOLDER}`, batches of {_BATCH} normalized in float32, {workers} workers. The loaders take turns of "
         f"{_BATCHES} batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median "
         "over rounds.",
         contest,
@@ -126,6 +120,6 @@ def _read(path: Path, transform: Transform, seed: int, *, scale: bool) -> torch.
         JpegImageFile.draft = draft  # type: ignore[method-assign]
 
 
-def has_pictures(root: Path, folder: str = "imagenet-sample") -> bool:
+def has_pictures(root: Path) -> bool:
     """Whether the pictures that are measured are there."""
-    return (root / folder / "train").is_dir()
+    return (root / _FOLDER / "train").is_dir()

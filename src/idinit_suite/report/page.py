@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..archive.store import Archive
 from ..archive.variants import Variant, pluralize
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from ..training.environment import describe
@@ -194,15 +194,27 @@ def claims_table(info: ExperimentInfo) -> list[Block]:
     return [Heading(2, "Claims"), table("Claims that it tests", head, rows, left=len(head)), f"Known from: {legend}."]
 
 
-def list_environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]) -> list[Environment]:
-    """The environments of the runs of an archive.
+def archive_page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section], **more: Any) -> Page:
+    """The page of an archive.
 
     Args:
-        keys: The environment of each run.
-        contents: What each environment is.
+        info: The head of the experiment's config.
+        archive: The archive.
+        sections: Its results.
+        more: Other attributes of the `Page`.
     """
-    counts = keys.value_counts().sort_index().items()
-    return [Environment(str(key), int(count), environment_facts(contents[str(key)])) for key, count in counts]
+    tables = ", ".join(f"`{name}.csv`" for name, table in {"runs": archive.runs, **archive.tables}.items() if len(table))
+    counts = archive.runs["environment"].value_counts().sort_index().items()
+    return Page(
+        info,
+        sources=f"{tables} and `environments.json` in this folder and from the head of `configs/experiment/{info.name}.yaml`",
+        sections=sections,
+        environments=[
+            Environment(str(key), int(count), environment_facts(archive.environments[str(key)])) for key, count in counts
+        ],
+        seconds=float(archive.runs["time_s"].sum()),
+        **more,
+    )
 
 
 def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:

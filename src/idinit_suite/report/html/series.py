@@ -14,7 +14,7 @@ import pandas as pd
 from ...archive.layers import STATISTICS
 from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
-from ...archive.variants import Variant, by_model
+from ...archive.variants import Variant, model_prefixes
 from ...statistics.estimates import MOST
 from ..curves import mean_curve
 from ..layers import MeasuredRun, limits, map_of
@@ -50,12 +50,6 @@ def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
         }
         for prefix, variant in zip(model_prefixes(variants), variants, strict=True)
     ]
-
-
-def model_prefixes(variants: Sequence[Variant]) -> list[str]:
-    """The model of each variant where they are called ``model-initializer``; else nothing."""
-    several = len(by_model(variants)) > 1
-    return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
 
 
 def recipe_map(maps: Iterable[Map]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import timm
 from torch import Tensor, nn
 
 from idinit_suite.archive.edges import MARKS, edge
-from idinit_suite.benchmarks.training_help import CASES, METHODS, RATES, Case, best_rate, measure, training_page, without_norms
+from idinit_suite.benchmarks.without_norms import CASES, METHODS, RATES, Case, best_rate, measure, training_page, without_norms
 from idinit_suite.report.blocks import markdown
 
 
@@ -33,7 +33,7 @@ def test_runs_are_kept_and_only_what_is_missing_is_trained(tmp_path: Path, monke
     best = best_rate(rows, "small", "rezero")
     assert [row["rate"] for row in rows if row["method"] == "rezero" and row["seed"] == "1"] == [best]
     assert float(rows[0]["loss_200"]) == pytest.approx(2.3, abs=0.3)
-    monkeypatch.delattr("idinit_suite.benchmarks.training_help.train")
+    monkeypatch.delattr("idinit_suite.benchmarks.without_norms.train")
     assert measure(path, SMALL, (0, 1), steps=8) == rows
     mark = MARKS.get(edge(RATES, float(best)), "")
     assert f"| small | rezero | {best}{mark} |" in markdown(training_page(rows))
