@@ -102,7 +102,7 @@ def _failures(rows: Sequence[Row]) -> list[Block]:
 def _alarms(rows: Sequence[Row]) -> list[Block]:
     cells = [[_name(row), row["model"], row["findings"]] for row in rows if row["findings"]]
     known = [f"{kind}: {why}." for kind, why in TRUE_FINDINGS.items() if any(kind in row[2] for row in cells)]
-    lead = ["No false alarms:", Items(known)] if known else []
+    lead: list[Block] = ["No false alarms:", Items(known)] if known else []
     head = ["family", "network", "what `examine` reports for the network as built"]
     return _listed("Findings of `idinit.examine`", head, cells, *lead)
 

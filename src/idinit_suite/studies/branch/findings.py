@@ -84,7 +84,7 @@ def _verdict(best: pd.DataFrame) -> Finding:
         winner = min(rivals, key=lambda start: speeds[start])
         first.append(slowest["identity"] < fastest[winner])  # not by less than the seeds differ
         said.append(
-            f"{TASKS[task]}, width {width}: IDI {speeds['identity']:.3g}, the best of the others "
+            f"{TASKS[str(task)]}, width {width}: IDI {speeds['identity']:.3g}, the best of the others "
             f"{speeds[winner]:.3g} ({NAMES[winner]})"
         )
     if not first:
