@@ -10,10 +10,12 @@ made only when asked for.
 import sys
 from pathlib import Path
 
-from idinit_suite.benchmarks import bench, has_pictures, show, write_initialization, write_loading, write_page, write_training
+from idinit_suite.benchmarks import bench, has_pictures, write_initialization, write_loading, write_page, write_training
 from idinit_suite.cli import run_command
 from idinit_suite.config import check, compose
 from idinit_suite.coverage.side_by_side import write_side_by_side
+from idinit_suite.report.table import terminal_table
+from idinit_suite.training.progress import console
 
 MODELS = (
     ["experiment=bert-mini", "budget=paper"],
@@ -40,7 +42,7 @@ def main() -> None:
     for model in ([],) if chosen else MODELS:
         config = check(compose([*model, "train.compile=true", *sys.argv[1:]]))
         contests.append(bench(config))
-        show(contests[-1])
+        console.print(terminal_table(contests[-1].table()))
         if not chosen:
             write_page(contests, config.paths.results / "bench")
     if not chosen:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +20,7 @@ from .graph.probe import Inputs
 from .initialize import initialize_, list_initializers
 from .initializers import INITIALIZERS
 from .tables import text_table
-from .terminal import prepare_output
+from .terminal import end, end_unread, prepare_output
 from .zoo import load
 
 _INSPECT = """Shows how a network is initialized, and what is wrong with that; or initializes it first and shows what was done.
@@ -61,19 +59,13 @@ def run() -> None:
     try:
         main()
     except UsageError as error:
-        _end(str(error), 2)
-    except BrokenPipeError:  # the reader of the output has stopped, as head and pagers do
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
-        sys.exit(1)
+        end(str(error), 2)
+    except BrokenPipeError:
+        end_unread()
     except OSError as error:
         if error.filename is None:
             raise
-        _end(f"cannot read or write '{error.filename}': {error.strerror}", 1)
-
-
-def _end(line: str, code: int) -> NoReturn:
-    print(f"idinit: {line}", file=sys.stderr)
-    sys.exit(code)
+        end(f"cannot read or write '{error.filename}': {error.strerror}", 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,10 +19,17 @@ def text_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Writes a table in GitHub's Markdown; a bar in a cell is escaped."""
-    cells = [list(columns), ["---"] * len(columns), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int | None = None) -> str:
+    """Writes a table in GitHub's Markdown; a bar in a cell is escaped, and a line break becomes a space.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row, as many as there are headings.
+        left: The number of columns that are flush left, the others being flush right; None for all.
+    """
+    rule = ["---" if left is None or index < left else "---:" for index in range(len(columns))]
+    head, *body = ([cell.replace("|", r"\|").replace("\n", " ") for cell in row] for row in (columns, *rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:

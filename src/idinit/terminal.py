@@ -1,10 +1,12 @@
-"""Prepares the output of commands for any terminal and machine."""
+"""The output of commands, for any terminal and machine, and their end."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from io import TextIOWrapper
+from typing import NoReturn
 
 
 def prepare_output() -> None:
@@ -17,3 +19,15 @@ def prepare_output() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+
+def end(line: str, code: int) -> NoReturn:
+    """Ends the process with a line about what went wrong, and an exit code."""
+    print(f"idinit: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def end_unread() -> NoReturn:
+    """Ends the process where the reader of its output has stopped, as head and pagers do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+    sys.exit(1)

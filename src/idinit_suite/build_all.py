@@ -13,6 +13,7 @@ from .config import PathsConfig, compose, resolve
 from .config.experiment import ExperimentInfo, list_experiments
 from .coverage.page import update_page as update_coverage
 from .experiments.grid import load, select
+from .report.blocks import write_markdown
 from .report.html.render import report_page
 from .report.page import Page
 from .report.reproduction import reproduction
@@ -61,7 +62,7 @@ def update_everything(overrides: Sequence[str]) -> Path:
     pages.append(update_coverage(results / "coverage"))
     found = sorted((page for page in pages if page is not None), key=_first_claim)
     if found:
-        write_atomically(results / "REPRODUCTION.md", reproduction(found).encode())
+        write_markdown(results / "REPRODUCTION.md", reproduction(found))
         write_atomically(results / "report.html", report_page(found, results).encode())
         console.print(f"Written: {results / 'REPRODUCTION.md'} and {results / 'report.html'}", soft_wrap=True)
     return results

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from idinit.errors import UsageError
-from idinit.terminal import prepare_output
+from idinit.terminal import end, end_unread, prepare_output
 
 from .config import check_choices, hydra_words, usage_error
 from .errors import EXIT_FAILURE, EXIT_OK, EXIT_PREEMPTED, EXIT_USAGE, LostProcess, Preempted
@@ -46,30 +46,24 @@ def clear_end() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        _end(str(error), EXIT_USAGE)
+        end(str(error), EXIT_USAGE)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        _end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
+        end(str(usage_error(error, sys.argv[1:])), EXIT_USAGE)
     except LostProcess as error:
-        _end(str(error), EXIT_FAILURE)
+        end(str(error), EXIT_FAILURE)
     except Preempted as stop:
-        _end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
+        end(f"stopped: {stop}; run the same command again to go on", EXIT_PREEMPTED)
     except KeyboardInterrupt:
-        _end("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
-    except BrokenPipeError:  # the reader of the output has stopped, as head and pagers do
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
-        sys.exit(EXIT_FAILURE)
+        end("interrupted; the last checkpoint is kept, run the same command again to go on", EXIT_PREEMPTED)
+    except BrokenPipeError:
+        end_unread()
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         what = _DISK.get(error.errno or 0, error.strerror)
         place = f" '{error.filename}'" if error.filename else ""
-        _end(
+        end(
             f"cannot read or write{place}: {what}; what was saved before is intact, "
             "and the same command resumes from there once this is fixed",
             EXIT_FAILURE,
         )
-
-
-def _end(line: str, code: int) -> NoReturn:
-    print(f"idinit: {line}", file=sys.stderr)
-    sys.exit(code)

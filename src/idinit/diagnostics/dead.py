@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError, did_you_mean
 from ..graph.probe import left_as_it_was
+from .signals import watched
 
 
 def unmoved(before: Tensor, after: Tensor, tolerance: float = 0.0) -> Tensor:
@@ -69,18 +68,13 @@ def largest_activations(model: nn.Module, batches: Iterable[tuple[Any, ...]], mo
     Raises:
         UsageError: If a module is not there.
     """
-    children = dict(model.named_modules())
     largest: dict[str, Tensor] = {}
-    with left_as_it_was(model), torch.no_grad(), ExitStack() as stack:
-        for name in modules:
-            if name not in children:
-                raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")
 
-            def record(module: nn.Module, args: Any, output: Tensor, name: str = name) -> None:
-                size = output.abs().transpose(0, 1).flatten(1).amax(1)
-                largest[name] = torch.maximum(largest[name], size) if name in largest else size
+    def record(name: str, output: Tensor) -> None:
+        size = output.abs().transpose(0, 1).flatten(1).amax(1)
+        largest[name] = torch.maximum(largest[name], size) if name in largest else size
 
-            stack.callback(children[name].register_forward_hook(record).remove)
+    with watched(model, modules, record), torch.no_grad():
         for inputs in batches:
             model(*inputs)
     return largest

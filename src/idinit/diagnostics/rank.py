@@ -17,10 +17,7 @@ def numerical_rank(matrix: Tensor, *, threshold: float | None = None) -> Tensor:
     Returns:
         Ranks of shape [...], int64; 0 for a matrix of zeros.
     """
-    values = torch.linalg.svdvals(matrix)
-    if threshold is None:
-        threshold = max(matrix.shape[-2:]) * torch.finfo(matrix.dtype).eps
-    return (values > threshold * values[..., :1]).sum(-1)
+    return torch.linalg.matrix_rank(matrix, rtol=threshold)
 
 
 def effective_rank(matrix: Tensor) -> Tensor:

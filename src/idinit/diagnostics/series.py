@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import linear_regression
 
 from ..parts.structure import Structure
 from .looks import Looks
@@ -78,9 +79,8 @@ def _exponent(looks: Sequence[Looks]) -> float | None:
     if len(looks) < _LEAST:
         return None
     x = [math.log(i + 1) for i in range(len(logs))]
-    mean_x, mean_y = sum(x) / len(x), sum(logs) / len(logs)
-    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, logs, strict=True)) / sum((a - mean_x) ** 2 for a in x)
-    off = max(abs(b - mean_y - slope * (a - mean_x)) for a, b in zip(x, logs, strict=True))
+    slope, intercept = linear_regression(x, logs)
+    off = max(abs(b - intercept - slope * a) for a, b in zip(x, logs, strict=True))
     return round(slope, 3) if off <= max(noise, 0.03) else None
 
 

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,28 @@ class Signal:
     module: str
     activation: float
     gradient: float
+
+
+@contextmanager
+def watched(model: nn.Module, modules: Iterable[str], record: Callable[[str, Any], Tensor | None]) -> Iterator[None]:
+    """Calls a function with the name and the output of each of some modules; the network is left as it was afterwards.
+
+    Args:
+        model: The network, to be called in the block.
+        modules: Dotted names of its modules.
+        record: Its answer, unless that is None, is passed on in place of the output.
+
+    Raises:
+        UsageError: If a module is not there.
+    """
+    children = dict(model.named_modules())
+    with left_as_it_was(model), ExitStack() as stack:
+        for name in modules:
+            if name not in children:
+                raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")
+            handle = children[name].register_forward_hook(lambda _module, _args, output, name=name: record(name, output))
+            stack.callback(handle.remove)
+        yield
 
 
 def signal_sizes(
@@ -60,25 +82,19 @@ def signal_sizes(
     Raises:
         UsageError: If a module is not there, or the output is no tensor.
     """
-    children = dict(model.named_modules())
-    names = (
-        [name for name, module in children.items() if next(module.children(), None) is None] if modules is None else [*modules]
-    )
+    if modules is None:
+        modules = [name for name, module in model.named_modules() if next(module.children(), None) is None]
     outputs: dict[str, Tensor] = {}
-    with left_as_it_was(model), ExitStack() as stack:
-        for name in names:
-            if name not in children:
-                raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")
 
-            def record(module: nn.Module, args: Any, output: Any, name: str = name) -> Any:
-                if not isinstance(output, Tensor):
-                    return None
-                outputs.pop(name, None)  # in order of the last call
-                # A view of its own: an in-place activation would overwrite what is recorded.
-                outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
-                return outputs[name].clone()
+    def record(name: str, output: Any) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            return None
+        outputs.pop(name, None)  # in order of the last call
+        # A view of its own: an in-place activation would overwrite what is recorded.
+        outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
+        return outputs[name].clone()
 
-            stack.callback(children[name].register_forward_hook(record).remove)
+    with watched(model, modules, record):
         out = model(*inputs)
         if not isinstance(out, Tensor):
             raise UsageError(f"the network returns {type(out).__name__}, not a tensor: wrap it in a module that returns one")

@@ -128,7 +128,7 @@ class Flow:
         active = (depends or is_map or node.op == "input") and not self._chooses_matrices(node)
         self.active.append(active)
         self._made_of.append(0 if active else self._parameters_of(node))
-        roles = [find_role(self, node, operand) for operand in learned] if active and node.op != "output" else []
+        roles = [find_role(self.ancestors, node, operand) for operand in learned] if active and node.op != "output" else []
         for operand, role in zip(learned, roles, strict=False):
             if role in ("weight", "recurrent", "embedding"):
                 self._layers.add(node.index)

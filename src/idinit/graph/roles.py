@@ -5,24 +5,25 @@ A table maps families of operators to a function each; the first family that an 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from .node import Node, reach
 from .operators import LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SUMS
 
-if TYPE_CHECKING:
-    from .dataflow import Flow
-
 _TOKEN_ARGUMENTS = ("input", "hx", "tensors", "src", "source", "values", "value")
 _KERNEL_MAKERS = REARRANGEMENTS | PRODUCTS | {"mul", "div", "sum", "mean"}
 
 
-def find_role(flow: Flow, node: Node, operand: Node) -> str:
+def find_role(ancestors: Sequence[int], node: Node, operand: Node) -> str:
     """What an operator does with a learned operand; "" where that is not understood.
+
+    Args:
+        ancestors: `Flow.ancestors` of the nodes before it.
+        node: The operator.
+        operand: One of its inputs.
 
     Returns:
         ``weight``, ``recurrent``, ``embedding``, ``position``, ``norm``, ``bias``, ``scale`` or ``query``; ``kernel`` where the
@@ -31,7 +32,7 @@ def find_role(flow: Flow, node: Node, operand: Node) -> str:
     argument = _argument(node, operand)
     for is_member, role in _FAMILIES:
         if is_member(node, argument):
-            return role(flow, node, operand, argument)
+            return role(ancestors, node, operand, argument)
     return "embedding" if argument in _TOKEN_ARGUMENTS or node.op in REARRANGEMENTS | {"where"} else ""
 
 
@@ -52,21 +53,21 @@ def _argument(node: Node, operand: Node) -> str:
     return next(key for key, value in items if value is operand or (isinstance(value, (list, tuple)) and operand in value))
 
 
-def _in_recurrent(_flow: Flow, _node: Node, operand: Node, argument: str) -> str:
+def _in_recurrent(_ancestors: Sequence[int], _node: Node, operand: Node, argument: str) -> str:
     return "embedding" if argument == "hx" else "recurrent" if len(operand.shape) > 1 else "bias"
 
 
-def _in_lookup(flow: Flow, node: Node, _operand: Node, _argument: str) -> str:
-    return "position" if _counts(flow, node.arguments["indices"]) else "embedding"
+def _in_lookup(ancestors: Sequence[int], node: Node, _operand: Node, _argument: str) -> str:
+    return "position" if _counts(ancestors, node.arguments["indices"]) else "embedding"
 
 
-def _in_product(_flow: Flow, node: Node, _operand: Node, argument: str) -> str:
+def _in_product(_ancestors: Sequence[int], node: Node, _operand: Node, argument: str) -> str:
     if makes_kernel(node):
         return "kernel"
     return "bias" if argument == "self" and "mat1" in node.arguments else "weight"
 
 
-def _in_arithmetic(_flow: Flow, node: Node, operand: Node, argument: str) -> str:
+def _in_arithmetic(_ancestors: Sequence[int], node: Node, operand: Node, argument: str) -> str:
     other = next((n for n in node.inputs if n is not operand), operand)
     if prod(operand.shape) > 1 and _is_normalized(other):
         return "norm"
@@ -97,12 +98,12 @@ def _is_learned(node: Node) -> bool:
     return any(n.op == "parameter" for n in reach([node], lambda n: n.sources))
 
 
-def _counts(flow: Flow, indices: Node) -> bool:
+def _counts(ancestors: Sequence[int], indices: Node) -> bool:
     """Whether indices are positions, which are counted up, or constants that vary, and not the ids of tokens."""
 
     def before(node: Node) -> list[Node]:
         moved = [node.arguments["self"]] if node.op in ("gather", "index", "index_select") else node.inputs
-        return [n for n in moved if not flow.ancestors[n.index]]
+        return [n for n in moved if not ancestors[n.index]]
 
     reached = reach([indices], before)
     return any(n.op in ("arange", "cumsum") or (n.op == "constant" and _varies(n.value)) for n in reached)
@@ -140,7 +141,7 @@ def _varies(constant: Tensor) -> bool:
 
 
 _Family = Callable[[Node, str], bool]
-_Role = Callable[["Flow", Node, Node, str], str]
+_Role = Callable[[Sequence[int], Node, Node, str], str]
 
 
 def _op_in(*families: set[str]) -> _Family:
@@ -158,13 +159,13 @@ _FAMILIES: tuple[tuple[_Family, _Role], ...] = (
     (_op_in(LOOKUPS), _in_lookup),
     (_op_in({"prelu"}), _always("scale")),
     (lambda node, argument: node.op in NORMS and argument in ("weight", "bias"), _always("norm")),
-    (lambda _, argument: argument in ("weight", "bias"), lambda _flow, _node, _operand, argument: argument),
+    (lambda _, argument: argument in ("weight", "bias"), lambda _ancestors, _node, _operand, argument: argument),
     (_op_in(PRODUCTS), _in_product),
     (_op_in(SUMS, {"mul", "div"}), _in_arithmetic),
     (lambda node, argument: node.op == "scaled_dot_product_attention" and argument == "attn_mask", _always("position")),
     (_op_in({"scaled_dot_product_attention"}), _always("query")),
     (
         lambda node, _: node.op in ("index", "index_select"),
-        lambda _flow, node, operand, _argument: "bias" if _is_bias_of_experts(node, operand) else "embedding",
+        lambda _ancestors, node, operand, _argument: "bias" if _is_bias_of_experts(node, operand) else "embedding",
     ),
 )

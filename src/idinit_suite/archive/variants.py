@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..config import BUDGETS as ASCENDING_BUDGETS
 from ..config import completed
 from ..data import DATASETS, predicts_tokens
-from ..statistics.estimates import Estimate, Reached, estimate, first_epoch
+from ..statistics.estimates import Estimate, Reached, estimate
 from .edges import edge
 from .runs import Archive
 
-BUDGETS = ("paper", "cpu", "smoke")  # the largest first
+BUDGETS = ASCENDING_BUDGETS[::-1]  # the largest first
 BANDS = 8  # lines of a figure whose bands can be distinguished; those of more hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
@@ -53,6 +54,11 @@ class Scale:
         return f"{self.data}, {self.budget} budget, {pluralize(self.epochs, 'epoch')}"
 
 
+def _over_completed(column: str) -> cached_property[Estimate]:
+    """The mean of a column of ``runs.csv`` over a variant's completed runs."""
+    return cached_property(lambda variant: estimate(variant.completed[column]))
+
+
 @dataclass(frozen=True)
 class Variant:
     """Runs that differ in nothing but the seed: one row of a table, one line of a figure.
@@ -71,6 +77,14 @@ class Variant:
         last: The last epoch of the budget.
         edge: ``highest`` or ``lowest`` where the learning rate is that of all that were searched; else empty.
         classes: Number of classes; None where the answer is one of a vocabulary.
+        test: Test accuracy after the last epoch, over completed runs like all that follow.
+        best: Test accuracy at its best epoch.
+        top5: Top-5 test accuracy after the last epoch, of runs that have one.
+        averaged: Test accuracy of the averaged weights, of runs that have them.
+        validation: Validation accuracy after the last epoch: what recipes may be chosen by.
+        loss: Validation loss after the last step.
+        tokens: Tokens of all steps.
+        flops: Floating-point operations of all steps.
     """
 
     name: str
@@ -83,6 +97,15 @@ class Variant:
     last: float
     classes: int | None
     edge: str = ""
+
+    test = _over_completed("test_accuracy")
+    best = _over_completed("best_test_accuracy")
+    top5 = _over_completed("test_top5_accuracy")
+    averaged = _over_completed("test_ema_accuracy")
+    validation = _over_completed("validation_accuracy")
+    loss = _over_completed("validation_loss")
+    tokens = _over_completed("tokens")
+    flops = _over_completed("flops")
 
     @property
     def lr(self) -> float:
@@ -104,26 +127,6 @@ class Variant:
         """Number of runs that diverged."""
         return len(self.runs) - len(self.completed)
 
-    @cached_property
-    def test(self) -> Estimate:
-        """Test accuracy after the last epoch, over completed runs."""
-        return estimate(self.completed["test_accuracy"])
-
-    @cached_property
-    def validation(self) -> Estimate:
-        """Validation accuracy after the last epoch, over completed runs: what recipes may be chosen by."""
-        return estimate(self.completed["validation_accuracy"])
-
-    @cached_property
-    def top5(self) -> Estimate:
-        """Top-5 test accuracy after the last epoch, over completed runs that have one."""
-        return estimate(self.completed["test_top5_accuracy"])
-
-    @cached_property
-    def averaged(self) -> Estimate:
-        """Test accuracy of the averaged weights after the last epoch, over completed runs that have them."""
-        return estimate(self.completed["test_ema_accuracy"])
-
     @property
     def chance(self) -> float:
         """The accuracy of a guess; 0 where the answer is one of a vocabulary."""
@@ -137,31 +140,7 @@ class Variant:
     @cached_property
     def is_language_model(self) -> bool:
         """Whether it is a language model, which is judged by its loss and not by its accuracy."""
-        return predicts_tokens(self._dataset)
-
-    @cached_property
-    def _dataset(self) -> str:
-        return str(json.loads(self.runs["config"].iloc[0])["data"]["name"])
-
-    @cached_property
-    def loss(self) -> Estimate:
-        """Validation loss after the last step, over completed runs."""
-        return estimate(self.completed["validation_loss"])
-
-    @cached_property
-    def tokens(self) -> Estimate:
-        """Tokens of all steps, over completed runs."""
-        return estimate(self.completed["tokens"])
-
-    @cached_property
-    def flops(self) -> Estimate:
-        """Floating-point operations of all steps, over completed runs."""
-        return estimate(self.completed["flops"])
-
-    @cached_property
-    def best(self) -> Estimate:
-        """Test accuracy at its best epoch, over completed runs."""
-        return estimate(self.completed["best_test_accuracy"])
+        return predicts_tokens(str(json.loads(self.runs["config"].iloc[0])["data"]["name"]))
 
     @cached_property
     def finals(self) -> dict[int, float]:
@@ -174,15 +153,9 @@ class Variant:
         """Seconds of a run, the median over completed ones: now and then a machine stands still; NaN without any."""
         return float(self.completed["time_s"].median())
 
-    def reached(self, percent: float) -> Reached:
-        """Epochs to a validation accuracy, over all runs; those that diverged before have not reached it."""
-        evaluations = self.curves[self.curves["split"] == "validation"]
-        by_run = dict(iter(evaluations.groupby("hash")))
-        epochs = [
-            first_epoch(by_run[run]["epoch"].tolist(), by_run[run]["accuracy"].tolist(), percent) if run in by_run else math.nan
-            for run in self.runs["hash"]
-        ]
-        return Reached(tuple(epochs), self.last)
+    def reached(self, percent: int) -> Reached:
+        """Epochs to a validation accuracy of ``THRESHOLDS``, over all runs; those that diverged before have not reached it."""
+        return Reached(tuple(self.runs[f"epochs_to_{percent}"]), self.last)
 
 
 @dataclass(frozen=True)
@@ -309,6 +282,12 @@ def by_model(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
         model: [variant for variant in variants if variant.model == model]
         for model in sorted({variant.model for variant in variants})
     }
+
+
+def model_prefixes(variants: Sequence[Variant]) -> list[str]:
+    """The model of each variant, where there are several and variants are called ``model-initializer``; else nothing."""
+    several = len(by_model(variants)) > 1
+    return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
 
 
 def varied(variants: Sequence[Variant]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from .initialization import write_initialization
 from .loading import has_pictures, write_loading
-from .throughput import Contest, bench, show, write_page
-from .training_help import write_training
+from .throughput import bench, write_page
+from .without_norms import write_training
 
-__all__ = ["Contest", "bench", "has_pictures", "show", "write_initialization", "write_loading", "write_page", "write_training"]
+__all__ = ["bench", "has_pictures", "write_initialization", "write_loading", "write_page", "write_training"]

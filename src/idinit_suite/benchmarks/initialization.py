@@ -15,12 +15,11 @@ from idinit.graph.probe import call_arguments
 from idinit.initialize import initialize_
 from idinit.zoo import load
 
-from ..atomic import write_atomically
-from ..report.page import environment_facts, in_one_line
-from ..report.table import markdown_table, table, terminal_table
-from ..training.environment import describe
+from ..report.blocks import Block, Heading, write_markdown
+from ..report.page import this_machine
+from ..report.table import table, terminal_table
 from ..training.progress import console
-from .training_help import without_norms
+from .without_norms import without_norms
 
 NETWORKS = ("torchvision:resnet152", "timm:vit_large_patch16_224", "timm:swin_base_patch4_window7_224")
 METHODS = ("idinit", "kaiming", "default", "orthogonal", "delta_orthogonal", "rezero", "fixup")
@@ -28,7 +27,7 @@ _ROUNDS, _ENOUGH = 3, 10.0  # calls, seconds
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def measure(networks: Sequence[str] = NETWORKS, methods: Sequence[str] = METHODS) -> str:
+def measure(networks: Sequence[str] = NETWORKS, methods: Sequence[str] = METHODS) -> list[Block]:
     """Measures and prints times and memory. Fixup, which refuses normalization layers, gets the network without them.
 
     Args:
@@ -36,7 +35,7 @@ def measure(networks: Sequence[str] = NETWORKS, methods: Sequence[str] = METHODS
         methods: Names of initializers.
 
     Returns:
-        A page.
+        The blocks of a page.
     """
     rows = []
     for name in networks:
@@ -56,15 +55,12 @@ def measure(networks: Sequence[str] = NETWORKS, methods: Sequence[str] = METHODS
         "takes 4 MB for each million parameters. "
         "Orthogonal matrices take a QR decomposition of each weight."
     )
-    facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
-    return f"# Time to initialize\n\n{text}\n\n{markdown_table(times)}\n\n{facts}.\n"
+    return [Heading(1, "Time to initialize"), text, times, f"{this_machine()}."]
 
 
 def write_initialization(folder: Path) -> None:
     """Measures, and writes ``initialization.md`` in a folder, which is made if missing."""
-    page = measure()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "initialization.md", page.encode())
+    write_markdown(folder / "initialization.md", measure())
 
 
 def _measured(call: Callable[[], object]) -> tuple[str, str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,64 +11,51 @@ from typing import Any, cast
 import torch
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..atomic import write_atomically
 from ..data import DATASETS, DataContext
 from ..data.images.imagenet import MEAN, STD
 from ..data.images.streaming import StreamedImages
 from ..data.images.worker_transforms import Evaluation, Training, Transform
-from ..report.page import environment_facts, in_one_line
-from ..report.table import markdown_table, table, terminal_table
-from ..training.environment import describe
+from ..report.blocks import Block, Heading, write_markdown
+from ..report.page import this_machine
+from ..report.table import table, terminal_table
 from ..training.progress import console
+from .contest import Contest, take_turns
 
 OURS = "this loader"
+_FOLDER = "imagenet-sample"  # of the data root: pictures in the layout of ImageNet
+_SIZE, _BATCH = 224, 25  # side of the pictures that are made, pictures in a batch
 _ROUNDS, _BATCHES, _READY = 5, 24, 8  # turns, timed batches of a turn, batches before them: some lie ready when a turn begins
 _PICTURES = 200  # of which the difference of scaled decoding is measured
 
 
-def write_loading(root: Path, results: Path, *, folder: str = "imagenet-sample", size: int = 224, batch: int = 25) -> None:
-    """Measures, prints and writes ``loading.md``.
-
-    Args:
-        root: The data root.
-        results: Where to; made if missing.
-        folder: Pictures in the layout of ImageNet, in the data root.
-        size: Side of the pictures that are made.
-        batch: Pictures in a batch.
-    """
+def write_loading(root: Path, results: Path) -> None:
+    """Measures, prints and writes ``loading.md`` in a folder, which is made if missing."""
     workers = torch.get_num_threads()
-    speeds = measure(root, folder, size, batch, workers)
-    ratios = {
-        name: statistics.median(ours / theirs for ours, theirs in zip(speeds[OURS], values, strict=True))
-        for name, values in speeds.items()
-    }
-    rows = [
-        (name, f"{statistics.median(values):,.0f}", "" if name == OURS else f"{ratios[name]:.2f} x")
-        for name, values in speeds.items()
-    ]
-    ratio = table("Loaders", ["", "pictures/s (median)", "this loader is faster by"], rows)
+    speeds = measure(root, _FOLDER, _SIZE, _BATCH, workers)
+    contest = Contest("Loaders", "pictures", speeds, {}).table()
     differences = table(
         "Decoding at a fraction of the size",
         ["", "decoded at a fraction", "mean difference of these, in levels of 255"],
         [
-            (f"{what}, {side}x{side}", *scaled_decoding(root / folder / "train", transform))
-            for side in (size, 64)
+            (f"{what}, {side}x{side}", *scaled_decoding(root / _FOLDER / "train", transform))
+            for side in (_SIZE, 64)
             for what, transform in (("training", Training(side, flip=False)), ("evaluation", Evaluation(side)))
         ],
     )
-    facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
-    page = (
-        f"# Loading pictures\n\nMade by `make bench`: random resized crops of {size}x{size} pixels and mirroring of the "
-        f"pictures of `{folder}`, batches of {batch} normalized in float32, {workers} workers. The loaders take turns of "
+    console.print(terminal_table(contest), terminal_table(differences), sep="\n")
+    blocks: list[Block] = [
+        Heading(1, "Loading pictures"),
+        f"Made by `make bench`: random resized crops of {_SIZE}x{_SIZE} pixels and mirroring of the "
+        f"pictures of `{_FOLDER}`, batches of {_BATCH} normalized in float32, {workers} workers. The loaders take turns of "
         f"{_BATCHES} batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median "
-        "over rounds.\n\n"
-        f"{markdown_table(ratio)}\n\n"
+        "over rounds.",
+        contest,
         "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
-        f"changes in {_PICTURES} of the pictures:\n\n{markdown_table(differences)}\n\n{facts}.\n"
-    )
-    console.print(terminal_table(ratio), terminal_table(differences), sep="\n")
-    results.mkdir(parents=True, exist_ok=True)
-    write_atomically(results / "loading.md", page.encode())
+        f"changes in {_PICTURES} of the pictures:",
+        differences,
+        f"{this_machine()}.",
+    ]
+    write_markdown(results / "loading.md", blocks)
 
 
 def measure(
@@ -83,15 +69,7 @@ def measure(
     loaders: dict[str, Callable[[], Any]] = {OURS: lambda: ours.train_batch(next(steps))}
     for name, prefetcher in (("timm's create_loader", True), ("timm's create_loader, no prefetcher", False)):
         loaders[name] = _timm(root / folder / "train", size, batch, workers, prefetcher).__next__
-    speeds: dict[str, list[float]] = {name: [] for name in loaders}
-    for _ in range(rounds):
-        for name, load in loaders.items():
-            for _ in range(_READY):
-                load()
-            started = time.perf_counter()
-            for _ in range(batches):
-                load()
-            speeds[name].append(batches * batch / (time.perf_counter() - started))
+    speeds = take_turns(loaders, batch, rounds, batches, torch.device("cpu"), ready=_READY)
     ours.stop_workers()
     return speeds
 
@@ -142,6 +120,6 @@ def _read(path: Path, transform: Transform, seed: int, *, scale: bool) -> torch.
         JpegImageFile.draft = draft  # type: ignore[method-assign]
 
 
-def has_pictures(root: Path, folder: str = "imagenet-sample") -> bool:
+def has_pictures(root: Path) -> bool:
     """Whether the pictures that are measured are there."""
-    return (root / folder / "train").is_dir()
+    return (root / _FOLDER / "train").is_dir()

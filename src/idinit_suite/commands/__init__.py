@@ -6,9 +6,11 @@ arguments, and ``run(arguments)`` does the work.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 from idinit.cli import Command, run_subcommand
@@ -25,6 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     commands = {name: partial(_command, name) for name in sorted(module.name for module in iter_modules(__path__))}
     run_subcommand("python -m idinit_suite", "Runs, finished and under way.", commands, arguments)
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Declares where runs are looked for."""
+    parser.add_argument("--in", type=Path, default=Path("runs"), dest="folder", metavar="FOLDER", help="folder of all runs")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="folder of all archives")
 
 
 def _command(name: str) -> Command:

@@ -7,17 +7,16 @@ python -m idinit_suite compare 1a2b3c4d 5e6f
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..report.terminal import comparison, find_run
 from ..training.progress import console
+from . import add_folders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder, or how the name or the hash of a run begins")
-    parser.add_argument("--in", type=Path, default=Path("runs"), dest="folder", metavar="FOLDER", help="folder of all runs")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="folder of all archives")
+    add_folders(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

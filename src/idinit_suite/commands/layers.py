@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from idinit.errors import UsageError
 from idinit.tables import text_table
@@ -17,13 +16,13 @@ from ..report.figures import save_figure
 from ..report.layers import TITLES, draw_layers, layer_table
 from ..report.terminal import find_run
 from ..training.progress import console
+from . import add_folders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("name", metavar="RUN", help="a run folder, or how the name or the hash of a run begins")
-    parser.add_argument("--in", type=Path, default=Path("runs"), dest="folder", metavar="FOLDER", help="folder of all runs")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="folder of all archives")
+    add_folders(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

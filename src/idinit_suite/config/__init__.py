@@ -4,7 +4,7 @@ from .archived import completed, hash_of_stored
 from .check import check
 from .command_line import hydra_words
 from .compose import compose, resolve
-from .errors import check_choices, usage_error
+from .errors import check_choices, parse_overrides, usage_error
 from .groups import CONFIG_DIR, GROUPS, register_choices
 from .launcher import LauncherConfig
 from .schema import (
@@ -38,6 +38,7 @@ __all__ = [
     "hash_of",
     "hash_of_stored",
     "hydra_words",
+    "parse_overrides",
     "register_choices",
     "resolve",
     "usage_error",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
@@ -36,6 +37,18 @@ def check_choices(overrides: Sequence[str]) -> None:
         if override.is_delete() or not (override.is_sweep_override() or (isinstance(choice, str) and choice)):
             files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
             raise UsageError(f"{text} chooses nothing: {did_you_mean(choice, {*GROUPS.get(group, ()), *files})}")
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Hydra's reading of overrides.
+
+    Raises:
+        UsageError: If one cannot be read.
+    """
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise usage_error(error, overrides) from None
 
 
 def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:

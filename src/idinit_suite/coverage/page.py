@@ -94,42 +94,38 @@ def _as_expert(rows: Sequence[Row]) -> str:
 
 
 def _failures(rows: Sequence[Row]) -> list[Block]:
-    failed = [row for row in rows if row["status"] != "ok"]
-    if not failed:
-        return []
-    named = [(f"{row['source']}:{row['family']}", row) for row in failed]
-    cells = [[name, row["model"], row["problems"], REASONS.get(name, "not known")] for name, row in named]
-    head = ["family", "network", "what is not as it should be", "why"]
-    return [Heading(3, "Failures"), table("Failures", head, cells, left=4)]
+    failed = [(_name(row), row) for row in rows if row["status"] != "ok"]
+    cells = [[name, row["model"], row["problems"], REASONS.get(name, "not known")] for name, row in failed]
+    return _listed("Failures", ["family", "network", "what is not as it should be", "why"], cells)
 
 
 def _alarms(rows: Sequence[Row]) -> list[Block]:
-    cells = [[f"{row['source']}:{row['family']}", row["model"], row["findings"]] for row in rows if row["findings"]]
-    if not cells:
-        return []
+    cells = [[_name(row), row["model"], row["findings"]] for row in rows if row["findings"]]
     known = [f"{kind}: {why}." for kind, why in TRUE_FINDINGS.items() if any(kind in row[2] for row in cells)]
+    lead: list[Block] = ["No false alarms:", Items(known)] if known else []
     head = ["family", "network", "what `examine` reports for the network as built"]
-    blocks: list[Block] = [Heading(3, "Findings of `idinit.examine`")]
-    if known:
-        blocks += ["No false alarms:", Items(known)]
-    return [*blocks, table("Findings of `idinit.examine`", head, cells, left=3)]
+    return _listed("Findings of `idinit.examine`", head, cells, *lead)
 
 
 def _mislabelled(rows: Sequence[Row]) -> list[Block]:
-    cells = [[f"{row['source']}:{row['family']}", row["model"], row["mislabelled"]] for row in rows if row["mislabelled"]]
-    if not cells:
-        return []
-    return [Heading(3, "Other labels than an expert's"), table("Other labels", ["family", "network", "weights"], cells, left=3)]
+    cells = [[_name(row), row["model"], row["mislabelled"]] for row in rows if row["mislabelled"]]
+    return _listed("Other labels than an expert's", ["family", "network", "weights"], cells)
 
 
 def _unknown(rows: Sequence[Row]) -> list[Block]:
     """Parameters without a part, by reason."""
-    cells = [[f"{row['source']}:{row['family']}", row["unknown"]] for row in rows if row["unknown"]]
-    if not cells:
-        return []
+    cells = [[_name(row), row["unknown"]] for row in rows if row["unknown"]]
     lead = "These parameters keep their values, and the report says why."
-    listed = table("Parameters without a part", ["family", "parameters and reason"], cells, left=2)
-    return [Heading(3, "Parameters without a part"), lead, listed]
+    return _listed("Parameters without a part", ["family", "parameters and reason"], cells, lead)
+
+
+def _listed(title: str, head: Sequence[str], cells: Sequence[Sequence[str]], *lead: Block) -> list[Block]:
+    """A table of texts below a heading and what leads to it; nothing where there are no rows."""
+    return [Heading(3, title), *lead, table(title, head, cells, left=len(head))] if cells else []
+
+
+def _name(row: Row) -> str:
+    return f"{row['source']}:{row['family']}"
 
 
 def _networks(source: str, rows: Sequence[Row]) -> list[Block]:

@@ -23,10 +23,9 @@ from idinit.errors import UsageError
 from idinit.graph.probe import Inputs, call_arguments
 from idinit.initialize import initialize_
 
-from ..atomic import write_atomically
-from ..report.page import environment_facts
-from ..report.table import markdown_table, table
-from ..training.environment import describe
+from ..report.blocks import Block, Heading, write_markdown
+from ..report.page import this_machine
+from ..report.table import table
 from ..training.progress import console
 from .families import Case, list_cases
 from .verdict import LIBRARIES
@@ -110,7 +109,6 @@ def write_side_by_side(folder: Path, cases: Iterable[Case] | None = None) -> Non
     except PackageNotFoundError:
         raise UsageError("AnyInit is not installed, and no dependency of this project: pip install anyinit") from None
     listed = list(cases or sorted(list_cases(), key=lambda case: ("hf", "torchvision", "timm").index(case.source)))
-    folder.mkdir(parents=True, exist_ok=True)
     done: dict[str, tuple[Outcome, Outcome]] = {}
     for case in listed:
         try:
@@ -119,11 +117,11 @@ def write_side_by_side(folder: Path, cases: Iterable[Case] | None = None) -> Non
             console.print(f"{case.name} cannot be built: {error}", soft_wrap=True)
             continue
         console.print(f"{len(done)}/{len(listed)}  {case.name}  {done[case.name]}", soft_wrap=True)
-        write_atomically(folder / "anyinit.md", side_by_side_page(done, len(listed)).encode())
+        write_markdown(folder / "anyinit.md", side_by_side_page(done, len(listed)))
 
 
-def side_by_side_page(done: dict[str, tuple[Outcome, Outcome]], listed: int) -> str:
-    """The page: counts of both libraries, and each network.
+def side_by_side_page(done: dict[str, tuple[Outcome, Outcome]], listed: int) -> list[Block]:
+    """The blocks of the page: counts of both libraries, and each network.
 
     Args:
         done: Of each network by name the outcomes of this library and of AnyInit.
@@ -139,18 +137,15 @@ def side_by_side_page(done: dict[str, tuple[Outcome, Outcome]], listed: int) -> 
     missing = [source for source in LIBRARIES if source not in sources]
     which = "They are " + " and ".join(f"{count} of {source}" for source, count in sources.items())
     which += f"; {' and '.join(missing)} not measured, so the counts say nothing of these" * bool(missing)
-    facts = ", ".join(f"{name} {value}" for name, value in environment_facts(describe(torch.device("cpu"))))
-    return "\n\n".join(
-        (
-            "# Beside AnyInit",
-            f"Made by `python scripts/bench.py anyinit`, on {len(done)} of the {listed} networks of the coverage, {_HOW}",
-            f"{which}.",
-            markdown_table(table("Both libraries", head, counts)),
-            _HAS,
-            markdown_table(table("Every network", ["network", "idinit", "AnyInit", "idinit, s", "AnyInit, s"], cells, left=3)),
-            f"anyinit {version('anyinit')}, {facts}.\n",
-        )
-    )
+    return [
+        Heading(1, "Beside AnyInit"),
+        f"Made by `python scripts/bench.py anyinit`, on {len(done)} of the {listed} networks of the coverage, {_HOW}",
+        f"{which}.",
+        table("Both libraries", head, counts),
+        _HAS,
+        table("Every network", ["network", "idinit", "AnyInit", "idinit, s", "AnyInit, s"], cells, left=3),
+        f"anyinit {version('anyinit')}, {this_machine()}.",
+    ]
 
 
 def _counts(outcomes: Iterable[Outcome]) -> tuple[str, ...]:

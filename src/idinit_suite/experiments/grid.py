@@ -8,8 +8,6 @@ from functools import lru_cache
 from itertools import pairwise, product
 from typing import Annotated, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
@@ -18,7 +16,7 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import LauncherConfig, PathsConfig, RunConfig, Seed, check, checked, compose, resolve, usage_error
+from ..config import LauncherConfig, PathsConfig, RunConfig, Seed, check, checked, compose, parse_overrides, resolve
 from ..config.experiment import ExperimentInfo, list_experiments
 
 
@@ -214,10 +212,7 @@ def load(arguments: Sequence[str]) -> Experiment:
     Raises:
         UsageError: Naming what is unknown or out of range.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(arguments))
-    except HydraException as error:
-        raise usage_error(error, arguments) from None
+    parsed = parse_overrides(arguments)
     name, variants, seeds = None, None, None
     plain: list[str] = []
     sweep: dict[str, tuple[str, ...]] = {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import singledispatch
+from pathlib import Path
 from typing import TypeAlias
 
 from matplotlib.figure import Figure
 
+from ..atomic import write_atomically
 from .table import Table, markdown_table
 
 
@@ -70,39 +71,31 @@ def markdown(blocks: Sequence[Block]) -> str:
     return "\n\n".join(map(_markdown, blocks))
 
 
-@singledispatch
 def _markdown(block: Block) -> str:
-    return str(block)
+    match block:
+        case Heading(level, text):
+            return f"{'#' * level} {text}"
+        case Code(text):
+            return f"```\n{text}\n```"
+        case Items(lines, numbered):
+            return "\n".join(f"{f'{number}.' if numbered else '-'} {line}" for number, line in enumerate(lines, start=1))
+        case Picture(name, caption, alt=alt):
+            return f"![{alt or caption}]({name}.png)\n\n{caption} [As SVG]({name}.svg)"
+        case Table():
+            return markdown_table(block)
+        case Folded(summary, folded):
+            return f"<details><summary>{summary}</summary>\n\n{markdown(folded)}\n\n</details>"
+    return block
 
 
-@_markdown.register
-def _(block: Heading) -> str:
-    return f"{'#' * block.level} {block.text}"
+def write_markdown(path: Path, blocks: Sequence[Block]) -> None:
+    """Writes blocks as a file of Markdown, whose folder is made if missing.
 
-
-@_markdown.register
-def _(block: Code) -> str:
-    return f"```\n{block.text}\n```"
-
-
-@_markdown.register
-def _(block: Items) -> str:
-    return "\n".join(f"{f'{number}.' if block.numbered else '-'} {line}" for number, line in enumerate(block.lines, start=1))
-
-
-@_markdown.register
-def _(block: Picture) -> str:
-    return f"![{block.alt or block.caption}]({block.name}.png)\n\n{block.caption} [As SVG]({block.name}.svg)"
-
-
-@_markdown.register
-def _(block: Table) -> str:
-    return markdown_table(block)
-
-
-@_markdown.register
-def _(block: Folded) -> str:
-    return f"<details><summary>{block.summary}</summary>\n\n{markdown(block.blocks)}\n\n</details>"
+    Raises:
+        OSError: If it cannot be written; it is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (markdown(blocks) + "\n").encode())
 
 
 def pictures(blocks: Sequence[Block]) -> list[Picture]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -86,8 +85,7 @@ def _runs(variant: Variant) -> str:
 
 def _reached(threshold: int) -> Column:
     def key(variant: Variant) -> float:
-        median = variant.reached(threshold).median
-        return variant.last + 1 if math.isnan(median) else median  # never comes after all that were
+        return min(variant.reached(threshold).median, variant.last + 1)  # never comes after all that were
 
     header, short = f"epochs\nto {threshold} %", f"epochs\nto {threshold}%"
     return Column(header, short, lambda one: str(one.reached(threshold)), key)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from ..archive.variants import Variant
-from ..statistics.estimates import estimate
+from ..statistics.estimates import estimate, first_crossing
 from ..statistics.significance import ENOUGH
 from .formatting import amount
-from .measured import Measured, first_crossing, measured
+from .measured import Measured, measured
 from .table import Cell, Table, table
 
 

@@ -20,8 +20,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from ..archive.variants import BANDS, Variant, by_model
 from ..atomic import write_atomically
-from ..statistics.estimates import MOST, estimate, interval_ends
-from ..statistics.significance import ENOUGH
+from .curves import mean_curve
 from .formatting import amount, percent, plain
 from .style import COLOURS, DASHES, MARKERS
 
@@ -66,8 +65,8 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
     """Draws the curves of the variants' primary recipes.
 
-    A line is the mean over completed runs, its band the 95 % t-interval at each point, from ``ENOUGH`` runs on, or the lowest
-    and the highest run; see `interval_ends`. More than `BANDS` lines have no bands. A run that diverged is a thin line of its
+    A line is the mean over completed runs, its band the 95 % t-interval at each point, or the lowest and the highest run; see
+    `mean_curve`. More than `BANDS` lines have no bands. A run that diverged is a thin line of its
     own that ends in a cross. Variants of several models have a row of axes for each.
 
     Args:
@@ -141,18 +140,11 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def _draw_mean(axes: Axes, variant: Variant, split: str, metric: str, style: dict[str, Any], banded: bool) -> None:
-    runs = variant.completed["hash"]
-    curves = variant.curves[(variant.curves["split"] == split) & variant.curves["hash"].isin(runs)]
-    points = [(float(epoch), estimate(values)) for epoch, values in curves.groupby("epoch")[metric]]
-    points = [(epoch, e) for epoch, e in points if e.n == len(runs)]
-    if not points:
-        return
-    epochs = [epoch for epoch, _ in points]
-    means, halves, lowest, highest = np.array([(e.mean, e.half_width, e.lowest, e.highest) for _, e in points]).T
-    axes.plot(epochs, means, markevery=max(1, len(points) // 6), **style)
-    if banded and len(runs) >= ENOUGH:
-        low, high = interval_ends(means, halves, lowest, highest, MOST[metric])
-        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    curve = mean_curve(variant, split, metric)
+    if len(curve):
+        axes.plot(curve.index, curve["mean"], markevery=max(1, len(curve) // 6), **style)
+    if banded and curve["low"].notna().any():
+        axes.fill_between(curve.index, curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _draw_diverged(axes: Axes, variant: Variant, split: str, metric: str, style: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from .formatting import duration
 from .heat_maps import draw_maps
 from .layers import layer_maps, measured_runs
 from .outcomes import SILENT
-from .page import Page, Section, list_environments
+from .page import Page, Section, archive_page
 from .recipes import main_table, more_tables
 from .tables import results_table, tuning
 from .verdicts import judge
@@ -40,15 +40,11 @@ def grid_page(info: ExperimentInfo, archive: Archive, results_dir: Path) -> Page
         UsageError: If the experiment names a claim for which there is no verdict function.
     """
     found = sections(info, archive)
-    layers = "" if archive.layers.empty else ", `layers.csv`"
-    return Page(
+    return archive_page(
         info,
-        sources=f"`runs.csv`, `curves.csv`{layers} and `environments.json` in this folder and from the head of "
-        f"`configs/experiment/{info.name}.yaml`",
-        sections=found,
+        archive,
+        found,
         lead=_forecasts(read_forecasts(results_dir), archive.runs),
-        environments=list_environments(archive.runs["environment"], archive.environments),
-        seconds=float(archive.runs["time_s"].sum()),
         missing=_missing(info, archive, found),
         notes=notes(found[0].variants if found else ()),
     )
@@ -113,7 +109,7 @@ def _forecasts(forecasts: Sequence[Forecast], runs: pd.DataFrame) -> list[str]:
 
 
 def _forecast(forecast: Forecast, count: int, seconds: float) -> str:
-    variants, epochs = pluralize(len(forecast.variants), "variant"), f"{forecast.epochs:g} epoch{'s' * (forecast.epochs != 1)}"
+    variants, epochs = pluralize(len(forecast.variants), "variant"), pluralize(forecast.epochs, "epoch")
     return (
         f"Forecast for {pluralize(forecast.runs, 'run')} of the {forecast.budget} budget ({variants}, {epochs}), one after the "
         f"other: {duration(forecast.seconds)}. The {pluralize(count, 'run')} since took {duration(seconds)}."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ..archive.variants import MARGIN, Variant
-from ..statistics.estimates import Estimate, estimate
+from ..statistics.estimates import Estimate, estimate, first_crossing
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Measured:
 def measured(variant: Variant) -> Measured:
     """The numbers of a variant."""
     evaluations = variant.curves[variant.curves["split"] == "validation"]
-    by_run = {run: rows for run, rows in evaluations.groupby("hash")}
+    by_run = dict(iter(evaluations.groupby("hash")))
     curves = {}
     for run, seed in zip(variant.runs["hash"], variant.runs["seed"], strict=True):
         if run in by_run:
@@ -92,26 +92,3 @@ def measured(variant: Variant) -> Measured:
     values = variant.runs[column].where(variant.runs["state"] == "done", math.nan)
     accuracy = {int(seed): float(value) for seed, value in zip(variant.runs["seed"], values, strict=True)}
     return Measured(accuracy, curves, variant.chance, variant.last, variant.edge)
-
-
-def first_crossing(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, target: float) -> float:
-    """Finds where a curve first is as high as a target, linear between its points.
-
-    Args:
-        x: Places, ascending.
-        y: Values there; one that is not finite has not reached anything.
-        target: The height.
-
-    Returns:
-        The place; infinity if the curve never gets there.
-    """
-    values = np.asarray(y, dtype=np.float64)
-    # a float32 accuracy of 0.7 is 1.2e-8 short of the number 0.7
-    reached = np.flatnonzero(values >= target - 1e-6)
-    if not len(reached):
-        return math.inf
-    index = int(reached[0])
-    if index == 0 or not math.isfinite(values[index - 1]):
-        return float(x[index])
-    share = min(1.0, (target - values[index - 1]) / (values[index] - values[index - 1]))
-    return float(x[index - 1] + share * (x[index] - x[index - 1]))

@@ -67,6 +67,9 @@ class Finding(NamedTuple):
     headline: Headline | None = None
 
 
+SMOKE = Finding("not run at this scale", "this budget only shows that everything runs")  # of any claim
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of a claim from the runs of one scale.

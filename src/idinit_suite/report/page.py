@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import torch
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..archive.store import Archive
 from ..archive.variants import Variant, pluralize
-from ..atomic import write_atomically
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
-from .blocks import Block, Code, Folded, Heading, Items, markdown, pictures
+from ..training.environment import describe
+from .blocks import Block, Code, Folded, Heading, Items, pictures, write_markdown
 from .figures import save_figure
 from .layers import MeasuredRun
 from .outcomes import Verdict
@@ -130,7 +131,8 @@ def readme(page: Page) -> list[Block]:
     if info.deviations:
         blocks += [Heading(2, "Deviations from the paper"), Items(info.deviations, numbered=True)]
     if page.environments:
-        blocks += [Heading(2, "Environment"), _environments(page.environments)]
+        environments = [f"`{one.key}` ({pluralize(one.runs, 'run')}): {in_one_line(one.facts)}" for one in page.environments]
+        blocks += [Heading(2, "Environment"), Items(environments)]
     if page.missing:
         blocks += [Heading(2, "Not run"), Items(page.missing)]
     return blocks
@@ -145,7 +147,7 @@ def write_page(page: Page, folder: Path) -> None:
     for section in page.sections:
         for picture in pictures(section.blocks):
             save_figure(picture.draw, folder / picture.name)
-    write_atomically(folder / "README.md", (markdown(readme(page)) + "\n").encode())
+    write_markdown(folder / "README.md", readme(page))
 
 
 def shown(page: Page, runs: Set[str]) -> RenderableType:
@@ -193,15 +195,27 @@ def claims_table(info: ExperimentInfo) -> list[Block]:
     return [Heading(2, "Claims"), table("Claims that it tests", head, rows, left=len(head)), f"Known from: {legend}."]
 
 
-def list_environments(keys: pd.Series, contents: Mapping[str, Mapping[str, Any]]) -> list[Environment]:
-    """The environments of the runs of an archive.
+def archive_page(info: ExperimentInfo, archive: Archive, sections: Sequence[Section], **more: Any) -> Page:
+    """The page of an archive.
 
     Args:
-        keys: The environment of each run.
-        contents: What each environment is.
+        info: The head of the experiment's config.
+        archive: The archive.
+        sections: Its results.
+        more: Other attributes of the `Page`.
     """
-    counts = keys.value_counts().sort_index().items()
-    return [Environment(str(key), int(count), environment_facts(contents[str(key)])) for key, count in counts]
+    tables = ", ".join(f"`{name}.csv`" for name, table in {"runs": archive.runs, **archive.tables}.items() if len(table))
+    counts = archive.runs["environment"].value_counts().sort_index().items()
+    return Page(
+        info,
+        sources=f"{tables} and `environments.json` in this folder and from the head of `configs/experiment/{info.name}.yaml`",
+        sections=sections,
+        environments=[
+            Environment(str(key), int(count), environment_facts(archive.environments[str(key)])) for key, count in counts
+        ],
+        seconds=float(archive.runs["time_s"].sum()),
+        **more,
+    )
 
 
 def environment_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -220,5 +234,6 @@ def in_one_line(facts: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts)
 
 
-def _environments(environments: Sequence[Environment]) -> Items:
-    return Items([f"`{one.key}` ({pluralize(one.runs, 'run')}): {in_one_line(one.facts)}" for one in environments])
+def this_machine() -> str:
+    """The software and hardware of this process, in one line."""
+    return in_one_line(environment_facts(describe(torch.device("cpu"))))

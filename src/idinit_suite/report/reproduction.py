@@ -8,7 +8,7 @@ from ..archive.variants import Variant, pluralize
 from ..config.experiment import TAGS
 from ..statistics.paired import compare
 from ..statistics.significance import ENOUGH
-from .blocks import Block, Heading, Items, markdown
+from .blocks import Block, Heading, Items
 from .formatting import duration, percent
 from .outcomes import OUTCOMES, SILENT, Outcome
 from .page import Page, paper_value
@@ -41,8 +41,8 @@ _HARD = (
 )
 
 
-def reproduction(pages: Sequence[Page]) -> str:
-    """The report as Markdown.
+def reproduction(pages: Sequence[Page]) -> list[Block]:
+    """The blocks of the report.
 
     Args:
         pages: The experiments that have results.
@@ -50,7 +50,7 @@ def reproduction(pages: Sequence[Page]) -> str:
     summaries = summarize(pages)
     legend = "; ".join(f"*{tag}* is {meaning}" for tag, meaning in TAGS.items())
     runs = sum(environment.runs for page in pages for environment in page.environments)
-    blocks: list[Block] = [
+    return [
         Heading(1, TITLE),
         f"Of {len(summaries)} claims: {described_counts(summaries)}. Made by `make report` from the archives in this folder; "
         "manual edits are overwritten. Curves and tables of everything: [report.html](report.html).",
@@ -88,7 +88,6 @@ def reproduction(pages: Sequence[Page]) -> str:
             ]
         ),
     ]
-    return markdown(blocks) + "\n"
 
 
 def described_counts(summaries: Sequence[Summary]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..archive.variants import Variant
+from .curves import mean_curve
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 40  # of a line
@@ -25,28 +27,22 @@ def sparklines(variants: Sequence[Variant]) -> RenderableType:
         A title, and a row for each: its label and its line.
     """
     metric = "loss" if variants[0].is_language_model else "accuracy"
-    curves = [_curve(variant, metric) for variant in variants]
-    values = np.concatenate([values for _, values in curves])
+    curves = [mean_curve(variant, "validation", metric)["mean"] for variant in variants]
+    values = np.concatenate(curves)
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if metric == "loss" and values.size else (0.0, 1.0)
     extent = "" if metric == "loss" else "; a full bar is 100 %"
     # a title of the table's own would be broken at the table's width
     title = Text(f"Validation {metric}, from the start to epoch {variants[0].last:g}{extent}", style="bold")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for variant, (epochs, values) in zip(variants, curves, strict=True):
-        table.add_row(variant.label, _line(epochs, values, variant.last, low, high))
+    for variant, curve in zip(variants, curves, strict=True):
+        table.add_row(variant.label, _line(curve, variant.last, low, high))
     return Group(title, table)
 
 
-def _curve(variant: Variant, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = variant.curves[(variant.curves["split"] == "validation") & variant.curves["hash"].isin(variant.completed["hash"])]
-    means = rows.groupby("epoch")[metric].mean()
-    return means.index.to_numpy(float), means.to_numpy(float)
-
-
-def _line(epochs: np.ndarray, values: np.ndarray, last: float, low: float, high: float) -> Text:
-    """The values at equal steps of time, each that of the last evaluation before it."""
-    if not values.size:
+def _line(curve: pd.Series, last: float, low: float, high: float) -> Text:
+    """The values of a curve at equal steps of time, each that of the last evaluation before it."""
+    if curve.empty:
         return Text("diverged")
-    newest = np.searchsorted(epochs, np.linspace(0, last, _WIDTH), side="right") - 1
-    shares = np.clip(np.nan_to_num((values[np.maximum(newest, 0)] - low) / max(high - low, 1e-12)), 0, 1)
+    newest = np.searchsorted(curve.index, np.linspace(0, last, _WIDTH), side="right") - 1
+    shares = np.clip((curve.to_numpy()[np.maximum(newest, 0)] - low) / max(high - low, 1e-12), 0, 1)
     return Text("".join(_BARS[round(share * (len(_BARS) - 1))] for share in shares))

@@ -10,6 +10,8 @@ import rich.table
 from rich import box
 from rich.text import Text
 
+from idinit import tables
+
 _COUNT = re.compile(r" \(n = \d+\)$")
 _RANGE = re.compile(r"(?<=\d) to (?=\d)")
 
@@ -60,20 +62,12 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell | str]
 
 def markdown_table(table: Table) -> str:
     """The table in GitHub's Markdown."""
-    rule = ["---"] * table.left + ["---:"] * (len(table.head) - table.left)
-    head = [_in_one_cell(text) for text in table.head]
-    rows = [[_markdown(cell) for cell in row] for row in table.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+    return tables.markdown_table(table.head, [[_markdown(cell) for cell in row] for row in table.rows], table.left)
 
 
 def _markdown(cell: Cell) -> str:
-    text = _in_one_cell(cell.text)
-    text = f"[{text}]({cell.link})" if cell.link else text
+    text = f"[{cell.text}]({cell.link})" if cell.link else cell.text
     return f"**{text}**" if cell.strong else text
-
-
-def _in_one_cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def terminal_table(table: Table) -> rich.table.Table:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ..archive.runs import Archive
-from ..archive.variants import Scale, Variant, by_model, labelled, list_searches, pluralize
+from ..archive.variants import Scale, Variant, labelled, list_searches, model_prefixes, pluralize
 from ..statistics.estimates import estimate
 from ..statistics.paired import Comparison, compare, success
 from ..statistics.significance import ENOUGH
@@ -43,13 +42,8 @@ def results_table(caption: str, variants: Sequence[Variant], tuned: bool) -> Tab
         for variant in variants
     )
     head, short = tuple(column.header for column in shown), tuple(column.short for column in shown)
-    # variants called model-initializer: the model is a row of its own, since long names would push the numbers out
-    models = by_model(variants)
-    prefixes = {
-        model: os.path.commonprefix([variant.label for variant in own]).rpartition("-")[0] for model, own in models.items()
-    }
-    groups = tuple(prefixes[variant.model] for variant in variants) if len(models) > 1 else ()
-    return Table(caption, head, rows, short=short, groups=groups)
+    # the model is a row of its own, since long names would push the numbers out
+    return Table(caption, head, rows, short=short, groups=tuple(model_prefixes(variants)))
 
 
 def paired(variants: Sequence[Variant], baseline: str) -> list[Block]:

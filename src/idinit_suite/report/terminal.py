@@ -99,7 +99,7 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
     table.add_row("epoch", *(f"{run.status['epoch']:g}" for run in runs))
     for split in ("train", "validation", "test"):
         table.add_row(f"{split} accuracy", *(_percent(run.last(split, "accuracy")) for run in runs))
-    return Group(table, "", _plot(runs, "validation", "accuracy", width))
+    return Group(table, "", _plot(runs, width))
 
 
 def overview(runs: Path) -> RenderableType:
@@ -179,13 +179,13 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def _plot(runs: Sequence[Run], split: str, metric: str, width: int) -> Text:
+def _plot(runs: Sequence[Run], width: int) -> Text:
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(min(width, 100), 16)
     for run, marker in zip(runs, cycle("●▲■◆○△□◇")):
-        epochs, values = run.curve(split, metric)
+        epochs, values = run.curve("validation", "accuracy")
         if epochs:
             plotext.plot(epochs, [100 * value for value in values], label=run.name, marker=marker)
-    plotext.title(f"{split} {metric} in percent, by epoch")
+    plotext.title("validation accuracy in percent, by epoch")
     return Text.from_ansi(plotext.build())

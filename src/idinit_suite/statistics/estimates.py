@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import stats
 from scipy.special import stdtrit  # the quantile of scipy.stats.t, without its 0.1 ms a call
 
 from .significance import ENOUGH
@@ -107,12 +107,34 @@ def first_epoch(epochs: Sequence[float], accuracies: Sequence[float], percent: f
     return next((float(e) for e, a in zip(epochs, accuracies, strict=True) if a >= needed), math.nan)
 
 
+def first_crossing(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, target: float) -> float:
+    """Finds where a curve first is as high as a target, linear between its points.
+
+    Args:
+        x: Places, ascending.
+        y: Values there; one that is not finite has not reached anything.
+        target: The height.
+
+    Returns:
+        The place; infinity if the curve never gets there.
+    """
+    values = np.asarray(y, dtype=np.float64)
+    reached = np.flatnonzero(values >= target - _TOLERANCE)
+    if not len(reached):
+        return math.inf
+    index = int(reached[0])
+    if index == 0 or not math.isfinite(values[index - 1]):
+        return float(x[index])
+    share = min(1.0, (target - values[index - 1]) / (values[index] - values[index - 1]))
+    return float(x[index - 1] + share * (x[index] - x[index - 1]))
+
+
 @dataclass(frozen=True)
 class Reached:
     """The epochs at which the runs of one method reached an accuracy; runs that never did are kept, as censored.
 
     Attributes:
-        epochs: For each run the first epoch whose validation accuracy reached it; NaN where none did.
+        epochs: For each run the epoch at which its validation accuracy reached it; NaN or infinity where it never did.
         last: The last epoch of the budget, up to which it was watched.
     """
 
@@ -122,17 +144,15 @@ class Reached:
     @property
     def count(self) -> int:
         """Number of runs that reached it."""
-        return sum(not math.isnan(e) for e in self.epochs)
+        return sum(map(math.isfinite, self.epochs))
 
     @property
     def median(self) -> float:
-        """The epoch by which half of all runs have reached it, by Kaplan and Meier; NaN if fewer than half have."""
-        reached = [epoch for epoch in self.epochs if not math.isnan(epoch)]
-        censored = [self.last] * (len(self.epochs) - len(reached))
-        left = stats.ecdf(stats.CensoredData(uncensored=reached, right=censored)).sf  # the share that has not reached it
-        return next((float(e) for e, share in zip(left.quantiles, left.probabilities, strict=True) if share <= 0.5), math.nan)
+        """The epoch by which half of all runs have reached it, by Kaplan and Meier; infinity if fewer than half have."""
+        # all are watched for equally long, so that those that never did come after all others
+        return float(median_low(epoch if math.isfinite(epoch) else math.inf for epoch in self.epochs))
 
     def __str__(self) -> str:
         runs = len(self.epochs)
-        half = f"> {self.last:g}" if math.isnan(self.median) else f"{self.median:.3g}"
+        half = f"{self.median:.3g}" if math.isfinite(self.median) else f"> {self.last:g}"
         return half if self.count in (0, runs) else f"{half} ({self.count} of {runs})"

@@ -5,10 +5,12 @@ parameters are its options, and it gives the cells to compute. What the rows sho
 """
 
 from importlib import import_module
+from pkgutil import iter_modules
 
 from .base import STUDIES, Cell, Row, Setting
 
 __all__ = ["STUDIES", "Cell", "Row", "Setting"]
 
-for _study in ("branch", "convergence", "dead", "depth", "isometry", "rank"):
-    import_module(f".{_study}.measure", __name__)
+for _module in iter_modules(__path__):
+    if _module.ispkg and _module.name != "tools":
+        import_module(f".{_module.name}.measure", __name__)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -18,7 +16,7 @@ from idinit.errors import UsageError, did_you_mean
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import ImplConfig, PathsConfig, compose, resolve, usage_error
+from ..config import ImplConfig, PathsConfig, compose, parse_overrides, resolve
 from ..config.experiment import ExperimentInfo, list_experiments
 from .base import STUDIES, Cell, Setting
 
@@ -119,13 +117,9 @@ def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
 
 def _read(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """The overrides that are Hydra's to apply, and the options of the study that the others set."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(arguments))
-    except HydraException as error:
-        raise usage_error(error, arguments) from None
     overrides: list[str] = []
     options: dict[str, Any] = {}
-    for override, text in zip(parsed, arguments, strict=True):
+    for override, text in zip(parse_overrides(arguments), arguments, strict=True):
         key = override.key_or_group
         group, _, option = key.partition(".")
         if key in _LISTS:

@@ -11,8 +11,8 @@ from idinit.errors import UsageError
 
 from ..archive.store import Archive
 from ..config.experiment import ExperimentInfo
-from ..report.outcomes import Finding, Verdict
-from ..report.page import Page, Section, list_environments
+from ..report.outcomes import SMOKE, Finding, Verdict
+from ..report.page import Page, Section, archive_page
 from ..report.update import Kind
 from ..statistics.significance import ENOUGH
 from .archive import STORE, tables_of
@@ -22,14 +22,7 @@ from .findings import FINDINGS
 
 def study_page(info: ExperimentInfo, archive: Archive, results_dir: Path) -> Page:
     """The page of a study."""
-    return Page(
-        info,
-        sources="the CSV files and `environments.json` in this folder and from the head of "
-        f"`configs/experiment/{info.name}.yaml`",
-        sections=sections(archive),
-        environments=list_environments(archive.runs["environment"], archive.environments),
-        seconds=float(archive.runs["time_s"].sum()),
-    )
+    return archive_page(info, archive, sections(archive))
 
 
 def sections(archive: Archive) -> list[Section]:
@@ -60,7 +53,7 @@ def sections(archive: Archive) -> list[Section]:
 def _verdict(claim: str, finding: Finding, budget: str, scale: str, options: Mapping[str, object]) -> Verdict:
     """The verdict on a finding; a study that has seeds needs as many of them as a grid of runs."""
     if budget == "smoke":
-        return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
+        return Verdict(claim, SMOKE.outcome, f"{scale}: {SMOKE.evidence}.")
     seeds = options.get("seeds")
     count = len(seeds) if isinstance(seeds, Sequence) else None
     few = count is not None and count < ENOUGH

@@ -12,6 +12,7 @@ from idinit.errors import UsageError
 from idinit_suite.coverage import side_by_side
 from idinit_suite.coverage.families import Case
 from idinit_suite.coverage.side_by_side import Outcome, ours, outcome, side_by_side_page, write_side_by_side
+from idinit_suite.report.blocks import markdown
 
 SMALL = Case("torchvision", "squeezenet1_1", "squeezenet1_1", (3, 32, 32))
 
@@ -39,7 +40,7 @@ def test_the_page_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         "a": (Outcome("graph", True, 1.0), Outcome("linear", True, 2.0)),
         "b": (Outcome("graph", True, 1.0), Outcome("", False, 3.0, "ValueError: no")),
     }
-    page = side_by_side_page(done, 5)
+    page = markdown(side_by_side_page(done, 5))
     assert "2 of the 5 networks" in page
     assert "| idinit | 2 | 2 | 0 | 0 | 2 | 2 |" in page and "| AnyInit | 2 | 0 | 1 | 1 | 1 | 5 |" in page
     assert "| b | graph | ValueError: no | 1.0 | 3.0 |" in page

@@ -6,29 +6,19 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import Variant, list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
 from idinit_suite.report.compute_to_loss import compute_table, needed, savings, typical
-from idinit_suite.report.measured import first_crossing, measured
+from idinit_suite.report.measured import measured
 from idinit_suite.report.table import markdown_table
 from idinit_suite.report.tables import results_table
 from idinit_suite.report.update import update_results
 from idinit_suite.report.verdicts import judge
 
 Make = Callable[..., Path]
-
-
-def test_the_loss_between_two_evaluations_lies_on_a_line() -> None:
-    steps, losses = [0, 100, 200, 300], np.array([7.0, 5.0, 4.0, 4.5])
-    for target, step in ((7.0, 0), (6.0, 50), (4.25, 175), (4.0, 200), (3.9, math.inf)):
-        assert first_crossing(steps, -losses, -target) == step
-    assert first_crossing([0, 1, 2], [math.nan, 0.5, 0.9], 0.7) == 1.5
-    assert first_crossing([0, 1], [math.nan, 0.9], 0.7) == 1, "nothing to draw a line from"
-    assert first_crossing([0, 1], [0.1, np.float32(0.7)], 0.7) == 1, "a float32 accuracy is a little short"
 
 
 def found(runs: list[Path], folder: Path) -> dict[str, Variant]:

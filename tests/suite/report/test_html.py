@@ -22,10 +22,10 @@ from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo, list_claims
 from idinit_suite.report.blocks import Picture
 from idinit_suite.report.grid_page import grid_page
+from idinit_suite.report.html.card_plots import interval_plot, lines_plot
 from idinit_suite.report.html.charts import curves_chart, layers_chart, looks, map_chart
 from idinit_suite.report.html.render import _unbroken, report_page
 from idinit_suite.report.html.series import curves
-from idinit_suite.report.html.sparkline import interval_plot, lines_plot
 from idinit_suite.report.outcomes import Headline, Verdict
 from idinit_suite.report.page import Page, Section
 

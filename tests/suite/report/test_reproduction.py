@@ -9,6 +9,7 @@ from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
 from idinit_suite.config.experiment import ExperimentInfo, list_claims, list_experiments
 from idinit_suite.experiments.grid import load
+from idinit_suite.report.blocks import markdown
 from idinit_suite.report.grid_page import grid_page
 from idinit_suite.report.outcomes import Headline, Outcome, Verdict
 from idinit_suite.report.page import Page, Section
@@ -78,9 +79,8 @@ def test_the_number_of_a_claim_is_that_of_an_experiment_with_its_verdict() -> No
 
 
 def test_there_is_one_line_a_claim_with_one_number_beside_the_papers() -> None:
-    lines = reproduction(
-        [page("cifar10-resnet20-ablation", "C4", "partly"), page("demo", "C1", "reproduced", False)]
-    ).splitlines()
+    pages = [page("cifar10-resnet20-ablation", "C4", "partly"), page("demo", "C1", "reproduced", False)]
+    lines = markdown(reproduction(pages)).splitlines()
     rows = [line for line in lines if line.startswith("| C")]
     assert len(rows) == 15
     assert [cell.strip() for cell in rows[3].strip("|").split("|")] == [

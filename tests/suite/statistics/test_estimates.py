@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idinit_suite.statistics.estimates import Reached, estimate, first_epoch, interval_ends
+from idinit_suite.statistics.estimates import Reached, estimate, first_crossing, first_epoch, interval_ends
 
 
 def test_estimate_of_three_numbers_by_hand() -> None:
@@ -77,9 +77,18 @@ def test_an_accuracy_computed_in_float32_reaches_its_threshold(percent: int) -> 
     assert first_epoch([1], [accuracy], percent) == 1
 
 
+def test_the_loss_between_two_evaluations_lies_on_a_line() -> None:
+    steps, losses = [0, 100, 200, 300], np.array([7.0, 5.0, 4.0, 4.5])
+    for target, step in ((7.0, 0), (6.0, 50), (4.25, 175), (4.0, 200), (3.9, math.inf)):
+        assert first_crossing(steps, -losses, -target) == step
+    assert first_crossing([0, 1, 2], [math.nan, 0.5, 0.9], 0.7) == 1.5
+    assert first_crossing([0, 1], [math.nan, 0.9], 0.7) == 1, "nothing to draw a line from"
+    assert first_crossing([0, 1], [0.1, np.float32(0.7)], 0.7) == 1, "a float32 accuracy is a little short"
+
+
 def test_reached_shows_what_was_censored() -> None:
     assert str(Reached((2.0, 3.0, 3.5), last=5)) == "3"
     assert str(Reached((2.0, math.nan, 3.0), last=5)) == "3 (2 of 3)"  # half of the three, not of the two
     assert str(Reached((2.0, math.nan, math.nan), last=5)) == "> 5 (1 of 3)"
     assert str(Reached((math.nan, math.nan), last=3)) == "> 3"
-    assert str(Reached((math.nan,), last=0.5)) == "> 0.5"
+    assert str(Reached((math.inf,), last=0.5)) == "> 0.5"

@@ -26,9 +26,9 @@ from ..page import Page, Section, against_paper, paper_value
 from ..reproduction import TITLE, described_counts, in_plain_words
 from ..style import ICONS
 from ..summary import count_outcomes, summarize
+from .card_plots import interval_plot, lines_plot
 from .charts import curves_chart, layers_chart, looks, map_chart
-from .series import curves, layers_of, model_prefixes, recipe_map
-from .sparkline import interval_plot, lines_plot
+from .series import curves, layers_of, recipe_map
 
 _PATH, _LONG = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{2,}")
 _INLINE = MarkdownIt("commonmark", {"html": False})
@@ -45,10 +45,11 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
     keys = {id(section): _key(page, index) for page in pages for index, section in enumerate(page.sections)}
     charted = {keys[id(section)]: (page, section) for page in pages for section in page.sections if section.variants}
     summaries = summarize(pages)
-    names = Counter(name for _, section in charted.values() for name in set(_names(section)))
+    sections = {key: _data(page, section) for key, (page, section) in charted.items()}
+    names = Counter(name for section in sections.values() for name in {variant["name"] for variant in section["variants"]})
     order = sorted(names, key=lambda name: (name != "idinit", -names[name], name))
     data = {
-        "sections": {key: _data(page, section) for key, (page, section) in charted.items()},
+        "sections": sections,
         "looks": dict(zip(order, looks(len(order)), strict=True)),
         "spare": looks(21),
         "chart": curves_chart(),
@@ -105,14 +106,6 @@ def _unbroken(value: Any) -> Any:
 
 def _key(page: Page, index: int) -> str:
     return page.info.name + (f"-{index + 1}" if index else "")
-
-
-def _names(section: Section) -> list[str]:
-    prefixes = model_prefixes(section.variants)
-    return [
-        variant.name.removeprefix(f"{prefix}-") if prefix else variant.name
-        for prefix, variant in zip(prefixes, section.variants, strict=True)
-    ]
 
 
 def _headline(charted: dict[str, tuple[Page, Section]]) -> str:

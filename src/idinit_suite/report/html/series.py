@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from ...archive.layers import STATISTICS
 from ...archive.recipe_grid import Map
 from ...archive.run_record import SPLITS
-from ...archive.variants import Variant, by_model
-from ...statistics.estimates import CONFIDENCE, MOST, interval_ends
-from ...statistics.significance import ENOUGH
+from ...archive.variants import Variant, model_prefixes
+from ...statistics.estimates import MOST
+from ..curves import mean_curve
 from ..layers import MeasuredRun, limits, map_of
 
 METRICS = tuple(MOST)
@@ -28,7 +28,7 @@ def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     Returns:
         For each its label and name, both without the model where variants are called ``model-initializer``, that model,
         whether the recipe is its best, steps, seconds and FLOPs of an epoch, and by split the epochs with mean and 95 %
-        interval of each metric over the completed runs (see `interval_ends`). A run that diverged is a series of its own. A
+        interval of each metric over the completed runs (see `mean_curve`). A run that diverged is a series of its own. A
         time is the run's mean share of its whole time, evaluations included.
     """
     return [
@@ -50,12 +50,6 @@ def curves(variants: Sequence[Variant]) -> list[dict[str, Any]]:
         }
         for prefix, variant in zip(model_prefixes(variants), variants, strict=True)
     ]
-
-
-def model_prefixes(variants: Sequence[Variant]) -> list[str]:
-    """The model of each variant where they are called ``model-initializer``; else nothing."""
-    several = len(by_model(variants)) > 1
-    return [variant.name.rpartition("-")[0] if several else "" for variant in variants]
 
 
 def recipe_map(maps: Iterable[Map]) -> list[dict[str, Any]]:
@@ -87,17 +81,12 @@ def layers_of(run: MeasuredRun) -> dict[str, Any]:
 
 
 def _means(variant: Variant, split: str) -> dict[str, list[Any]]:
-    completed = variant.completed["hash"]
-    rows = variant.curves[(variant.curves["split"] == split) & variant.curves["hash"].isin(completed)]
-    by_epoch = rows.groupby("epoch")
-    whole = by_epoch.size() == len(completed)
-    series: dict[str, list[Any]] = {"epoch": _numbers(whole.index[whole])}
-    for metric in METRICS:
-        values = by_epoch[metric]
-        mean, n = values.mean()[whole], len(completed)
-        half = values.std()[whole] * (stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n) if n >= ENOUGH else math.nan)
-        low, high = interval_ends(mean, half, values.min()[whole], values.max()[whole], MOST[metric])
-        series[metric] = [_numbers(mean, 3), _numbers(low, 3), _numbers(high, 3)]
+    found = {metric: mean_curve(variant, split, metric) for metric in METRICS}
+    epochs = reduce(pd.Index.union, (curve.index for curve in found.values()))
+    series: dict[str, list[Any]] = {"epoch": _numbers(epochs)}
+    for metric, curve in found.items():
+        shown = curve.reindex(epochs)
+        series[metric] = [_numbers(shown[column], 3) for column in ("mean", "low", "high")]
     return series
 
 

@@ -7,19 +7,12 @@ from collections.abc import Mapping, Sequence
 from scipy import stats
 
 from ...archive.variants import pluralize
-from ...statistics.estimates import estimate
+from ...statistics.estimates import Reached, estimate
 from ...statistics.significance import ALPHA, ENOUGH, equivalence, gain, holm, paired
 from ..measured import Measured
 from ..outcomes import Finding, Headline, Outcome
 from .rules import CLAIMS, VerdictInfo, combine, epochs_saved
-from .wording import (
-    difference,
-    median_epochs,
-    p_value,
-    points,
-    score,
-    too_few,
-)
+from .wording import difference, p_value, points, score, too_few
 
 TIE = 0.01  # final accuracies are equivalent if their means differ by less
 SPEED = 60  # percent: the accuracy to which C8 counts epochs
@@ -123,7 +116,8 @@ def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) 
     sooner = gain(epochs_saved(epochs, theirs, other.last))
     evidence = (
         f"idinit {score(mine)}, default {score(other)} ({points(higher)}); median epochs to {SPEED} % validation accuracy: "
-        f"idinit {median_epochs(epochs, mine.last)}, default {median_epochs(theirs, other.last)}{p_value(sooner)}"
+        f"idinit {Reached(tuple(epochs.values()), mine.last)}, "
+        f"default {Reached(tuple(theirs.values()), other.last)}{p_value(sooner)}"
     )
     return Finding(combine([higher, sooner]), evidence, difference(higher, "over the default initialization, final accuracy"))
 

@@ -12,7 +12,7 @@ from ...archive.variants import Scale, Variant, pluralize
 from ...data.locate import is_other_data
 from ...statistics.significance import ENOUGH
 from ..measured import Measured, measured
-from ..outcomes import SILENT, Curves, Finding, Verdict
+from ..outcomes import SILENT, SMOKE, Curves, Finding, Verdict
 from .rules import CLAIMS, Cells
 from .wording import listed, mean_loss, score, too_few
 
@@ -31,7 +31,7 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
     entry = CLAIMS[claim]
     primary = {variant.name: variant for variant in variants if variant.is_best_recipe}
     if scale.budget == "smoke":
-        return Verdict(claim, "not run at this scale", f"{scale}: this budget only shows that everything runs.")
+        return Verdict(claim, SMOKE.outcome, f"{scale}: {SMOKE.evidence}.")
     if is_other_data(scale.data):
         return Verdict(claim, "not run at this scale", f"{scale}: not the data that the claim is about.")
     found: Mapping[str, Measured | Cells] = {name: measured(variant) for name, variant in primary.items()}

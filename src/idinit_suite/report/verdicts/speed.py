@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ...statistics.estimates import Reached
 from ...statistics.significance import ALPHA, gain, holm
 from ..compute_to_loss import needed, savings, typical
 from ..measured import Measured
 from ..outcomes import Finding, Headline, Outcome
 from .rules import CLAIMS, VerdictInfo, combine, epochs_saved
-from .wording import (
-    interval_of,
-    listed,
-    mean_loss,
-    median_epochs,
-    middle_epoch,
-    p_value,
-)
+from .wording import interval_of, listed, mean_loss, p_value
 
 SPEED_THRESHOLDS = (80, 70, 60)  # percent; the paper's is the first
 
@@ -54,10 +48,10 @@ def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) ->
         f"sooner by more than chance than {listed(list(shown)) if shown else 'none'}",
         *([f"later in the mean than {listed(ahead)}"] if ahead else []),
     ]
-    ranked = sorted(names, key=lambda name: middle_epoch(epochs[name]))
-    described = ", ".join(f"{name} {median_epochs(epochs[name], found[name].last)}" for name in ranked)
+    reached = {name: Reached(tuple(epochs[name].values()), found[name].last) for name in names}
+    described = ", ".join(f"{name} {reached[name]}" for name in sorted(names, key=lambda name: reached[name].median))
     low = "" if threshold == SPEED_THRESHOLDS[0] else f" (no variant reached {SPEED_THRESHOLDS[0]} % in all runs)"
-    place = 1 + sum(middle_epoch(epochs[name]) < middle_epoch(epochs["idinit"]) for name in rivals)
+    place = 1 + sum(reached[name].median < reached["idinit"].median for name in rivals)
     headline = Headline(f"place {place} of {len(names)}", f"by median epochs to {threshold} % accuracy")
     evidence = f"median epochs to {threshold} % validation accuracy{low}: {described}; idinit is {', '.join(places)}"
     return Finding(outcome, evidence, headline)

@@ -10,12 +10,7 @@ from ...statistics.significance import Gain, more_often
 from ..measured import Measured
 from ..outcomes import Finding, Headline, Outcome
 from .rules import CLAIMS, Cells, VerdictInfo, combine
-from .wording import (
-    failure_rule,
-    listed,
-    trained,
-    training,
-)
+from .wording import failure_rule, listed, trained, training
 
 GOOD = 0.05  # a recipe is a good one if it comes this close to the best
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 from ...archive.variants import MARGIN
 from ...statistics.estimates import estimate, is_possible
@@ -63,18 +61,6 @@ def points(one: Gain) -> str:
 def p_value(one: Gain) -> str:
     """A p-value of a test of one side."""
     return f", one-sided p = {one.p:.2g}"
-
-
-def middle_epoch(epochs: Mapping[int, float]) -> float:
-    """The median epoch; infinity if fewer than half of the runs got there."""
-    return median(epochs.values())
-
-
-def median_epochs(epochs: Mapping[int, float], last: float) -> str:
-    """The median epoch; where not all runs got there, how many did."""
-    reached, middle = sum(map(math.isfinite, epochs.values())), middle_epoch(epochs)
-    text = f"{middle:.3g}" if math.isfinite(middle) else f"> {last:g}"
-    return text if reached in (0, len(epochs)) else f"{text} ({reached} of {len(epochs)})"
 
 
 def mean_loss(values: Mapping[int, float]) -> str:

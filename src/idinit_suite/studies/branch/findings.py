@@ -12,9 +12,9 @@ from matplotlib.ticker import NullFormatter
 from ...archive.edges import LEGEND, MARKS, edge
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Finding, Headline, Outcome
+from ...report.outcomes import Finding, Headline
 from ...report.table import Cell, table
-from ..findings import FINDINGS, Findings
+from ..findings import FINDINGS, Findings, all_or_some, present, select
 from .measure import INPUTS
 
 NAMES = {
@@ -73,7 +73,7 @@ def _mean_of_all(losses: pd.Series) -> float:
 
 
 def _verdict(best: pd.DataFrame) -> Finding:
-    ours = best[best["optimizer"] == CLAIMED]
+    ours = select(best, optimizer=CLAIMED)
     first, said = [], []
     for (task, width), own in ours.groupby(["task", "width"], sort=False):
         speeds, fastest, slowest = (dict(zip(own["start"], own[name], strict=True)) for name in _SPEEDS)
@@ -84,24 +84,23 @@ def _verdict(best: pd.DataFrame) -> Finding:
         winner = min(rivals, key=lambda start: speeds[start])
         first.append(slowest["identity"] < fastest[winner])  # not by less than the seeds differ
         said.append(
-            f"{TASKS[task]}, width {width}: IDI {speeds['identity']:.3g}, the best of the others "
+            f"{TASKS[str(task)]}, width {width}: IDI {speeds['identity']:.3g}, the best of the others "
             f"{speeds[winner]:.3g} ({NAMES[winner]})"
         )
     if not first:
         return Finding("not run at this scale", f"there are no runs with {CLAIMED}")
-    outcome: Outcome = "reproduced" if all(first) else "partly" if any(first) else "not reproduced"
     rule = "IDI counts as faster where its slowest seed beats the fastest seed of the best other start"
     headline = Headline(f"{sum(first)} of {len(first)}", "tasks in which an identity learns faster than every other start")
     evidence = f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
-    return Finding(outcome, evidence, headline)
+    return Finding(all_or_some(first), evidence, headline)
 
 
 def _table(best: pd.DataFrame) -> list[Block]:
     optimizers = list(dict.fromkeys(best["optimizer"]))
     rows: list[list[Cell | str]] = []
     for task, width in best[["task", "width"]].drop_duplicates().sort_values(["task", "width"]).itertuples(index=False):
-        own = best[(best["task"] == task) & (best["width"] == width)].set_index(["optimizer", "start"])
-        for start in (name for name in NAMES if name in set(best["start"])):
+        own = select(best, task=task, width=width).set_index(["optimizer", "start"])
+        for start in present(NAMES, best["start"]):
             cells: list[Cell | str] = []
             for optimizer in optimizers:
                 fastest = own.loc[optimizer]["speed"].min()
@@ -124,19 +123,12 @@ def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:
     for row, (task, width) in enumerate(problems):
         for column, optimizer in enumerate(optimizers):
             ax = axes[row][column]
-            for chosen in best[
-                (best["task"] == task) & (best["width"] == width) & (best["optimizer"] == optimizer)
-            ].itertuples():
-                line = curves[
-                    (curves["task"] == task)
-                    & (curves["width"] == width)
-                    & (curves["optimizer"] == optimizer)
-                    & (curves["start"] == chosen.start)
-                    & (curves["rate"] == chosen.rate)
-                ]
-                index = list(NAMES).index(str(chosen.start))
-                style = line_style(index)
-                ax.plot(line["step"], line["mean"], markevery=5, label=NAMES[str(chosen.start)], **style)
+            panel = {"task": task, "width": width, "optimizer": optimizer}
+            for chosen in select(best, **panel).itertuples():
+                start = str(chosen.start)
+                line = select(curves, **panel, start=start, rate=chosen.rate)
+                style = line_style(list(NAMES).index(start))
+                ax.plot(line["step"], line["mean"], markevery=5, label=NAMES[start], **style)
                 ax.fill_between(line["step"], line["lowest"], line["highest"], color=style["color"], alpha=0.12, linewidth=0)
             ax.set(yscale="log", title=f"{TASKS[task]}, width {width}: {optimizer}")
             ax.title.set_fontsize(8.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
-from ..findings import FINDINGS, Findings
+from ..findings import FINDINGS, Findings, draw_shares, select
 from .measure import DRAWN_RATE, LEARNED
 
 NAMES = {
@@ -44,11 +43,11 @@ def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """Full batches without momentum hold the identity back; noise alone sets it free, and so does momentum alone."""
     final = tables["final"].assign(learned=tables["final"]["error"] < LEARNED)
     full = final["batch"].max()
+    batches = {"full batch": final[final["batch"] == full], "small batches": final[final["batch"] < full]}
     ways = {
-        "full batch": final[(final["batch"] == full) & (final["optimizer"] == "sgd")],
-        "full batch, momentum": final[(final["batch"] == full) & (final["optimizer"] == "momentum")],
-        "small batches": final[(final["batch"] < full) & (final["optimizer"] == "sgd")],
-        "small batches, momentum": final[(final["batch"] < full) & (final["optimizer"] == "momentum")],
+        f"{name}{ending}": select(runs, optimizer=optimizer)
+        for name, runs in batches.items()
+        for ending, optimizer in (("", "sgd"), (", momentum", "momentum"))
     }
     return Findings(
         {"C10": _verdict(ways)},
@@ -78,8 +77,8 @@ def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
 
 
 def _verdict(ways: Mapping[str, pd.DataFrame]) -> Finding:
-    held = {target: _of(ways["full batch"], "identity", target)["learned"] for target in HARD}
-    if any(_of(runs, "identity", target).empty for runs in ways.values() for target in HARD):
+    held = {target: select(ways["full batch"], start="identity", target=target)["learned"] for target in HARD}
+    if any(select(runs, start="identity", target=target).empty for runs in ways.values() for target in HARD):
         return Finding("not run at this scale", "the identity was not run with all targets, batches and optimizers")
     freed = [_best(ways["small batches, momentum"], "identity", target)[0] for target in HARD]
     cannot = not any(runs.any() for runs in held.values())
@@ -104,13 +103,11 @@ def _verdict(ways: Mapping[str, pd.DataFrame]) -> Finding:
     return Finding(outcome, evidence, headline)
 
 
-def _of(runs: pd.DataFrame, start: str, target: str) -> pd.DataFrame:
-    return runs[(runs["start"] == start) & (runs["target"] == target)]
-
-
 def _best(runs: pd.DataFrame, start: str, target: str) -> tuple[float, int, str]:
     """The largest share of seeds that learn, of how many, and the largest batch and the smallest rate for it."""
-    shares = _of(runs, start, target).groupby(["batch", "rate"], as_index=False)["learned"].agg(["mean", "size"])
+    shares = (
+        select(runs, start=start, target=target).groupby(["batch", "rate"], as_index=False)["learned"].agg(["mean", "size"])
+    )
     shares = shares.sort_values(["mean", "batch", "rate"], ascending=[False, False, True])
     best = next(iter(shares.to_dict("records")), {"mean": 0, "size": 0, "batch": 0, "rate": 0})
     return best["mean"], best["size"], f"batch {best['batch']}, rate {best['rate']:g}"
@@ -139,21 +136,14 @@ def _draw_learned(final: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(2.6 * len(targets) + 1.4, 1.7 * len(starts) + 0.8), layout="constrained")
     axes = figure.subplots(len(starts), len(targets), squeeze=False, sharex=True, sharey=True)
     for (row, start), (column, target) in ((r, c) for r in enumerate(starts) for c in enumerate(targets)):
-        own = _of(final, start, target)
-        share = own.pivot_table(index=["optimizer", "batch"], columns="rate", values="learned", aggfunc="mean")
-        lost = own.assign(lost=own["error"].isna()).pivot_table(
-            index=["optimizer", "batch"], columns="rate", values="lost", aggfunc="mean"
-        )
-        order = sorted(share.index, key=lambda key: (key[0] != "sgd", -key[1]))
-        values = share.loc[order]
+        own = select(final, start=start, target=target)
+        groups = own.assign(lost=own["error"].isna()).groupby(["optimizer", "batch", "rate"])
+        learned, lost = (groups[column].mean().unstack() for column in ("learned", "lost"))
+        order = sorted(learned.index, key=lambda key: (key[0] != "sgd", -key[1]))
         ax = axes[row][column]
-        ax.grid(False)
-        ax.imshow(values, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
-        for (y, x), value in np.ndenumerate(values.to_numpy()):
-            text = "×" if lost.loc[order].iloc[y, x] == 1 else f"{100 * value:.0f}"
-            ax.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if value > 0.7 else "black")
+        draw_shares(ax, learned.loc[order], (100 * learned).map("{:.0f}".format).where(lost < 1, "×").loc[order], fontsize=7)
         ax.set_yticks(range(len(order)), [f"{NAMES[name]}, batch {batch}" for name, batch in order], fontsize=7)
-        ax.set_xticks(range(values.shape[1]), [f"{rate:g}" for rate in values.columns])
+        ax.set_xticks(range(learned.shape[1]), [f"{rate:g}" for rate in learned.columns])
         if row == 0:
             ax.set_title(NAMES[target], fontsize=9)
         if row == len(starts) - 1:
@@ -165,12 +155,12 @@ def _draw_learned(final: pd.DataFrame) -> Figure:
 
 
 def _draw_curves(curves: pd.DataFrame) -> Figure:
-    own = curves[curves["start"] == "identity"]
+    own = select(curves, start="identity")
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     both: list[Axes] = list(figure.subplots(1, 2, sharey=True))
     for ax, optimizer in zip(both, ("sgd", "momentum"), strict=True):
         for index, batch in enumerate(sorted(set(own["batch"]), reverse=True)):
-            line = own[(own["batch"] == batch) & (own["optimizer"] == optimizer)]
+            line = select(own, batch=batch, optimizer=optimizer)
             label = f"batch {batch}" + (" (all)" if index == 0 else "")
             style = line_style(index)
             ax.plot(line["step"], line["median"].clip(1e-8), label=label, markevery=4, **style)
@@ -189,8 +179,7 @@ def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
     axes = figure.subplots(len(starts), len(columns), squeeze=False, sharex=True, sharey=True)
     for (row, start), (column, (batch, optimizer)) in ((r, c) for r in enumerate(starts) for c in enumerate(columns)):
         ax = axes[row][column]
-        keys = {"batch": batch, "optimizer": optimizer, "start": start}
-        own = eigenvalues[(eigenvalues[list(keys)] == list(keys.values())).all(axis=1)]
+        own = select(eigenvalues, batch=batch, optimizer=optimizer, start=start)
         look = {"color": BLUE, "marker": "o", "markersize": 2, "linestyle": "", "rasterized": True}  # thousands of points
         ax.plot(own["step"].clip(lower=0.7), own["real"], **look)
         ax.axhline(-1, color=VERMILION, linewidth=1)

@@ -17,7 +17,7 @@ from idinit.initialize import initialize_
 
 from ...seeds import generator
 from ..base import STUDIES, Cell, Row, Setting
-from ..tools.vmapped_training import MOMENTUM, Weights, in_batches, spaced, train_many
+from ..tools.vmapped_training import Weights, in_batches, spaced, train_many, with_momentum
 
 Target = Literal["positive", "minus_identity", "negative", "rotation"]
 Start = Literal["identity", "loose", "loose_1e-3", "idinit", "xavier", "orthogonal"]
@@ -171,7 +171,6 @@ def _measure(
     steps: int,
     with_eigenvalues: bool,
 ) -> Iterator[Row]:
-    scale = 1 - MOMENTUM if optimizer == "momentum" else 1.0
     order = in_batches(problem.inputs.shape[1], batch, [generator(seed, "order") for seed in problem.seeds])
     seeds = torch.arange(len(problem.seeds))[:, None]
     seed_of = [problem.seeds.index(seed) for _, _, seed in problem.labels]
@@ -184,7 +183,7 @@ def _measure(
         _loss,
         problem.weights,
         data,
-        rates=[rate * scale for rate in rates],
+        rates=with_momentum(rates, optimizer),
         optimizer=optimizer,
         watch=spaced(steps, 40),
     )

@@ -17,7 +17,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
-from ..findings import FINDINGS, Findings
+from ..findings import FINDINGS, Findings, present, select
 from .measure import MAP_DECADES, MAP_LEVELS
 
 NAMES = {
@@ -53,8 +53,8 @@ WHY = (
 def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """Exact zeros at the end of branches leave most weights dead where shortcuts are padded with zeros; IDIZ few."""
     shares, unmoved = tables["shares"].dropna(subset="loss"), tables["unmoved"]
-    means = unmoved[unmoved["part"] == "both"].groupby(["start", "tolerance"])["share"].mean().unstack()
-    final = shares[shares["part"] == "both"]
+    means = select(unmoved, part="both").groupby(["start", "tolerance"])["share"].mean().unstack()
+    final = select(shares, part="both")
     return Findings(
         {"C12": _verdict(means)},
         (WHY, *_table(means, final)),
@@ -119,7 +119,7 @@ def _with_range(seeds: pd.Series) -> str:
 
 
 def _draw_shares(means: pd.DataFrame, final: pd.DataFrame) -> Figure:
-    starts = [start for start in NAMES if start in means.index]
+    starts = present(NAMES, means.index.to_series())
     figure = Figure(figsize=(12.5, 0.36 * len(starts) + 1.4), layout="constrained")
     bars, lines = figure.subplots(1, 2)
     places = np.arange(len(starts))
@@ -144,7 +144,7 @@ def _draw_shares(means: pd.DataFrame, final: pd.DataFrame) -> Figure:
 
 
 def _draw_maps(maps: pd.DataFrame) -> Figure:
-    starts = [start for start in NAMES if start in set(maps["start"])]
+    starts = present(NAMES, maps["start"])
     columns = min(5, len(starts))
     rows = -(-len(starts) // columns)
     figure = Figure(figsize=(2.1 * columns + 1, 2.3 * rows + 0.2), layout="constrained")
@@ -153,7 +153,7 @@ def _draw_maps(maps: pd.DataFrame) -> Figure:
     for ax in axes.flat[len(starts) :]:
         ax.set_axis_off()
     for ax, start in zip(axes.flat, starts, strict=False):
-        rows_of_map = maps[maps["start"] == start].sort_values("row")["levels"]
+        rows_of_map = select(maps, start=start).sort_values("row")["levels"]
         levels = [[MAP_LEVELS.index(letter) for letter in row] for row in rows_of_map]
         image = ax.imshow(levels, cmap=colours, vmin=-0.5, vmax=len(MAP_LEVELS) - 0.5)
         ax.set_title(NAMES[start], fontsize=8.5)

@@ -25,7 +25,7 @@ Start = Literal[
 
 _BN = {"norm": "batch"}
 _PROJECTION = {"shortcut": "projection"}
-_ARMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # initializer, its options, the model's
+_STARTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # initializer, its options, the model's
     "fixup": ("fixup", {}, {}),
     "rezero": ("rezero", {}, {}),
     "zero_end": ("idinit", {"eps": 0.0}, {}),
@@ -78,7 +78,7 @@ def dead(
 
 
 def _measure(recipe: Recipe, depth: int, start: Start, seed: int, *, first: bool) -> Iterator[Row]:
-    method, options, model = _ARMS[start]
+    method, options, model = _STARTS[start]
     training = ShortTraining(recipe, method, options, {"depth": depth, **model}, seed)
     net = training.net
     parts = {row.parameter: row.part for row in training.report.rows if row.part in ("branch", "branch_end")}

@@ -15,7 +15,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
-from ..findings import FINDINGS, Findings
+from ..findings import FINDINGS, Findings, present, select
 
 CHANCE = math.log(10)  # loss of ten equally likely classes
 LEARNS = 0.9  # of it: a network whose loss ends below has learned something
@@ -57,19 +57,17 @@ def _best(losses: pd.DataFrame) -> pd.DataFrame:
 def _verdict(best: pd.DataFrame) -> Finding:
     """Reproduced where IDInit learns in every run and the rivals in none, partly where a rival learns in none at some depth."""
     deep = best[best["depth"] >= DEEP]
-    present = set(deep["start"])
-    if not {"idinit", *RIVALS} <= present:
+    if not {"idinit", *RIVALS} <= set(deep["start"]):
         return Finding("not run at this scale", f"IDInit, Xavier and Kaiming were not all run at {DEEP} layers or more")
-    rates = {start: deep[deep["start"] == start].set_index("depth")["learned"] for start in ("idinit", *RIVALS)}
+    rates = {start: select(deep, start=start)["learned"] for start in ("idinit", *RIVALS)}
     outcome: Outcome = "not reproduced"
     if min(rates["idinit"]) == 1 and any(min(rates[start]) < 1 for start in RIVALS):
         outcome = "undecided"  # some runs fail by chance
         if any(min(rates[start]) == 0 for start in RIVALS):
             outcome = "reproduced" if all(max(rates[start]) == 0 for start in RIVALS) else "partly"
     deepest: dict[str, int] = {}
-    for start in (name for name in NAMES if name in set(best["start"])):
-        always = best[(best["start"] == start) & (best["learned"] == 1)]["depth"]
-        deepest[start] = max(always, default=0)
+    for start in present(NAMES, best["start"]):
+        deepest[start] = max(select(best, start=start, learned=1)["depth"], default=0)
     number = f"{deepest['idinit']} against {max(deepest[start] for start in RIVALS)} layers"
     headline = Headline(number, "the deepest network that every run learned in: IDInit against Xavier and Kaiming")
     said = ", ".join(f"{start} {layers}" for start, layers in deepest.items())
@@ -79,8 +77,8 @@ def _verdict(best: pd.DataFrame) -> Finding:
 def _table(best: pd.DataFrame) -> list[Block]:
     depths = sorted(set(best["depth"]))
     rows = []
-    for start in (name for name in NAMES if name in set(best["start"])):
-        own = best[best["start"] == start].set_index("depth").to_dict("index")
+    for start in present(NAMES, best["start"]):
+        own = select(best, start=start).set_index("depth").to_dict("index")
         cells = []
         for layers in depths:
             loss, mark = own[layers]["loss"], MARKS.get(own[layers]["edge"], "")
@@ -96,11 +94,10 @@ def _table(best: pd.DataFrame) -> list[Block]:
 def _draw(best: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10.5, 4), layout="constrained")
     loss, learned = figure.subplots(1, 2)
-    for index, start in enumerate(NAMES):
-        own = best[best["start"] == start].sort_values("depth")
-        if len(own):
-            loss.plot(own["depth"], own["loss"].clip(upper=2 * CHANCE), label=start, **line_style(index))
-            learned.plot(own["depth"], own["learned"], label=start, **line_style(index))
+    for start in present(NAMES, best["start"]):
+        own, style = select(best, start=start).sort_values("depth"), line_style(NAMES.index(start))
+        loss.plot(own["depth"], own["loss"].clip(upper=2 * CHANCE), label=start, **style)
+        learned.plot(own["depth"], own["learned"], label=start, **style)
     loss.axhline(CHANCE, color="#555555", linestyle=":", linewidth=1)
     loss.annotate("chance", (1.0, CHANCE), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     loss.set(xlabel="layers", ylabel="training loss at the end", xscale="log", ylim=(None, 1.15 * CHANCE))

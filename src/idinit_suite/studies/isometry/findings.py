@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
-from ...report.outcomes import Finding, Headline, Outcome
+from ...report.outcomes import Finding, Headline
 from ...report.table import table
-from ..findings import FINDINGS, Findings
+from ..findings import FINDINGS, Findings, all_or_some, draw_shares, present, select
 from ..tools.deep_networks import Signs
 from .measure import CENTRE, NEAR
 
@@ -52,8 +52,8 @@ WHY = (
 def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """All singular values of the blocks' Jacobian at initialization."""
     spectra = tables["spectra"]
-    first = spectra[spectra["activation"] == spectra["activation"].iloc[0]]
-    deepest = first[first["depth"] == first["depth"].max()]
+    first = select(spectra, activation=spectra["activation"].iloc[0])
+    deepest = select(first, depth=first["depth"].max())
     pictures = [
         Picture(
             "isometry",
@@ -85,17 +85,16 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
 
 
 def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
-    ours = deepest[deepest["start"] == "idinit"].set_index("network")
+    ours = select(deepest, start="idinit").set_index("network")
     if ours.empty:
         return Finding("not run at this scale", "IDInit was not run")
     holds = {str(network): near >= ISOMETRY for network, near in ours["near"].items()}
-    outcome: Outcome = "reproduced" if all(holds.values()) else "partly" if any(holds.values()) else "not reproduced"
     ranges = [f"{NETWORKS[network]} {_range(ours.loc[network])}" for network in NETWORKS if network in holds]
-    others = deepest[(deepest["start"] == CENTRE) & (deepest["network"] == "allconv")]
+    others = select(deepest, start=CENTRE, network="allconv")
     centre = f" ({_range(others.iloc[0])} with the identity on the centre tap)" if len(others) else ""
     said = [text + centre if text.startswith("AllConv") else text for text in ranges]
     through = f"{deepest['depth'].iloc[0]} layers, ReLU and positive inputs"
-    both = inputs[(inputs["start"] == "idinit") & (inputs["signs"] == "both")].set_index("network")["near"]
+    both = select(inputs, start="idinit", signs="both").set_index("network")["near"]
     kept = ", ".join(f"{NETWORKS[network]} {100 * both[network]:.0f} %" for network in NETWORKS if holds.get(network))
     at_both = (
         f"; of those at an input of both signs, through {inputs['depth'].iloc[0]} layers, are near 1: {kept}" if kept else ""
@@ -103,7 +102,7 @@ def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
     label = f"networks of {deepest['depth'].iloc[0]} layers with singular values near 1"
     headline = Headline(f"{sum(holds.values())} of {len(holds)}", label)
     evidence = f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}{at_both}"
-    return Finding(outcome, evidence, headline)
+    return Finding(all_or_some(holds.values()), evidence, headline)
 
 
 def _range(row: pd.Series) -> str:
@@ -111,7 +110,7 @@ def _range(row: pd.Series) -> str:
 
 
 def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> list[Block]:
-    networks = [network for network in NETWORKS if network in set(deepest["network"])]
+    networks = present(NETWORKS, deepest["network"])
     by_place = deepest.set_index(["start", "network"])
     rows = []
     for start in sorted(set(deepest["start"])):
@@ -184,15 +183,15 @@ def _lanczos(lanczos: pd.DataFrame) -> str:
 
 
 def _draw_near(spectra: pd.DataFrame, deepest: pd.DataFrame) -> Figure:
-    networks = [network for network in NETWORKS if network in set(deepest["network"])]
-    starts = [start for start in DRAWN if start in set(deepest["start"])]
+    networks = present(NETWORKS, deepest["network"])
+    starts = present(DRAWN, deepest["start"])
     starts += sorted(set(deepest["start"]) - set(starts))
     figure = Figure(figsize=(11.5, 0.3 * len(starts) + 1.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     _shares(left, deepest.pivot(index="start", columns="network", values="near").reindex(index=starts, columns=networks))
     left.set_title(f"ReLU, {deepest['depth'].iloc[0]} layers", fontsize=9)
     shared = spectra.groupby("activation")["depth"].max().min()
-    ours = spectra[(spectra["start"] == "idinit") & (spectra["depth"] == shared)]
+    ours = select(spectra, start="idinit", depth=shared)
     activations = list(dict.fromkeys(spectra["activation"]))
     _shares(
         right, ours.pivot(index="activation", columns="network", values="near").reindex(index=activations, columns=networks)
@@ -202,13 +201,9 @@ def _draw_near(spectra: pd.DataFrame, deepest: pd.DataFrame) -> Figure:
 
 
 def _shares(ax: Axes, table: pd.DataFrame) -> None:
-    ax.imshow(table, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
-    for (y, x), value in np.ndenumerate(table.to_numpy()):
-        if np.isfinite(value):
-            ax.text(x, y, f"{100 * value:.0f}", ha="center", va="center", color="white" if value > 0.7 else "black", fontsize=8)
+    draw_shares(ax, table, (100 * table).map(lambda share: f"{share:.0f}" if np.isfinite(share) else ""), fontsize=8)
     ax.set_yticks(range(len(table.index)), [str(name) for name in table.index])
     ax.set_xticks(range(len(table.columns)), [NETWORKS[str(n)].replace(" ", "\n") for n in table.columns], fontsize=7)
-    ax.grid(False)
 
 
 def _draw_spectra(values: pd.DataFrame) -> Figure:
@@ -222,8 +217,7 @@ def _draw_signals(signals: pd.DataFrame) -> Figure:
 
 def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: str) -> Figure:
     """One panel a network and row, three networks a line, one line a start; rows are column, column along x, and label."""
-    networks = [network for network in NETWORKS if network in set(table["network"])]
-    starts = [start for start in DRAWN if start in set(table["start"])]
+    networks, starts = present(NETWORKS, table["network"]), present(DRAWN, table["start"])
     across = min(3, len(networks))
     down = -(-len(networks) // across) * len(rows)
     figure = Figure(figsize=(3.4 * across + 1.6, 2.4 * down + 0.3), layout="constrained")
@@ -232,7 +226,7 @@ def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: s
         for place, network in enumerate(networks):
             ax = axes[place // across * len(rows) + row][place % across]
             for index, start in enumerate(DRAWN):
-                line = table[(table["network"] == network) & (table["start"] == start)].sort_values(along)
+                line = select(table, network=network, start=start).sort_values(along)
                 if len(line):
                     look = line_style(index) | ({"zorder": 3, "linewidth": 2.2} if start == "idinit" else {})
                     ax.plot(line[along], line[column].clip(*LIMITS), markevery=8, label=start, clip_on=False, **look)
@@ -254,7 +248,7 @@ def _draw_tau(tau: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for ax, signs in zip(figure.subplots(1, 2, sharey=True), ("positive", "both"), strict=True):
         for index, activation in enumerate(dict.fromkeys(tau["activation"])):
-            line = tau[(tau["activation"] == activation) & (tau["signs"] == signs)]
+            line = select(tau, activation=activation, signs=signs)
             ax.plot(line["tau"], line["mean_square"], label=activation, **line_style(index))
         ax.axhline(1, color="#555555", linewidth=1, linestyle="--")
         title = "a positive input" if signs == "positive" else "an input of both signs"

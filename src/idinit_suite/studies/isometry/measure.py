@@ -76,46 +76,34 @@ def isometry(
     if not shared:
         raise UsageError(f"depths={list(depths)}: the smallest must be at most deepest_of_others={deepest_of_others}")
     structures: dict[tuple[str, int], Structure] = {}
+
+    def spectra(network: NetworkName, activation: Activation) -> Iterator[Row]:
+        own_depths, drawn = (depths, (max(shared), max(depths))) if activation == activations[0] else (shared, ())
+        for depth in own_depths:
+            net = Deep(network, depth, activation).double()
+            examples = {signs: net.example(generator(seed, "input"), signs) for signs in _SIGNS}
+            example = examples["positive"]
+            if (network, depth) not in structures:
+                structures[network, depth] = find_structure(net, (example,))
+            for start in starts:
+                place = {"network": network, "activation": activation, "start": start, "depth": depth}
+                options: dict[str, Any] = {"layout": "channel"} if start == CENTRE else {}
+                method = "idinit" if start == CENTRE else start
+                parts, g = structures[network, depth], generator(seed, "init")
+                try:
+                    initialize_(net, method, (example,), parts=parts, generator=g, **options)
+                except UsageError as reason:
+                    if drawn and depth == depths[0]:
+                        yield Row("skipped", {"network": network, "start": start, "reason": str(reason)})
+                    continue
+                placed = {signs: x.to(setting.device) for signs, x in examples.items()}
+                yield from _measured(net.to(setting.device), placed, place, drawn)
+                net.cpu()
+
     for activation, network in product(activations, networks):
-        first = activation == activations[0]
-        drawn = (max(shared), max(depths)) if first else ()
-        options = (network, activation, starts, depths if first else shared, drawn, seed, setting, structures)
-        yield Cell(f"{network}, {activation}", partial(_spectra, *options))
+        yield Cell(f"{network}, {activation}", partial(spectra, network, activation))
     yield Cell("tau", partial(_taus, activations, taus, tau_depth, seed, setting))
     yield Cell("lanczos", partial(_lanczos, widths, exact_up_to, seed, setting))
-
-
-def _spectra(
-    network: NetworkName,
-    activation: Activation,
-    starts: Sequence[str],
-    depths: Sequence[int],
-    drawn: Sequence[int],
-    seed: int,
-    setting: Setting,
-    structures: dict[tuple[str, int], Structure],
-) -> Iterator[Row]:
-    for depth in depths:
-        net = Deep(network, depth, activation).double()
-        examples = {signs: net.example(generator(seed, "input"), signs) for signs in _SIGNS}
-        example = examples["positive"]
-        if (network, depth) not in structures:
-            structures[network, depth] = find_structure(net, (example,))
-        for start in starts:
-            place = {"network": network, "activation": activation, "start": start, "depth": depth}
-            options: dict[str, Any] = {"layout": "channel"} if start == CENTRE else {}
-            method = "idinit" if start == CENTRE else start
-            try:
-                initialize_(
-                    net, method, (example,), parts=structures[network, depth], generator=generator(seed, "init"), **options
-                )
-            except UsageError as reason:
-                if drawn and depth == depths[0]:
-                    yield Row("skipped", {"network": network, "start": start, "reason": str(reason)})
-                continue
-            placed = {signs: x.to(setting.device) for signs, x in examples.items()}
-            yield from _measured(net.to(setting.device), placed, place, drawn)
-            net.cpu()
 
 
 def _measured(net: Deep, examples: Mapping[Signs, Tensor], place: dict[str, Any], drawn: Sequence[int]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
 from ...statistics.significance import ENOUGH
-from ..findings import FINDINGS, Findings
+from ..findings import FINDINGS, Findings, select
 
 THRESHOLD = 1e-6  # of the largest singular value: numerically not zero
 COARSE = 1e-2  # of it: large enough to matter
@@ -49,15 +49,11 @@ def rank(tables: Mapping[str, pd.DataFrame]) -> Findings:
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["step"] == table["step"].max()]
+    return select(table, step=table["step"].max())
 
 
 def _problems(table: pd.DataFrame) -> list[tuple[str, int, int]]:
     return list(dict.fromkeys(table[["data", "inputs", "width"]].itertuples(index=False, name=None)))
-
-
-def _of(table: pd.DataFrame, data: str, width: int) -> pd.DataFrame:
-    return table[(table["data"] == data) & (table["width"] == width)]
 
 
 def _verdict(ranks: pd.DataFrame) -> Finding:
@@ -68,12 +64,12 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
     """
     robust, fine, said = [], [], []
     for data, inputs, width in _problems(ranks):
-        own = _of(ranks, data, width)
+        own = select(ranks, data=data, width=width)
         own = own[own["threshold"].between(0.99 * THRESHOLD, 1.01 * COARSE)]
         if not {"zero_padded", "idinit"} <= set(own["start"]):
             return Finding("not run at this scale", "there are no runs of both IDInit and the zero-padded identity")
-        lowest = own[own["start"] == "idinit"].groupby("threshold")["rank"].min()
-        capped = own[own["start"] == "zero_padded"]["rank"].max() <= inputs
+        lowest = select(own, start="idinit").groupby("threshold")["rank"].min()
+        capped = select(own, start="zero_padded")["rank"].max() <= inputs
         seeds = own.groupby("start")["seed"].nunique().min()
         if seeds >= ENOUGH:
             robust.append(capped and lowest.min() > inputs)
@@ -107,7 +103,7 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
 
 def _from(ranks: pd.DataFrame, inputs: int) -> str:
     """From which threshold downwards the rank with IDInit exceeds the width of the input."""
-    lowest = ranks[ranks["start"] == "idinit"].groupby("threshold")["rank"].min()
+    lowest = select(ranks, start="idinit").groupby("threshold")["rank"].min()
     beyond = lowest[lowest > inputs]
     return f"at thresholds of {max(beyond.index):g} and less" if len(beyond) else "at no threshold"
 
@@ -121,10 +117,10 @@ def _table(ranks: pd.DataFrame, losses: pd.DataFrame) -> list[Block]:
     thresholds = sorted(set(ranks["threshold"]), reverse=True)
     rows = []
     for data, inputs, width in _problems(ranks):
-        own, trained = _of(ranks, data, width), _of(losses, data, width)
+        own, trained = (select(table, data=data, width=width) for table in (ranks, losses))
         for start in dict.fromkeys(own["start"]):
-            means = own[own["start"] == start].groupby("threshold")["rank"].mean()
-            mine = trained[trained["start"] == start].mean(numeric_only=True)
+            means = select(own, start=start).groupby("threshold")["rank"].mean()
+            mine = select(trained, start=start).mean(numeric_only=True)
             values = [f"{means[threshold]:.0f}" for threshold in thresholds]
             seeds = pluralize(own["seed"].nunique(), "seed")
             rows.append(
@@ -151,11 +147,11 @@ def _draw(ranks: pd.DataFrame, spectrum: pd.DataFrame) -> Figure:
     for column, (data, inputs, width) in enumerate(problems):
         above, below = axes[0][column], axes[1][column]
         for index, start in enumerate(NAMES):
-            own = _of(fine, data, width)
-            means = own[own["start"] == start].groupby("step")["rank"].mean()
+            own = {"data": data, "width": width, "start": start}
+            means = select(fine, **own).groupby("step")["rank"].mean()
             above.plot(means.index, means, label=NAMES[start], **line_style(index))
-            values = _of(spectrum, data, width)
-            values = values[(values["start"] == start) & (values["layer"] == values["layer"].min())]
+            values = select(spectrum, **own)
+            values = select(values, layer=values["layer"].min())
             below.plot(values["index"], values["share"].clip(1e-18), markevery=16, **line_style(index))
         above.axhline(inputs, color="#555555", linestyle="--", linewidth=1)
         below.axvline(inputs, color="#555555", linestyle="--", linewidth=1)

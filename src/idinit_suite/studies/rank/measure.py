@@ -18,7 +18,7 @@ from idinit.initialize import initialize_
 from ...seeds import generator
 from ..base import STUDIES, Cell, Row, Setting
 from ..tools.small_images import small_images
-from ..tools.vmapped_training import MOMENTUM, OptimizerName, Weights, in_batches, spaced, train_many
+from ..tools.vmapped_training import OptimizerName, Weights, in_batches, spaced, train_many, with_momentum
 
 Data = Literal["digits", "cifar10"]
 Start = Literal["zero_padded", "zero", "idinit", "loose"]
@@ -78,7 +78,7 @@ def rank(
             chosen = order(step).repeat(len(starts), 1)  # labels go through all seeds of a start first
             return x[chosen], y[chosen]
 
-        rates = [rate * (1 - MOMENTUM if optimizer == "momentum" else 1)]
+        rates = with_momentum([rate], optimizer)
         cell: dict[str, Any] = {"data": images.source, "inputs": x.shape[1], "width": width, "optimizer": optimizer}
         for step, trained in train_many(loss, weights, at, rates=rates, optimizer=optimizer, watch=spaced(steps, 4)):
             now = {name: w[0] for name, w in trained.items()}

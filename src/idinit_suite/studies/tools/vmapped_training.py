@@ -66,6 +66,11 @@ def train_many(
             update.step()
 
 
+def with_momentum(rates: Sequence[float], optimizer: OptimizerName) -> list[float]:
+    """Learning rates by effective ones, lr / (1 - momentum): a tenth of these where the optimizer has momentum."""
+    return [rate * (1 - MOMENTUM if optimizer == "momentum" else 1.0) for rate in rates]
+
+
 def spaced(steps: int, count: int) -> list[int]:
     """About ``count`` whole numbers from 0 to ``steps``, both included, close to equal ratios."""
     ratios = torch.logspace(0, torch.log10(torch.tensor(float(max(steps, 1)))).item(), count, dtype=torch.float64)

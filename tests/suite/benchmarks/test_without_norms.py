@@ -9,7 +9,8 @@ import timm
 from torch import Tensor, nn
 
 from idinit_suite.archive.edges import MARKS, edge
-from idinit_suite.benchmarks.training_help import CASES, METHODS, RATES, Case, best_rate, measure, training_page, without_norms
+from idinit_suite.benchmarks.without_norms import CASES, METHODS, RATES, Case, best_rate, measure, training_page, without_norms
+from idinit_suite.report.blocks import markdown
 
 
 class Small(nn.Module):
@@ -32,17 +33,17 @@ def test_runs_are_kept_and_only_what_is_missing_is_trained(tmp_path: Path, monke
     best = best_rate(rows, "small", "rezero")
     assert [row["rate"] for row in rows if row["method"] == "rezero" and row["seed"] == "1"] == [best]
     assert float(rows[0]["loss_200"]) == pytest.approx(2.3, abs=0.3)
-    monkeypatch.delattr("idinit_suite.benchmarks.training_help.train")
+    monkeypatch.delattr("idinit_suite.benchmarks.without_norms.train")
     assert measure(path, SMALL, (0, 1), steps=8) == rows
     mark = MARKS.get(edge(RATES, float(best)), "")
-    assert f"| small | rezero | {best}{mark} |" in training_page(rows)
+    assert f"| small | rezero | {best}{mark} |" in markdown(training_page(rows))
 
 
 def test_a_run_that_is_not_finite_loses_and_a_refusal_is_told(tmp_path: Path) -> None:
     row = {"network": "a", "method": "b", "seed": "0", "loss_50": "2.000", "loss_100": "nan", "loss_200": "nan"}
     rows = [row | {"rate": "0.001"}, row | {"rate": "0.01", "loss_100": "2.100", "loss_200": "2.200"}]
     assert best_rate(rows, "a", "b") == "0.01"
-    page = training_page([*rows, row | {"method": "c", "rate": "0.1", "loss_200": "refused"}])
+    page = markdown(training_page([*rows, row | {"method": "c", "rate": "0.1", "loss_200": "refused"}]))
     assert "| a | b | 0.01 | 2.00 | 2.10 | 2.20 | 2.20 to 2.20 | 1 |" in page and "| a | c |  | refused |" in page
 
 
@@ -50,7 +51,7 @@ def test_a_rate_at_the_edge_is_marked_and_none_is_named_where_all_diverge() -> N
     row = {"network": "a", "seed": "0", "loss_50": "2.000", "loss_100": "2.000", "loss_200": "2.000"}
     rows = [row | {"method": "edge", "rate": f"{max(RATES):g}"}]
     rows += [row | {"method": "none", "rate": f"{rate:g}", "loss_100": "nan", "loss_200": "nan"} for rate in RATES]
-    page = training_page(rows)
+    page = markdown(training_page(rows))
     assert f"| a | edge | {max(RATES):g} ↑ |" in page
     assert "| a | none |  | 2.00 | diverged | diverged | diverged | 1 |" in page
 

@@ -22,10 +22,10 @@ from idinit.errors import UsageError
 from idinit.initialize import initialize_
 
 from ..archive.edges import LEGEND, MARKS, edge
-from ..atomic import read_csv, write_atomically, write_csv
-from ..report.page import environment_facts, in_one_line
-from ..report.table import markdown_table, table
-from ..training.environment import describe
+from ..atomic import read_csv, write_csv
+from ..report.blocks import Block, Heading, write_markdown
+from ..report.page import this_machine
+from ..report.table import table
 from ..training.progress import console
 
 METHODS = ("default", "kaiming", "fixup", "rezero", "skipinit", "idinit")
@@ -203,8 +203,8 @@ def train(case: Case, method: str, rate: float, seed: int, steps: int = STEPS) -
     return losses
 
 
-def training_page(rows: Sequence[Row]) -> str:
-    """The page of the results: medians over the seeds at the best rate, and their range."""
+def training_page(rows: Sequence[Row]) -> list[Block]:
+    """The blocks of the page of the results: medians over the seeds at the best rate, and their range."""
     networks = list(dict.fromkeys(row["network"] for row in rows))
     cells = [
         (network, method, *_summary(rows, network, method))
@@ -222,14 +222,13 @@ def training_page(rows: Sequence[Row]) -> str:
         "the seeds, and the range is that of the last. Chance is "
         f"{math.log(10):.2f}; a run that meets a loss that is not finite ends there and counts as infinite. {LEGEND}"
     )
-    facts = in_one_line(environment_facts(describe(torch.device("cpu"))))
-    return f"# Training without normalization\n\n{text}\n\n{markdown_table(losses)}\n\nLast completed with {facts}.\n"
+    return [Heading(1, "Training without normalization"), text, losses, f"Last completed with {this_machine()}."]
 
 
 def write_training(folder: Path) -> None:
     """Measures what is missing, and writes ``training.csv`` and ``training.md`` in a folder, which is made if missing."""
     rows = measure(folder / "training.csv")
-    write_atomically(folder / "training.md", training_page(rows).encode())
+    write_markdown(folder / "training.md", training_page(rows))
 
 
 def _complete(path: Path, rows: list[Row], case: Case, key: tuple[str, str, str, str], steps: int) -> None:
