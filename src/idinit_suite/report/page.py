@@ -18,7 +18,7 @@ from ..training.environment import describe
 from .blocks import Block, Code, Folded, Heading, Items, pictures, write_markdown
 from .figures import save_figure
 from .layers import MeasuredRun
-from .outcomes import Verdict
+from .outcomes import SILENT, Verdict
 from .sparklines import sparklines
 from .table import Table, table, terminal_table
 
@@ -100,8 +100,9 @@ class Page:
     notes: str = ""
 
     def verdicts(self, claim: str) -> list[Verdict]:
-        """The verdicts on a claim at the largest scale: one, or none."""
-        return [verdict for section in self.sections[:1] for verdict in section.verdicts if verdict.claim == claim]
+        """The verdict on a claim at the largest scale, or at the first of like length with enough runs: one, or none."""
+        said = [v for section in self.sections if not section.shorter for v in section.verdicts if v.claim == claim]
+        return sorted(said, key=lambda verdict: verdict.outcome in SILENT)[:1]
 
     @property
     def budget(self) -> str:

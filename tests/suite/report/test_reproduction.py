@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,24 @@ def test_experiments_say_of_a_claim_only_what_differs(name: str) -> None:
     known = {claim.id: claim for claim in list_claims()}
     for claim in load([f"experiment={name}"]).info.claims:
         assert (claim.text, claim.tag) == (known[claim.id].text, known[claim.id].tag)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (["not enough runs", "partly", "reproduced"], "partly"),
+        (["undecided", "partly"], "undecided"),
+        (["not enough runs", "not run at this scale"], "not enough runs"),
+        (["not enough runs", "shorter: partly"], "not enough runs"),
+    ],
+)
+def test_an_experiment_speaks_by_its_largest_scale_with_enough_runs(outcomes: list[str], expected: str) -> None:
+    sections = []
+    for text in outcomes:
+        (section,) = page("demo", "C1", text.removeprefix("shorter: ")).sections  # type: ignore[arg-type]
+        sections.append(replace(section, shorter=text.startswith("shorter")))
+    (verdict,) = replace(page("demo", "C1", "partly"), sections=sections).verdicts("C1")
+    assert verdict.outcome == expected
 
 
 @pytest.mark.parametrize(
