@@ -18,7 +18,7 @@ from .graph.probe import Inputs, unchanged_on_failure
 from .initializers import INITIALIZERS
 from .initializers._default_rules import fill_rest
 from .network import Network
-from .network.chosen import find_chosen, find_patterns
+from .network.chosen import find_chosen, find_patterns, pattern_of
 from .network.preconditions import require_arguments, require_initializable, require_real
 from .network.report import Report
 from .network.requirements import REQUIREMENTS
@@ -140,9 +140,8 @@ def initialize_(
         entry.build(net, **checked)
         fill_rest(net)
         require_no_stuck_zeros(net)
-        after = find_patterns(model, structure)
         for name, what in patterns.items():
-            if after.get(name) != what:
+            if pattern_of(model.get_parameter(name).detach()) != what:
                 net.note(name, f"was {what}")
     _keep_from_hugging_face(model)
     return Report(method, checked, tuple(net.rows()), weakref.ref(model), example_inputs)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from idinit.initialize import initialize_
 from idinit.initializers import INITIALIZERS
+from idinit.network.chosen import pattern_of
 
 
 def _rows(report):
@@ -200,3 +201,12 @@ def test_the_report_says_what_an_author_had_set():
     was = {name: note for name, note in notes.items() if note.startswith("was")}
     assert was == {"up.weight": "was 0", "norm.weight": "was 0", "square.weight": "was the identity"}
     assert not any("was" in row.note for row in initialize_(model, "kaiming", (torch.rand(3, 6),)).rows)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 3), (6, 6, 2, 4), (3, 3, 3, 3, 3), (6, 4, 3, 3)])
+def test_an_identity_is_told_from_what_only_looks_like_one(shape):
+    value = nn.init.eye_(torch.empty(shape)) if len(shape) == 2 else nn.init.dirac_(torch.empty(shape))
+    assert pattern_of(value) == ("the identity" if shape[0] == shape[1] else "")
+    value[-1, 0] += 1
+    assert pattern_of(value) == pattern_of(torch.randn(shape)) == ""
+    assert pattern_of(torch.full(shape, 0.5)) == "0.5"

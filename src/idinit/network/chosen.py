@@ -85,20 +85,23 @@ def find_patterns(model: nn.Module, structure: Structure) -> dict[str, str]:
     for name, value in parameters.items():
         part, usual = structure.parts.get(name), structure.neutral.get(name)
         is_usual = part == "norm" and usual is not None and bool((value == usual).all())
-        if (value.numel() > 1 or part == "scale") and not is_usual and (text := _pattern(value)):
+        if (value.numel() > 1 or part == "scale") and not is_usual and (text := pattern_of(value)):
             found[name] = text
     return found
 
 
-def _pattern(value: Tensor) -> str:
-    """What a tensor holds if it is one number, or an identity; else nothing."""
+def pattern_of(value: Tensor) -> str:
+    """What a tensor holds if it is one number, or an identity, on the centre tap of a kernel; else nothing."""
     first, last = value[(0,) * value.ndim], value[(-1,) * value.ndim]
     if bool(first == last) and bool((value == first).all()):  # the comparison of two saves most of the others
         return _described(value) if not first or _SMALLEST <= abs(first) < _LARGEST else ""
-    if value.ndim not in (2, 3, 4, 5) or value.shape[0] != value.shape[1] or int(value[0].count_nonzero()) != 1:
+    if value.ndim < 2 or value.shape[0] != value.shape[1] or int(value[0].count_nonzero()) != 1:
         return ""
-    identity = (nn.init.eye_ if value.ndim == 2 else nn.init.dirac_)(torch.empty_like(value))
-    return "the identity" if torch.equal(value, identity) else ""
+    centre = value
+    for size in value.shape[2:]:
+        centre = centre.select(2, size // 2)
+    is_identity = torch.equal(centre, torch.eye(len(value)).to(value)) and int(value.count_nonzero()) == len(value)
+    return "the identity" if is_identity else ""
 
 
 def _beside(parameter: str, name: str) -> str:
