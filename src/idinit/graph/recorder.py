@@ -107,9 +107,9 @@ class Recorder:
         schema = n.target._schema  # type: ignore[union-attr]  # an overload of an operator
         op = schema.name.split("::")[-1]
         named = {a.name: value for a, value in zip(schema.arguments, n.args, strict=False)} | dict(n.kwargs)
-        op = op.rstrip("_") if schema.is_mutable else op
-        taken_apart = self._added_product(op, resolve(named), n) or self._gated_unit(op, resolve(named), n)
-        node = bound[n] = taken_apart or self._add(op, resolve(named), n, call=n.target)
+        op, arguments = op.rstrip("_") if schema.is_mutable else op, resolve(named)
+        taken_apart = self._added_product(op, arguments, n) or self._gated_unit(op, arguments, n)
+        node = bound[n] = taken_apart or self._add(op, arguments, n, call=n.target)
         for argument in schema.arguments:
             target = named.get(argument.name)
             if argument.alias_info is None or not isinstance(target, fx.Node):

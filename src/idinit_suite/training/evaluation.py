@@ -13,6 +13,7 @@ from ..data import Batches, Images, Inputs
 from .distributed import Workers
 from .objective import Classification
 from .precision import autocast
+from .sharding import is_sharded
 
 TOP5_FROM = 100  # classes: with fewer, five guesses say little
 
@@ -74,7 +75,7 @@ class Evaluator:
         Where weights are shared out, a process that has fewer calls the network all the same: all take part in each call.
         """
         batches = self.data.evaluation_batches(split)
-        if not (self.config.impl.fsdp and self.team.world_size > 1):
+        if not is_sharded(self.config, self.team):
             yield from batches
             return
         examples = tuple(tensor.to(self.team.device) for tensor in self.data.example_inputs())

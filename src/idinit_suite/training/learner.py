@@ -22,7 +22,7 @@ from .distributed import Workers
 from .flops import count_flops
 from .objective import Classification
 from .precision import autocast, compile_options, gradient_scaler, replaced_functions
-from .sharding import load_state, load_weights, require_shardable, shard, whole_state, whole_weights
+from .sharding import is_sharded, load_state, load_weights, require_shardable, shard, whole_state, whole_weights
 from .step_sums import StepSums
 from .sync_batchnorm import convert_sync_batchnorm
 
@@ -63,8 +63,7 @@ class Learner:
         impl = config.impl
         if impl.checkpoint_activations:
             checkpoint_activations(model, partial(replaced_functions, config, team.device))
-        is_sharded = impl.fsdp and team.world_size > 1
-        if is_sharded:
+        if is_sharded(config, team):
             require_shardable(config, model)
             shard(model, team.device)
         else:
@@ -75,7 +74,7 @@ class Learner:
             if config.train.compile
             else (model, model)
         )
-        self._ddp_model = self.compiled_model if is_sharded else team.wrap(self.compiled_model)
+        self._ddp_model = self.compiled_model if is_sharded(config, team) else team.wrap(self.compiled_model)
         self.optimizer = OPTIMIZERS[config.optim["name"]].build(self.network, **config.options("optim"))
         self._scaler = gradient_scaler(config, team.device)
         self._ema = None

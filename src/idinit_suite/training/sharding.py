@@ -22,6 +22,12 @@ from idinit.errors import UsageError
 
 from ..config import RunConfig
 from .checkpoint_activations import repeated_blocks
+from .distributed import Workers
+
+
+def is_sharded(config: RunConfig, team: Workers) -> bool:
+    """Whether each process of a run holds a part of its weights."""
+    return config.impl.fsdp and team.world_size > 1
 
 
 def require_shardable(config: RunConfig, model: nn.Module) -> None:

@@ -43,7 +43,7 @@ def pages(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -
     (tmp_path / "theory-rank").mkdir()
     (tmp_path / "theory-rank" / "rank.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
-        '<path d="M 1.234567 2.5 L 7.654321 4" transform="scale(0.015625)"/></svg>'
+        '<path d="M 1.234567 2.5 L 7.654321 4" transform="scale(0.015625)"/><use x="3.14159" y="2" width="1.25"/></svg>'
     )
     study = info.model_copy(update={"name": "theory-rank", "claims": list_claims()[10:11]})
     verdict = Verdict("C11", "reproduced", "ranks.", Headline("9 against 5", "ranks", n=3))
@@ -237,10 +237,11 @@ class Outside(HTMLParser):
         self.found += [value or "" for name, value in attrs if loads.get(tag) == name and not (value or "").startswith("data:")]
 
 
-def test_paths_of_pictures_are_rounded_and_nothing_else(page: Path) -> None:
+def test_places_in_pictures_are_rounded_and_nothing_else(page: Path) -> None:
     (packed,) = re.findall(r'data-packed="(.*?)"', page.read_text())
     picture = gzip.decompress(base64.b64decode(packed)).decode()
     assert re.findall(r' (?:d|transform)="(.*?)"', picture) == ["M 1.2 2.5 L 7.7 4", "scale(0.015625)"]
+    assert re.findall(r' (?:x|y|width)="(.*?)"', picture)[-3:] == ["3.1", "2", "1.25"]
 
 
 @in_browser

@@ -30,7 +30,7 @@ from .card_plots import interval_plot, lines_plot
 from .charts import curves_chart, layers_chart, looks, map_chart
 from .series import curves, layers_of, recipe_map
 
-_PATH, _LONG = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{2,}")
+_PLACES, _LONG = re.compile(rb' (?:d|x|y)="[^"]*"'), re.compile(rb"\d+\.\d{2,}")
 _INLINE = MarkdownIt("commonmark", {"html": False})
 _HELD = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)")  # a number keeps its unit and its interval on its line
 
@@ -140,8 +140,8 @@ def _library() -> str:
 
 
 def _rounded(svg: bytes) -> bytes:
-    """A picture whose paths are exact to a tenth of a point, where Matplotlib writes a millionth."""
-    return _PATH.sub(lambda path: _LONG.sub(lambda number: b"%.1f" % float(number[0]), path[0]), svg)
+    """A picture whose paths and marks lie exact to a tenth of a point, where Matplotlib writes a millionth."""
+    return _PLACES.sub(lambda place: _LONG.sub(lambda number: b"%.1f" % float(number[0]), place[0]), svg)
 
 
 def _packed(content: bytes) -> str:
