@@ -250,7 +250,9 @@ def write_shards(folder: Path, split: str, shards: Path, name: str) -> None:
                 label.size = len(text)
                 tar.addfile(label, io.BytesIO(text))
                 tar.add(path, f"{index:06}{path.suffix}")
-                tar.add(path, f"._{index:06}{path.suffix}")
+                for hidden in (f"._{index:06}", f".ipynb_checkpoints/{index:06}"):
+                    tar.add(path, f"{hidden}{path.suffix}")
+        shutil.copy(shards / f"{name}-{number:04}.tar", shards / f"._{name}-{number:04}.tar")
 
 
 def test_shards_are_read_as_their_folder(root: Path, tmp_path: Path) -> None:
