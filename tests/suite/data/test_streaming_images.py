@@ -128,6 +128,43 @@ def test_evaluation_pictures_are_those_of_torchvision(shape: tuple[int, int]) ->
     assert torch.equal(Evaluation(56, 0.875)(file), expected)
 
 
+def saved(mode: str, kind: str = "JPEG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.open(jpeg(80, 96)).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"quality": 30, "progressive": True}),
+        ("RGB", {"subsampling": 0, "keep_rgb": True}),
+        ("L", {}),
+        ("CMYK", {}),
+        ("RGB", {"kind": "MPO", "save_all": True, "append_images": [Image.new("RGB", (96, 80))]}),
+        ("RGB", {"kind": "PNG"}),
+    ],
+    ids=["plain", "progressive", "RGB", "grey", "CMYK", "MPO", "PNG"],
+)
+def test_pictures_have_the_values_that_pillow_decodes(mode: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    content = saved(mode, **options)
+    decoded = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").save(decoded, "PNG")
+    for transform in (Training(48), Evaluation(56, 0.875)):
+        assert torch.equal(transform(io.BytesIO(content), 3), transform(decoded, 3))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_ends_early_is_refused(share: float, progressive: bool) -> None:
+    torch.manual_seed(0)
+    content = saved("RGB", quality=95, progressive=progressive)
+    with pytest.raises(OSError, match="truncated"):
+        Training(48)(io.BytesIO(content[: int(share * len(content))]), 3)
+
+
 @pytest.mark.parametrize("transform", [Training(28, min_scale=0.9, flip=False), Evaluation(28, 0.875)], ids=["train", "test"])
 def test_decoding_at_a_fraction_changes_little(transform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
