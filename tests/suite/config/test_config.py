@@ -168,6 +168,15 @@ def test_only_paths_are_quoted_and_only_once() -> None:
     assert hydra_words(untouched) == untouched
 
 
+@pytest.mark.parametrize("place", ["data", "runs", "results"])
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_a_file_is_no_folder(place: str, below: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.touch()
+    with pytest.raises(UsageError, match=f"{file} is a file"):
+        run(f"paths.{place}={file}{below}")
+
+
 def test_the_home_folder_is_found_in_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     paths = run(*hydra_words(["paths.runs=~/r", "paths.results=/a/~b"])).paths
