@@ -108,8 +108,8 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
 
 def _shards(where: Path) -> dict[str, list[Path]]:
     """The shards in a folder: ``train-0000.tar``, or with the name of a data set before."""
-    found = {split: sorted(path for name in names for path in visible(where, f"*{name}-*.tar")) for split, names in _NAMES.items()}
-    return {split: files for split, files in found.items() if files}
+    tars = {split: [path for name in names for path in visible(where, f"*{name}-*.tar")] for split, names in _NAMES.items()}
+    return {split: sorted(files) for split, files in tars.items() if files}
 
 
 def _classes(reader: Any) -> dict[str, int] | None:
