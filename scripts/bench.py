@@ -10,6 +10,7 @@ made only when asked for.
 import sys
 from pathlib import Path
 
+from idinit.errors import UsageError, did_you_mean
 from idinit_suite.benchmarks import bench, has_pictures, write_initialization, write_loading, write_page, write_training
 from idinit_suite.cli import run_command
 from idinit_suite.config import check, compose
@@ -17,6 +18,7 @@ from idinit_suite.coverage.side_by_side import write_side_by_side
 from idinit_suite.report.table import terminal_table
 from idinit_suite.training.progress import console
 
+PAGES = ("anyinit", "initialization", "loading", "training")
 MODELS = (
     ["experiment=bert-mini", "budget=paper"],
     ["experiment=cifar10-vit", "budget=paper"],
@@ -25,7 +27,10 @@ MODELS = (
 
 
 def main() -> None:
-    overrides = [word for word in sys.argv[1:] if word not in ("anyinit", "initialization", "loading", "training")]
+    overrides = [word for word in sys.argv[1:] if word not in PAGES]
+    for word in overrides:
+        if "=" not in word:
+            raise UsageError(f"unknown benchmark '{word}': {did_you_mean(word, PAGES)}")
     paths = compose(overrides).paths
     if "anyinit" in sys.argv[1:]:
         write_side_by_side(Path(paths.results) / "bench")

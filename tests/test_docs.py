@@ -18,7 +18,7 @@ import torch
 from idinit.cli import main as idinit_command
 from idinit.initializers import INITIALIZERS
 from idinit_suite import commands as suite_commands
-from idinit_suite.config import compose
+from idinit_suite.config import CONFIG_DIR, GROUPS, compose
 from idinit_suite.experiments.grid import list_experiments, load
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +127,14 @@ def test_the_losses_of_rezero_with_small_and_large_tokens_are_those_measured() -
     assert len(table) == len(of_rezero) == 4
     for said, line in zip(table, of_rezero, strict=True):
         assert [cell.strip(" *") for cell in said.split("|")[2:5]] == [cell.strip() for cell in line.split("|")[4:7]]
+
+
+@pytest.mark.parametrize(("column", "group"), [(2, "data"), (3, "model")])
+def test_the_table_of_networks_and_data_names_every_choice(column: int, group: str) -> None:
+    rows = (DOCS / "suite.md").read_text().partition("## Networks and data")[2].partition("\n\n|")[2].partition("\n\n")[0]
+    named = [re.findall(r"`(\w+)`", row.split("|")[column]) for row in rows.splitlines()[2:]]
+    presets = {path.stem for path in (CONFIG_DIR / group).glob("*.yaml")}
+    assert set().union(*named) == {*GROUPS[group], *presets}
 
 
 def test_every_initializer_that_the_decision_table_names_is_one() -> None:

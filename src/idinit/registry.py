@@ -142,7 +142,10 @@ def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
         One line; several problems are separated by semicolons.
     """
     problems: dict[str, list[str]] = {}  # of an option of several types, what each of them says
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(other["loc"][:-1] == item["loc"] for other in found):
+            continue  # pydantic counts only the elements that are valid
         path = ".".join(([where] if where else []) + [str(part) for part in item["loc"] if not _TYPE.match(str(part))])
         if item["type"] == "extra_forbidden":
             problems[f"unknown key '{path}'"] = [did_you_mean(item["loc"][-1], keys)]

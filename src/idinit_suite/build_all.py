@@ -9,7 +9,7 @@ from pathlib import Path
 from idinit.errors import UsageError
 
 from .atomic import write_atomically
-from .config import PathsConfig, compose, resolve
+from .config import PathsConfig, checked, compose, resolve
 from .config.experiment import ExperimentInfo, list_experiments
 from .coverage.page import update_page as update_coverage
 from .experiments.grid import load, select
@@ -48,7 +48,7 @@ def update_everything(overrides: Sequence[str]) -> Path:
         OSError: If the results cannot be written.
     """
     selected, overrides = selection(overrides)
-    results = PathsConfig(**resolve(compose(overrides))["paths"]).results
+    results = checked(PathsConfig, resolve(compose(overrides))["paths"], "paths").results
     pages: list[Page | None] = []
     for name in [*list_experiments(), *list_experiments("study")]:
         info, runs, kind = _experiment([f"experiment={name}", *overrides])

@@ -13,12 +13,12 @@ from rich.table import Table
 
 from idinit.errors import UsageError, did_you_mean
 
-from ..archive.runs import archived
 from ..archive.variants import BUDGETS
 from ..config.experiment import list_experiments
+from ..errors import not_trained
 from ..experiments.cost import Costs
 from ..experiments.grid import load, select
-from ..experiments.tuning import plan_runs, read_scores
+from ..experiments.runner import outlook
 from ..studies.archive import archived as archived_studies
 from ..studies.config import load as load_study
 from ..training.progress import console
@@ -56,8 +56,9 @@ def plan(overrides: Sequence[str]) -> None:
     said = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
     asked = [budget for value in said for budget in value.split(",")]
     others = [override for override in overrides if not override.startswith("budget=")]
+    refused: list[str] = []
     experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
-        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs)),
+        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs, refused=refused)),
         **dict.fromkeys(list_experiments("study"), _planned_study),
     }
     for budget in asked:
@@ -73,22 +74,26 @@ def plan(overrides: Sequence[str]) -> None:
                 cells = ["", "", "", str(error).splitlines()[0]]
             table.add_row(name, budget, *cells)
     console.print(table)
+    for line in refused:
+        console.print(line, soft_wrap=True)
 
 
-def _planned(overrides: Sequence[str], costs: Callable[[int], Costs]) -> list[str]:
+def _planned(overrides: Sequence[str], costs: Callable[[int], Costs], refused: list[str]) -> list[str]:
+    """The cells of a row; adds a line for the variants that a sweep would refuse to train."""
     experiment = load(overrides)
-    results = experiment.paths.results / experiment.info.name
-    known = plan_runs(experiment, read_scores(results))
-    done = archived(results)
-    missing = [*(config for config in known.runs if config.hash not in done), *known.later]
-    runs = [*known.runs, *known.later]
+    known, missing, of_other_data = outlook(experiment)
+    reasons = {known.cells[run]: reason for run, reason in of_other_data.items()}
+    to_train = [config for config in missing if known.cells[config.hash] not in reasons]
     try:
         measured = costs(experiment.launcher.world_size)
-        measured.require_data(missing)
-        hours = f"{measured.total(missing) / 3600:,.2f}"
+        measured.require_data(to_train)
+        hours = f"{measured.total(to_train) / 3600:,.2f}"
     except UsageError as error:
         hours = str(error).splitlines()[0]
-    return [*map(str, (len(runs), len(runs) - len(missing), len(missing))), hours]
+    runs, left = len(known.runs) + len(known.later), len(missing) + len(of_other_data)
+    what = f"{experiment.info.name}, {known.runs[0].budget}"
+    refused += [f"{what}: {line}" for line in not_trained({str(cell): reason for cell, reason in reasons.items()})]
+    return [*map(str, (runs, runs - left, left)), hours]
 
 
 def _planned_study(overrides: Sequence[str]) -> list[str]:

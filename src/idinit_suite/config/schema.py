@@ -91,11 +91,15 @@ class WandbConfig(_Strict):
     project: str
 
 
-def _expand_user(path: Path) -> Path:
-    return Path(os.path.expanduser(path))
+def _folder(path: Path) -> Path:
+    path = Path(os.path.expanduser(path))  # the home folder, which a shell expands only where a word begins
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if there.is_file():
+        raise ValueError(f"{there} is a file: name a folder, which need not be there yet")
+    return path
 
 
-Folder = Annotated[Path, AfterValidator(_expand_user)]  # ~ is the home folder, which a shell expands only where a word begins
+Folder = Annotated[Path, AfterValidator(_folder)]
 
 
 class PathsConfig(_Strict):

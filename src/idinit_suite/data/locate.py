@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from idinit.errors import UsageError
 
 from .cache import is_writable
+from .hidden import visible
 from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_parquet
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ def cifar_folder(dataset: str, folder: str) -> Locator[Decoded]:
         place = root / folder
         if not place.is_dir():
             raise NotHere(f"torchvision's layout: there is no folder {place}")
-        return Source(tuple(sorted(place.iterdir())), lambda: read_cifar(root, dataset))
+        return Source(tuple(visible(place)), lambda: read_cifar(root, dataset))
 
     return find
 

@@ -72,12 +72,14 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def to_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Converts to grey (1 channel) or RGB (3 channels), 8 bits each, whatever the picture is stored in."""
+    """Decodes to grey (1 channel) or RGB (3 channels), 8 bits each, whatever the picture is stored in."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    image.load()
+    return image if image.mode == mode else image.convert(mode)  # which would copy it
 
 
 def resize_and_crop(image: Image.Image, size: int) -> Image.Image:

@@ -28,17 +28,18 @@ class DataCheck:
         self._here: dict[str, tuple[str, str | None]] = {}  # options of data -> title, checksum; None: they cannot be read
         self._seen: set[str] = set()  # hashes of runs
 
-    def differences(self, archived: Sequence[RunConfig], missing: Sequence[RunConfig]) -> dict[str, str]:
-        """Says which archived runs, of those that were not compared before, are of other data.
+    def differences(self, runs: Sequence[RunConfig], missing: Sequence[RunConfig]) -> dict[str, str]:
+        """Says which finished runs, of those that were not compared before, are of other data.
 
         Args:
-            archived: Finished runs.
-            missing: Runs that are to be trained. What none of them needs is not downloaded.
+            runs: Those that are needed.
+            missing: Those of them, and others, that are to be trained. What none of them needs is not downloaded.
 
         Returns:
             Hash of a run -> what differs, and the remedy. A run whose data are not there is not among them.
         """
-        new = [config for config in archived if config.hash not in self._seen]
+        passed_over = self._seen | {config.hash for config in missing}
+        new = [config for config in runs if config.hash not in passed_over]
         self._seen |= {config.hash for config in new}
         then = data_of_runs(self._results) if new else {}
         needed = set(map(data_key, missing))

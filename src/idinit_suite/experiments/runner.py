@@ -64,6 +64,13 @@ def run_folders(experiment: Experiment) -> list[Path]:
     return [config.folder for config in _plan(experiment).runs if config.folder.exists()]
 
 
+def outlook(experiment: Experiment) -> tuple[Plan, list[RunConfig], dict[str, str]]:
+    """What a sweep would begin with: its plan, the runs that are not finished, and those finished on other data -> why."""
+    plan = _plan(experiment)
+    missing = _to_train(plan, archived(_results(experiment)))
+    return plan, missing, DataCheck(_results(experiment)).differences(plan.runs, missing)
+
+
 def missing_runs(experiment: Experiment, forced: float | None = None) -> list[RunConfig]:
     """The runs of an experiment that are known to be needed and are not finished, or were not since a moment."""
     done = archived(_results(experiment))
@@ -87,6 +94,11 @@ def _results(experiment: Experiment) -> Path:
 
 def _plan(experiment: Experiment) -> Plan:
     return plan_runs(experiment, read_scores(_results(experiment)))
+
+
+def _to_train(plan: Plan, done: Set[str]) -> list[RunConfig]:
+    """The runs of a plan that are not finished, in their order."""
+    return [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
 
 
 def _waits(cell: Cell) -> str:
@@ -145,18 +157,14 @@ class _Sweep:
 
     def _missing(self, plan: Plan) -> list[RunConfig]:
         """The runs that are to be trained, in their order."""
-        done = self._done(archived(self.results))
-        missing = [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
+        missing = _to_train(plan, self._done(archived(self.results)))
         return [config for config in missing if plan.cells[config.hash] not in self.refused]
 
     def _refuse_other_data(self, plan: Plan) -> None:
         """Refuses the cells with finished runs of other data: their search and their seeds would be of two data sets."""
         if self.forced is not None:
             return
-        missing = self._missing(plan)
-        to_train = {config.hash for config in missing}
-        finished = [config for config in plan.runs if config.hash not in to_train]
-        for run, reason in self.data.differences(finished, missing).items():
+        for run, reason in self.data.differences(plan.runs, self._missing(plan)).items():
             self.refused[plan.cells[run]] = reason
 
     def _train_next(self) -> bool:

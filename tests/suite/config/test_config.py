@@ -12,7 +12,7 @@ from idinit.errors import UsageError
 from idinit_suite.config import CONFIG_DIR, GROUPS, RunConfig, check, compose, hash_of_stored, hydra_words
 from idinit_suite.config.check import is_compatible
 from idinit_suite.config.experiment import list_experiments
-from idinit_suite.data import DATASETS, Sentences
+from idinit_suite.data import DATASETS, Images, MaskedTokens, Sentences
 from idinit_suite.data.base import DatasetInfo
 from idinit_suite.models import MODELS
 from idinit_suite.optim.optimizers import OPTIMIZERS
@@ -89,6 +89,16 @@ def test_every_registry_entry_is_a_choice_of_its_group(group: str, name: str) ->
     assert required.items() <= getattr(config, group).items()
 
 
+@pytest.mark.parametrize("preset", [path.stem for path in sorted((CONFIG_DIR / "model").glob("*.yaml"))])
+def test_every_preset_of_a_network_can_be_built(preset: str) -> None:
+    family = compose([f"model={preset}"]).model.name
+    config = run(f"model={preset}", *partner("model", family))
+    side = 224 if config.model.get("patch", 4) > 4 else 32
+    spec = MaskedTokens(1000, 128, 0) if family == "bert" else Images((3, side, side), 10)
+    with torch.device("meta"):
+        assert any(True for _ in MODELS[family].build(spec, **config.options("model")).parameters())
+
+
 @pytest.mark.parametrize("group", ["model", "data"])
 def test_what_has_no_default_is_asked_for(group: str) -> None:
     for name in set(REQUIRED) & set(GROUPS[group]):
@@ -156,6 +166,15 @@ def test_so_is_a_path_of_ones_own_data(path: str) -> None:
 def test_only_paths_are_quoted_and_only_once() -> None:
     untouched = ["-m", "data.folder=a,b", "init=idinit,fixup", "data=digits", "paths.data='it\\'s'", 'paths.runs="a b"']
     assert hydra_words(untouched) == untouched
+
+
+@pytest.mark.parametrize("place", ["data", "runs", "results"])
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_a_file_is_no_folder(place: str, below: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.touch()
+    with pytest.raises(UsageError, match=f"{file} is a file"):
+        run(f"paths.{place}={file}{below}")
 
 
 def test_the_home_folder_is_found_in_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

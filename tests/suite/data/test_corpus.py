@@ -38,6 +38,14 @@ def test_batches_have_one_shape_and_what_a_model_needs(root: Path) -> None:
     assert [tensor.shape for tensor in data.example_inputs()] == [(2, 32), (2, 5)]
 
 
+def test_hidden_files_are_no_texts(root: Path) -> None:
+    expected = make(root)
+    (root / "corpus" / "._train.txt").write_bytes(b"\xff\x00")
+    (root / "corpus" / ".notes.txt").write_text("not to be read\n")
+    data = make(root)
+    assert data.source == expected.source and data.checksum == expected.checksum
+
+
 def test_a_batch_is_a_function_of_seed_and_step(root: Path) -> None:
     batches = [make(root).train_batch(step) for step in range(4)]
     again = make(root)

@@ -128,6 +128,43 @@ def test_evaluation_pictures_are_those_of_torchvision(shape: tuple[int, int]) ->
     assert torch.equal(Evaluation(56, 0.875)(file), expected)
 
 
+def saved(mode: str, kind: str = "JPEG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.open(jpeg(80, 96)).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"quality": 30, "progressive": True}),
+        ("RGB", {"subsampling": 0, "keep_rgb": True}),
+        ("L", {}),
+        ("CMYK", {}),
+        ("RGB", {"kind": "MPO", "save_all": True, "append_images": [Image.new("RGB", (96, 80))]}),
+        ("RGB", {"kind": "PNG"}),
+    ],
+    ids=["plain", "progressive", "RGB", "grey", "CMYK", "MPO", "PNG"],
+)
+def test_pictures_have_the_values_that_pillow_decodes(mode: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    content = saved(mode, **options)
+    decoded = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").save(decoded, "PNG")
+    for transform in (Training(48), Evaluation(56, 0.875)):
+        assert torch.equal(transform(io.BytesIO(content), 3), transform(decoded, 3))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_ends_early_is_refused(share: float, progressive: bool) -> None:
+    torch.manual_seed(0)
+    content = saved("RGB", quality=95, progressive=progressive)
+    with pytest.raises(OSError, match="truncated"):
+        Training(48)(io.BytesIO(content[: int(share * len(content))]), 3)
+
+
 @pytest.mark.parametrize("transform", [Training(28, min_scale=0.9, flip=False), Evaluation(28, 0.875)], ids=["train", "test"])
 def test_decoding_at_a_fraction_changes_little(transform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
@@ -250,7 +287,9 @@ def write_shards(folder: Path, split: str, shards: Path, name: str) -> None:
                 label.size = len(text)
                 tar.addfile(label, io.BytesIO(text))
                 tar.add(path, f"{index:06}{path.suffix}")
-                tar.add(path, f"._{index:06}{path.suffix}")
+                for hidden in (f"._{index:06}", f".ipynb_checkpoints/{index:06}"):
+                    tar.add(path, f"{hidden}{path.suffix}")
+        shutil.copy(shards / f"{name}-{number:04}.tar", shards / f"._{name}-{number:04}.tar")
 
 
 def test_shards_are_read_as_their_folder(root: Path, tmp_path: Path) -> None:

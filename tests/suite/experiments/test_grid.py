@@ -112,6 +112,12 @@ def test_a_mistake_gets_one_line(arguments: list[str], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_seed_that_is_no_number_is_said_once() -> None:
+    with pytest.raises(UsageError, match=r"'seeds\.1=a'") as caught:
+        load(["experiment=demo", "seed=0,a"])
+    assert str(caught.value).count("seeds") == 1
+
+
 def test_configs_name_no_unknown_files() -> None:
     files = {path.relative_to(CONFIG_DIR) for path in CONFIG_DIR.rglob("*.yaml")}
     assert {Path("train.yaml"), Path("grid/initializers.yaml")} <= files

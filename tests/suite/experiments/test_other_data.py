@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from idinit.errors import UsageError
+from idinit_suite.commands.plan import plan
 from idinit_suite.experiments.grid import load
 from idinit_suite.experiments.runner import run
 
@@ -43,6 +45,12 @@ def checksums() -> dict[str, str]:
     environments = json.loads((results / "environments.json").read_text())
     rows = zip(runs["arm"], runs["seed"], runs["environment"], strict=True)
     return {f"{arm} {seed}": environments[key]["data_checksum"] for arm, seed, key in rows}
+
+
+def begin_again() -> None:
+    (config,) = load([*WORDS, "init=idinit"]).main_runs({})
+    status = config.folder / "status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "preempted"}))
 
 
 def forget_folders() -> None:
@@ -84,12 +92,10 @@ def test_a_forced_run_that_was_stopped_goes_on() -> None:
     sweep("init=idinit")
     before = checksums()
     write_texts(44)
-    (config,) = load([*WORDS, "init=idinit"]).main_runs({})
     sweep("init=idinit", "paths.results=elsewhere", "paths.runs=elsewhere")
     forget_folders()
     Path("elsewhere").rename("runs")
-    status = config.folder / "status.json"
-    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "preempted"}))
+    begin_again()
     assert sweep("init=idinit") == []
     assert checksums().keys() == before.keys() and checksums() != before
 
@@ -103,6 +109,31 @@ def test_a_variant_whose_search_was_on_other_data_is_not_trained() -> None:
     with pytest.raises(UsageError, match="force=true"):
         run(load([*searched, "init=idinit", "seed=1"]), quiet=True)
     assert checksums() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (lambda: None, ["3", "2", "1", "1.00"]),
+        (lambda: write_texts(44), ["3", "0", "3", "1.00"]),  # kaiming alone would be trained
+        (lambda: Path("train.csv").unlink(), ["3", "2", "1", "1.00"]),
+        (begin_again, ["3", "1", "2", "2.00"]),
+    ],
+    ids=["the same data", "other data", "no data", "a run begun again"],
+)
+def test_plan_agrees_with_the_sweep(
+    change: Callable[[], None], counts: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep("init=idinit,default")
+    change()
+    monkeypatch.setattr("idinit_suite.experiments.cost.Costs.of", lambda self, config: 3600.0)
+    capsys.readouterr()
+    plan([*WORDS, "init=idinit,default,kaiming"])
+    said = capsys.readouterr().out.splitlines()
+    (row,) = (line for line in said if "smoke" in line and "│" in line)
+    assert [cell.strip() for cell in row.split("│")][3:7] == counts
+    refused = [line for line in said if "checksum" in line]
+    assert len(refused) == (counts[1] == "0") and all("idinit, default" in line and "kaiming" not in line for line in refused)
 
 
 def test_data_that_are_gone_undo_nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from idinit.errors import UsageError
 
 from ..base import DATASETS, DatasetInfo
 from ..context import DataContext
+from ..hidden import is_hidden, visible
 from ..locate import look_into_the_cache_without_internet, other_data, reason_of
 from ..spec import Images
 from ..splits import HeldOut, whole_splits
@@ -26,7 +26,6 @@ from .worker_transforms import Evaluation, Training
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the field uses them
 SIZES = {"train": 1_281_167, "test": 50_000}
-_HIDDEN = re.compile(r"(?:^|[/\\])\.(?![./\\])")  # a part of a path that begins with a dot
 _NAMES = {"train": ("train",), "test": ("val", "validation")}  # its own test split has no labels
 
 
@@ -109,8 +108,8 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
 
 def _shards(where: Path) -> dict[str, list[Path]]:
     """The shards in a folder: ``train-0000.tar``, or with the name of a data set before."""
-    found = {split: sorted(path for name in names for path in where.glob(f"*{name}-*.tar")) for split, names in _NAMES.items()}
-    return {split: files for split, files in found.items() if files}
+    tars = {split: [path for name in names for path in visible(where, f"*{name}-*.tar")] for split, names in _NAMES.items()}
+    return {split: sorted(files) for split, files in tars.items() if files}
 
 
 def _classes(reader: Any) -> dict[str, int] | None:
@@ -142,7 +141,7 @@ def _leave_out_hidden(reader: Any) -> None:
     is_tar = hasattr(reader, "targets")
     names = [sample[0].name if is_tar else sample[0][len(reader.root) + 1 :] for sample in reader.samples]
     labels = reader.targets.tolist() if is_tar else [label for _, label in reader.samples]
-    kept = [index for index, name in enumerate(names) if not _HIDDEN.search(name)]
+    kept = [index for index, name in enumerate(names) if not is_hidden(name)]
     if not kept:
         raise OSError("all its files are hidden")
     numbers = {old: new for new, old in enumerate(sorted({labels[index] for index in kept}))}
@@ -162,7 +161,7 @@ def _require_current_index(place: Path) -> None:
         OSError: If it is older than they are.
     """
     index = place.parent / f"_{place.stem}_tarinfos.pickle" if place.is_file() else place / f"_{place.name}_tarinfos.pickle"
-    tars = [place] if place.is_file() else place.glob("*.tar")
+    tars = [place] if place.is_file() else visible(place, "*.tar")
     if index.exists() and any(tar.stat().st_mtime > index.stat().st_mtime for tar in tars):
         raise OSError(f"the index {index.name} is older than its tar files: delete it")
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import torch
 
+from ..hidden import is_hidden
 from .streaming import Listing
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -45,9 +46,9 @@ class Shards:
                 classes, pictures = {}, {}
                 for member in tar:
                     folder, name = posixpath.split(member.name)
-                    name, _, kind = name.partition(".")  # of a hidden file there is no name
+                    name, _, kind = name.partition(".")
                     key = posixpath.join(folder, name)
-                    if not name:
+                    if is_hidden(member.name):
                         continue
                     if kind.lower() in _PICTURES:
                         pictures[key] = member

@@ -17,6 +17,7 @@ from ...seeds import generator
 from .. import cache
 from ..base import DATASETS, DatasetInfo, Inputs, Stateless
 from ..context import DataContext
+from ..hidden import visible
 from ..order import EpochOrder
 from ..rows import not_utf8
 from ..spec import MaskedTokens
@@ -151,7 +152,7 @@ def corpus(
     ``validation.txt`` is the validation split and the others train; without it, each hundredth document is held out.
     """
     where = context.root / folder
-    files = sorted(where.glob("*.txt"))
+    files = visible(where, "*.txt")
     if not files:
         raise UsageError(
             f"data 'corpus': there are no text files {where / '*.txt'}: set the data root (DATA=... with make, "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from idinit.errors import UsageError, did_you_mean
 
+from ..hidden import is_hidden, visible
 from ..pictures import unreadable
 
 SPLITS = {
@@ -85,7 +86,7 @@ def find_pictures(folder: Path) -> tuple[dict[str, PictureFiles], tuple[str, ...
 
 
 def _folders(place: Path) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    return tuple(entry.name for entry in visible(place) if entry.is_dir())
 
 
 def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
@@ -102,7 +103,7 @@ def _pictures(place: Path, classes: Sequence[str]) -> PictureFiles:
     found = [
         (Path(path), label)
         for path, label in make_dataset(place, numbers, IMG_EXTENSIONS, allow_empty=True)
-        if not any(part.startswith(".") for part in Path(path).relative_to(place).parts)
+        if not is_hidden(Path(path).relative_to(place))
     ]
     if empty := set(numbers.values()) - {label for _, label in found}:
         raise UsageError(
