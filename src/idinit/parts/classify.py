@@ -14,7 +14,7 @@ from ..graph.operators import SUMS
 from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
-from .attention import Attention, find_attention
+from .attention import Attention, find_added_scores, find_attention
 from .exclusive import is_split
 from .heads import Heads, find_heads
 from .made_matrices import note_made_matrices
@@ -109,7 +109,7 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     products = frozenset(index for attention in attentions for index in attention.products)
     note_made_matrices(flow, inside | products)
     cells, packed = find_cells(flow), _find_packed_gates(flow)
-    regions = _find_regions(flow, inside, products, cells, packed)
+    regions = _find_regions(flow, inside | find_added_scores(flow, inside), products, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)
@@ -221,6 +221,7 @@ class _PartsOfUses:
         self._innermost = innermost
         self._ends = {use for side in sides for use in side.ends}
         self._joins, self._on_paths = find_forks(flow, cells.weights)
+        self._fed = {use.parameter for use in flow.maps if self._is_fed(use)}
         self._lookups = 0
         for use in flow.uses:
             self._lookups |= (use.role == "embedding") << use.node.index
@@ -243,8 +244,8 @@ class _PartsOfUses:
             return "trunk" if self._is_partial(use) else "branch_end"
         if made:
             return made
-        if not any(self.flow.fed[node.index] for node in use.node.inputs):
-            return "position"
+        if not self._is_fed(use):  # a state of zeros says nothing of a map that is applied to others
+            return "" if use.parameter in self._fed else "position"
         if use in self._innermost:
             return self._innermost[use].kind
         return self._part_on_main_path(use)
@@ -252,6 +253,9 @@ class _PartsOfUses:
     def carries_values(self, use: Use) -> bool:
         """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
         return not {part for part, _ in self.of(use)} <= {"query", "key", "gate", "position"}
+
+    def _is_fed(self, use: Use) -> bool:
+        return any(self.flow.fed[node.index] for node in use.node.inputs)
 
     def _is_partial(self, use: Use) -> bool:
         """Whether only some rows of a branch's last map end the branch; the others lead out of it."""

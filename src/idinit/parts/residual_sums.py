@@ -29,7 +29,7 @@ from math import prod
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
-from ..graph.operators import GATE_RANK, NORMS, SAME
+from ..graph.operators import GATE_RANK, NORMS, RECURRENT, SAME
 from ..graph.traversal import walk_back
 from .carried import Term, adds_values, find_carried, find_conditions, modulated
 from .exclusive import exclusive, leading_to
@@ -75,6 +75,7 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         flow: The graph.
         attentions: Products of attention's probabilities with values, which are no gates.
     """
+    carrying = {n.index for n in reach([flow.nodes[-1]], lambda n: flow.operands(n) if n.op in RECURRENT else flow.values(n))}
     for index, gate in flow.coefficients.items():
         if index in attentions:
             continue
@@ -83,7 +84,7 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         uses, last = between(flow, gate, values), walk_back(flow, gate).maps
         if uses:  # what is read elsewhere carries values, as a decoder that gates what the encoder passes to it
             members, _ = exclusive(flow, gate)
-            uses = [use for use in uses if use in last or members >> use.node.index & 1]
+            uses = [u for u in uses if u in last or members >> u.node.index & 1 or u.node.index not in carrying]
         else:  # made of something else than the values: its last maps
             uses = [use for use in last if not any(flow.depends(value, use.node) for value in values)]
         if uses:
