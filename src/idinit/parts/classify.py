@@ -18,6 +18,7 @@ from .attention import Attention, find_added_scores, find_attention
 from .exclusive import is_split
 from .heads import Heads, find_heads
 from .made_matrices import note_made_matrices
+from .positive import find_positive
 from .recurrent import Cells, find_cells
 from .residual_sums import Region, find_gates, find_sides
 from .row_labels import rows
@@ -138,12 +139,15 @@ def _find_regions(
 ) -> list[Region]:
     """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
 
-    Maps that make a gate and its value side by side are in no gate.
+    Maps that make a gate and, side by side with it, its value or what a branch adds are in no gate, nor are those before them.
     """
-    regions = [*find_sides(flow, scores, products), *find_gates(flow, products)]
+    sides = list(find_sides(flow, scores, products))
+    both = packed.keys() | {use for side in sides for use in side.ends if is_split(use)}
+    regions = [*sides, *find_gates(flow, products)]
     for region in regions:
         if region.kind == "gate":
-            region.uses = [use for use in region.uses if use not in packed]
+            shared = [use for use in region.uses if use in both]
+            region.uses = [use for use in region.uses if not any(flow.depends(other.node, use.node) for other in shared)]
     over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
     return [region for region in regions if region.sum.index not in over_time]
 
@@ -161,10 +165,15 @@ def _find_outputs(
     for attention in attentions:
         _add_projections(flow, attention, sums, found)
     found = {**packed, **found}
+    positive: dict[Use, Outputs] = {}
+    for use, part, operand in find_positive(flow):
+        positive.setdefault(use, []).append((part, operand))
+    found = {**positive, **found}
     for side in sides:
         for use in side.ends:
-            if use not in found and is_split(use):
-                found[use] = [("branch_end", side.operand)]
+            if (use not in found or use in positive) and is_split(use):
+                gates = (gate for gate in flow.coefficients.values() if use in walk_back(flow, gate).maps)
+                found[use] = [("branch_end", side.operand), *positive.get(use, (("gate", gate) for gate in gates))]
     return found
 
 
@@ -252,7 +261,7 @@ class _PartsOfUses:
 
     def carries_values(self, use: Use) -> bool:
         """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
-        return not {part for part, _ in self.of(use)} <= {"query", "key", "gate", "position"}
+        return not {part for part, _ in self.of(use)} <= {"query", "key", "gate", "position"} | ({"head"} if use in self.outputs else set())
 
     def _is_fed(self, use: Use) -> bool:
         return any(self.flow.fed[node.index] for node in use.node.inputs)
@@ -296,7 +305,7 @@ def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[s
             try:
                 row_parts.setdefault(use.parameter, {}).update(_rows_of(flow, parts_of, use, outputs))
             except LookupError:
-                made = {parts_of.part(use)} if made & {"gate", "branch_end"} else {"several"}
+                made = {parts_of.part(use)} if made & {"gate", "branch_end", "head"} else {"several"}
                 unknown[use.parameter] = "packs queries, keys or values, but which rows are which could not be determined"
         elif "" in made:
             unknown[use.parameter] = f"its use by the operator {use.node.op} is not recognized"
@@ -310,7 +319,7 @@ def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[s
 def _has_rest(parts_of: _PartsOfUses, use: Use) -> bool:
     """Whether rows of a map that lead elsewhere than its outputs here have another part."""
     made = {made for made, _ in parts_of.outputs.get(use, ())}
-    return made == {"branch_end"} or made == {"gate"} and use.parameter in parts_of.cells.weights
+    return made in ({"branch_end"}, {"head"}) or made == {"gate"} and use.parameter in parts_of.cells.weights
 
 
 def _rows_of(flow: Flow, parts_of: _PartsOfUses, use: Use, outputs: Outputs) -> RowParts:
