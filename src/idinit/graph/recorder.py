@@ -108,9 +108,8 @@ class Recorder:
         op = schema.name.split("::")[-1]
         named = {a.name: value for a, value in zip(schema.arguments, n.args, strict=False)} | dict(n.kwargs)
         op, arguments = op.rstrip("_") if schema.is_mutable else op, resolve(named)
-        taken_apart = (
-            self._added_product(op, arguments, n) or self._gated_unit(op, arguments, n) or self._product_by_letters(op, arguments, n)
-        )
+        ways = (self._added_product, self._gated_unit, self._product_by_letters)
+        taken_apart = next((node for way in ways if (node := way(op, arguments, n))), None)
         node = bound[n] = taken_apart or self._add(op, arguments, n, call=n.target)
         for argument in schema.arguments:
             target = named.get(argument.name)

@@ -7,8 +7,8 @@
 | embedding, position, tokens   | N(0, 0.02), as in GPT-2, BERT and ViT; an embedding's row for padding is 0                  |
 | embedding, bare               | N(0, 1), torch's default: neither a norm nor a residual sum follows, as in an LSTM          |
 | position, where it is a map   | torch's default                                                                             |
-| gate that makes a matrix      | N(0, 1 / (fan-in x fan-in of the matrix)): hyperfan-in (Chang et al. 2020), so that it scales |
-|                               | what it is multiplied with by about 1                                                       |
+| gate that makes a matrix      | N(0, 1 / (fan-in x fan-in of the matrix)): hyperfan-in (Chang et al. 2020), so that it      |
+|                               | keeps the size of what it is multiplied with                                                |
 | the rest, and what is frozen  | left alone                                                                                  |
 
 They are the same for all methods, whatever their publications say of these parameters: a choice of ours.

@@ -260,8 +260,9 @@ class _PartsOfUses:
         return self._part_on_main_path(use)
 
     def carries_values(self, use: Use) -> bool:
-        """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
-        return not {part for part, _ in self.of(use)} <= {"query", "key", "gate", "position"} | ({"head"} if use in self.outputs else set())
+        """Whether values flow through a map: not through one that only makes queries, keys, factors or positions."""
+        factors = {"query", "key", "gate", "position"} | ({"head"} if use in self.outputs else set())
+        return not {part for part, _ in self.of(use)} <= factors
 
     def _is_fed(self, use: Use) -> bool:
         return any(self.flow.fed[node.index] for node in use.node.inputs)

@@ -91,6 +91,7 @@ def find_structure(
     slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
     slices |= {name: tuple(_runs(lines)) for name, lines in analysis.row_parts.items()}
     biases = {use.parameter: keeper(use) for flow in flows for use in flow.uses if use.role == "bias"} | analysis.keepers
+    made = {use.parameter: fan for flow in flows for use, fan in made_fans(flow).items()}
     declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
     branches = [(side.sum, branch) for side in analysis.sides if side.kind == "branch" and (branch := _branch(analysis, side))]
     return Structure(
@@ -107,7 +108,9 @@ def find_structure(
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
-        made={use.parameter: fan for flow in flows for use, fan in made_fans(flow).items() if parts.get(use.parameter) == "gate"},
+        made={
+            use.parameter: fan for flow in flows for use, fan in made_fans(flow).items() if parts.get(use.parameter) == "gate"
+        },
         bare=_bare_tables(analysis),
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),

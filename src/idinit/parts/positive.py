@@ -27,6 +27,8 @@ def find_positive(flow: Flow) -> Iterator[tuple[Use, str, Node]]:
         passed = list(reach([node], lambda n: [user for user in n.users if _is_moved(user)]))
         readers = [user for n in passed for user in flow.readers(n) if user not in passed]
         if any(_scales_noise(user) or (node.op == "exp" and _scales(flow, user, passed)) for user in readers):
+            if _is_normalized(flow, node, passed):
+                continue
             part = "head"
         elif node.op == "softplus" and readers and all(_multiplies(flow, user) for user in readers):
             part = "gate"
@@ -45,6 +47,13 @@ def _is_moved(node: Node) -> bool:
 
 def _keeps(node: Node) -> bool:
     return node.op in REARRANGEMENTS | SUMS | _FACTORS | _BOUNDS
+
+
+def _is_normalized(flow: Flow, node: Node, passed: list[Node]) -> bool:
+    """Whether what is made of a factor divides others, as in a softmax written by hand: the factor is a weight of a mean."""
+    arithmetic = REARRANGEMENTS | SUMS | _FACTORS | {"sum", "cumsum", "stack", "cat"}
+    made = reach([node], lambda n: [user for user in flow.readers(n) if user.op in arithmetic])
+    return any(user.op == "div" and flow.coefficients.get(user.index) is n for n in made if n not in passed for user in n.users)
 
 
 def _scales(flow: Flow, node: Node, passed: list[Node]) -> bool:

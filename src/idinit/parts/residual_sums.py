@@ -78,7 +78,7 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         flow: The graph.
         attentions: Products of attention's probabilities with values, which are no gates.
     """
-    carrying = {n.index for n in reach([flow.nodes[-1]], lambda n: flow.operands(n) if n.op in RECURRENT else flow.values(n))}
+    carrying = _value_path(flow, flow.nodes[-1])
     for index, gate in flow.coefficients.items():
         if index in attentions:
             continue
@@ -87,11 +87,17 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         uses, last = between(flow, gate, values), walk_back(flow, gate).maps
         if uses:  # what is read elsewhere carries values, as a decoder that gates what the encoder passes to it
             members, _ = exclusive(flow, gate)
-            uses = [u for u in uses if u in last or members >> u.node.index & 1 or u.node.index not in carrying]
+            only_here = _value_path(flow, gate) - carrying  # at each of several steps, as the keys of a memory
+            uses = [u for u in uses if u in last or members >> u.node.index & 1 or u.node.index in only_here]
         else:  # made of something else than the values: its last maps
             uses = [use for use in last if not any(flow.depends(value, use.node) for value in values)]
         if uses:
             yield Region("gate", uses, gate, node, node)
+
+
+def _value_path(flow: Flow, end: Node) -> set[int]:
+    """The nodes whose values flow to a node, the states of recurrent layers among them."""
+    return {n.index for n in reach([end], lambda n: flow.operands(n) if n.op in RECURRENT else flow.values(n))}
 
 
 def find_sides(flow: Flow, scores: frozenset[int], products: frozenset[int]) -> Iterator[Region]:

@@ -151,3 +151,28 @@ class Activated(nn.Module):
 def test_an_activation_function_is_no_factor() -> None:
     parts = weights(find_structure(Activated(), (VALUES,)))
     assert parts == {"a.weight": "stem", "b.weight": "trunk", "c.weight": "trunk", "head.weight": "head"}
+
+
+class Weighted(nn.Module):
+    """Means with weights that are exponentiated, as RWKV's (Peng et al. 2023), after all places or at each."""
+
+    def __init__(self, is_running: bool) -> None:
+        super().__init__()
+        self.stem, self.weigh, self.value, self.head = (nn.Linear(4, 8), *(nn.Linear(8, 8) for _ in range(2)), nn.Linear(8, 2))
+        self.is_running = is_running
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        weights, values = self.weigh(x).exp(), self.value(x)
+        if not self.is_running:
+            return self.head((weights / weights.sum(1, keepdim=True) * values).sum(1))
+        above = below = torch.zeros_like(values[:, 0])
+        for t in range(x.shape[1]):
+            above, below = 0.9 * above + weights[:, t] * values[:, t], 0.9 * below + weights[:, t]
+        return self.head(above / below)
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_the_weights_of_a_mean_are_gates(is_running: bool) -> None:
+    parts = weights(find_structure(Weighted(is_running), (VALUES.view(3, 3, 4),)))
+    assert parts == {"stem.weight": "stem", "weigh.weight": "gate", "value.weight": "trunk", "head.weight": "head"}
