@@ -91,7 +91,7 @@ def find_structure(
     slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
     slices |= {name: tuple(_runs(lines)) for name, lines in analysis.row_parts.items()}
     biases = {use.parameter: keeper(use) for flow in flows for use in flow.uses if use.role == "bias"} | analysis.keepers
-    made = {use.parameter: fan for flow in flows for use, fan in made_fans(flow).items()}
+    made = [made_fans(flow) for flow in flows]
     declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
     branches = [(side.sum, branch) for side in analysis.sides if side.kind == "branch" and (branch := _branch(analysis, side))]
     return Structure(
@@ -108,10 +108,8 @@ def find_structure(
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
-        made={
-            use.parameter: fan for flow in flows for use, fan in made_fans(flow).items() if parts.get(use.parameter) == "gate"
-        },
-        bare=_bare_tables(analysis),
+        made={use.parameter: fan for fans in made for use, fan in fans.items() if parts.get(use.parameter) == "gate"},
+        bare=_bare_tables(analysis, [use.node for use in made[-1]]),  # of the pass in evaluation mode
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
@@ -126,7 +124,7 @@ def _coordinates(flow: Flow) -> Iterator[Use]:
             yield from walk_back(flow, places).maps
 
 
-def _bare_tables(analysis: Analysis) -> frozenset[str]:
+def _bare_tables(analysis: Analysis, makers: list[Node]) -> frozenset[str]:
     """The tables, no layer's weight as well, from which what is looked up reaches no normalization and no residual sum.
 
     What only makes matrices counts, whatever these are applied to, and be it a learned token.
@@ -137,7 +135,6 @@ def _bare_tables(analysis: Analysis) -> frozenset[str]:
     looked_up = {use.parameter for use in flow.uses if use.role == "embedding" and use.node.op in LOOKUPS}
     others = {use.parameter for use in flow.uses if use.role == "weight" or reached >> use.node.index & 1}
     carrying = {n.index for n in reach([flow.nodes[-1]], flow.values)}
-    makers = [use.node for use in made_fans(flow)]
     tokens = [use for use in flow.uses if use.role == "embedding" and use.node.index not in carrying]
     making = {use.parameter for use in tokens if any(flow.depends(maker, use.node) for maker in makers)}
     return frozenset(looked_up - others | making)
