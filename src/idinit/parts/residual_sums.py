@@ -15,8 +15,9 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
 5.  **B is no decoder:** it does not upsample what S does not, as the deeper level that an adding U-Net adds to a finer one.
     Attention on a coarser grid may.
 6.  **It is no skip around the whole network,** as DnCNN's and VDSR's: a sum that no layer, activation function or normalization
-    follows, of the network's input and of what its last layer makes of wider features. That layer is a head, as it would be
-    without the sum. A block that is initialized alone begins with a normalization, or is as wide inside as outside.
+    follows, of the network's input and of what its last layer, at least the third, makes of wider features. That layer is a
+    head, as it would be without the sum. A block that is initialized alone has two layers in a row, begins with a
+    normalization, or is no wider inside than outside.
 7.  **It is no sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
     with no activation function or normalization behind, as in dueling networks. These are several heads.
 
@@ -214,7 +215,9 @@ def _is_around_all(flow: Flow, node: Node, branch: Term, entrances: list[Node]) 
     members = [flow.nodes[index] for index in flow.norms if branch.members >> index & 1]
     walk = walk_back(flow, branch.operand)
     is_narrowing = all(prod(u.node.shape) < prod(n.shape) for u in walk.maps for n in flow.values(u.node))
-    return is_narrowing and not walk.norms and all(flow.ancestors[n.index] & flow.at_maps for n in members)
+    before = [u for last in walk.maps for n in flow.values(last.node) for u in walk_back(flow, n).maps]
+    is_deep = any(flow.ancestors[n.index] & flow.at_maps for u in before for n in flow.values(u.node))
+    return is_deep and is_narrowing and not walk.norms and all(flow.ancestors[n.index] & flow.at_maps for n in members)
 
 
 def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
