@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from .node import Graph, Node, reach
+from .node import Graph, Node, reach, unmoved
 from .operators import (
     GATE_RANK,
     LIKE_ANOTHER,
@@ -201,6 +201,12 @@ class Flow:
         lowest = node.arguments.get("min_val", node.arguments.get("min"))
         if node.op in ("clamp", "hardtanh") and (lowest is None or lowest < 0):  # it bounds a value
             return 0
+        if (
+            node.op == "div"
+            and (exponential := unmoved(node.inputs[0])).op == "exp"
+            and self.depends(node.inputs[1], exponential)
+        ):
+            return GATE_RANK["softmax"]  # written by hand
         is_activation = node.op == "mul" and node.index in self.coefficients  # e.g. x * sigmoid(x)
         return 1 if is_activation else GATE_RANK.get(node.op, 0.5 if is_around_one else 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .operators import LIKE_ANOTHER, SHAPE_ONLY
+from .operators import LIKE_ANOTHER, REARRANGEMENTS, SHAPE_ONLY
 
 
 @dataclass(eq=False)
@@ -77,3 +77,10 @@ def reach(start: Iterable[Node], following: Callable[[Node], Iterable[Node]]) ->
             seen.add(node.index)
             yield node
             queue += following(node)
+
+
+def unmoved(node: Node) -> Node:
+    """What a node is a rearrangement of, or the node."""
+    while node.op in REARRANGEMENTS and node.inputs:
+        node = node.inputs[0]
+    return node

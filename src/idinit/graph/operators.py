@@ -8,6 +8,7 @@ NORMS = {
     "_native_batch_norm_legit_no_training",
 }  # fmt: skip
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
+SOFTMAXES = {"softmax", "_softmax"}
 LOOKUPS = {"embedding", "embedding_bag"}
 # Products of two matrices, the weights of a linear map among them. `linear` and convolutions are known by their weight.
 PRODUCTS = {"mm", "matmul", "bmm", "baddbmm", "addbmm", "addmm", "addmv", "mv", "einsum", "bilinear"}

@@ -108,7 +108,8 @@ class Recorder:
         op = schema.name.split("::")[-1]
         named = {a.name: value for a, value in zip(schema.arguments, n.args, strict=False)} | dict(n.kwargs)
         op, arguments = op.rstrip("_") if schema.is_mutable else op, resolve(named)
-        taken_apart = self._added_product(op, arguments, n) or self._gated_unit(op, arguments, n)
+        ways = (self._added_product, self._gated_unit, self._product_by_letters)
+        taken_apart = next((node for way in ways if (node := way(op, arguments, n))), None)
         node = bound[n] = taken_apart or self._add(op, arguments, n, call=n.target)
         for argument in schema.arguments:
             target = named.get(argument.name)
@@ -148,6 +149,29 @@ class Recorder:
         value, gate = (self._add("slice", {"self": given, **place}, n, call=aten.slice.Tensor) for place in places)
         gate = self._add("sigmoid", {"self": gate}, n, call=aten.sigmoid.default)
         return self._add("mul", {"self": value, "other": gate}, n, call=aten.mul.Tensor)
+
+    def _product_by_letters(self, op: str, arguments: dict[str, Any], n: fx.Node) -> Node | None:
+        """An Einstein sum of two or more factors that sums over nothing, as products of elements."""
+        terms, _, result = arguments.get("equation", "").replace(" ", "").partition("->") if op == "einsum" else ("", "", "")
+        letters, aten, dtype = terms.split(","), torch.ops.aten, n.meta["val"].dtype if result else None
+        if len(letters) < 2 or "." in terms or any(set(t) - set(result) or len(set(t)) < len(t) for t in (*letters, result)):
+            return None
+        product: Node | None = None
+        shape = [1] * len(result)
+        for own, factor in zip(letters, arguments["tensors"], strict=True):
+            sizes = dict(zip(own, factor.shape, strict=True))
+            spread = [sizes.get(letter, 1) for letter in result]
+            order = [own.index(letter) for letter in result if letter in sizes]
+            node = self._add("permute", {"self": factor, "dims": order}, n, call=aten.permute.default)
+            node.value = torch.empty([factor.shape[dim] for dim in order], dtype=dtype, device="meta")
+            node = self._add("view", {"self": node, "size": spread}, n, call=aten.reshape.default)
+            node.value = torch.empty(spread, dtype=dtype, device="meta")
+            shape = [max(sizes) for sizes in zip(shape, spread, strict=True)]
+            if product is not None:
+                node = self._add("mul", {"self": product, "other": node}, n, call=aten.mul.Tensor)
+                node.value = torch.empty(shape, dtype=dtype, device="meta")
+            product = node
+        return product
 
 
 def _nodes_in(value: Any) -> tuple[Node, ...]:

@@ -10,7 +10,7 @@ from math import prod
 
 from torch import Tensor
 
-from .node import Node, reach
+from .node import Node, reach, unmoved
 from .operators import LOOKUPS, NORMS, PRODUCTS, REARRANGEMENTS, RECURRENT, SUMS
 
 _TOKEN_ARGUMENTS = ("input", "hx", "tensors", "src", "source", "values", "value")
@@ -112,15 +112,8 @@ def _counts(ancestors: Sequence[int], indices: Node) -> bool:
 def _is_bias_of_experts(node: Node, table: Node) -> bool:
     """Whether rows of a table are added to what matrices make of which there are as many."""
     added_to = (other for user in node.users if user.op in SUMS for other in user.inputs if other is not node)
-    makers = (_unmoved(read) for other in added_to for read in _unmoved(other).inputs)
+    makers = (unmoved(read) for other in added_to for read in unmoved(other).inputs)
     return any(n.op == "parameter" and len(n.shape) == 3 and n.shape[0] == table.shape[0] for n in makers)
-
-
-def _unmoved(node: Node) -> Node:
-    """What a node is a rearrangement of."""
-    while node.op in REARRANGEMENTS and node.inputs:
-        node = node.inputs[0]
-    return node
 
 
 def _is_normalized(node: Node) -> bool:

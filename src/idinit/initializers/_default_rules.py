@@ -7,6 +7,8 @@
 | embedding, position, tokens   | N(0, 0.02), as in GPT-2, BERT and ViT; an embedding's row for padding is 0                  |
 | embedding, bare               | N(0, 1), torch's default: neither a norm nor a residual sum follows, as in an LSTM          |
 | position, where it is a map   | torch's default                                                                             |
+| gate that makes a matrix      | N(0, 1 / (fan-in x fan-in of the matrix)): hyperfan-in (Chang et al. 2020), so that it      |
+|                               | keeps the size of what it is multiplied with                                                |
 | the rest, and what is frozen  | left alone                                                                                  |
 
 They are the same for all methods, whatever their publications say of these parameters: a choice of ours.
@@ -14,9 +16,11 @@ They are the same for all methods, whatever their publications say of these para
 
 from __future__ import annotations
 
+from math import prod
+
 from torch import Tensor, nn
 
-from ..network import Network
+from ..network import Network, Weight
 from ..parts.structure import MAPS, owner_of
 
 EMBEDDING_STD = 0.02
@@ -27,12 +31,22 @@ def fill_rest(net: Network) -> None:
     for weight in net.weights("position"):
         if weight.name in net.rest():
             net.fill_default(weight)
+    for weight in net.making():
+        if weight.name in net.rest():
+            _fill_maker(net, weight)
     for name in net.rest():
         _fill(net, name)
     for path, module in net.model.named_modules():
         reset = getattr(module, "reset_running_stats", None)
         if callable(reset) and not any(f"{path}.{leaf}" in net.kept for leaf in module._parameters):
             reset()
+
+
+def _fill_maker(net: Network, weight: Weight) -> None:
+    fan = net.structure.made[weight.name]
+    std = (prod(weight.shape[1:]) * fan) ** -0.5
+    note = f"makes matrices of fan-in {fan}"
+    net.fill(weight, f"hyperfan-in: N(0, {std:.4g})", lambda w: w.normal_(0, std, generator=net.generator), note)
 
 
 def open_branches(net: Network) -> None:

@@ -88,7 +88,17 @@ class Network:
         return self.structure.branches
 
     def weights(self, *parts: str) -> list[Weight]:
-        """The linear maps of the given parts, or all of them, in the order of the network's parameters."""
+        """The linear maps of the given parts, or all of them, in the order of the network's parameters.
+
+        Those that make matrices are not among them, as no method is written for them: see `making`.
+        """
+        return [weight for weight in self._maps(*parts) if weight.name not in self.structure.made]
+
+    def making(self) -> list[Weight]:
+        """The linear maps whose outputs are the entries of matrices that values are multiplied with."""
+        return [weight for weight in self._maps() if weight.name in self.structure.made]
+
+    def _maps(self, *parts: str) -> list[Weight]:
         found = []
         for name, value in self._parameters.items():
             layout, slices = self.layouts.get(name), self.structure.slices.get(name, ())

@@ -14,7 +14,10 @@ Need = Literal["branches", "attention", "no_norm", "end_norm", "sum_norm", "inpu
 def _lacks_branches(net: Network) -> str:
     if net.branches:
         return ""
-    return "needs residual branches, and the network has none: use a network with shortcuts, or 'kaiming'"
+    return (
+        "needs residual branches, and the network has none (a skip around all of it makes none): "
+        "use a network with shortcuts, or 'kaiming'"
+    )
 
 
 def _lacks_attention(net: Network) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..graph.dataflow import Flow
-from ..graph.node import Node
-from ..graph.operators import NORMS, PRODUCTS, REARRANGEMENTS
+from ..graph.node import Node, unmoved
+from ..graph.operators import NORMS, PRODUCTS, REARRANGEMENTS, SOFTMAXES
+from ..graph.traversal import walk_back
+from .exclusive import exclusive, leading_to
 
 FUSED = "scaled_dot_product_attention"
 # Operators allowed between the product of queries and keys, the softmax, and the product with the values.
@@ -42,7 +44,7 @@ def find_attention(flow: Flow) -> Iterator[Attention]:
             if isinstance(mask := node.arguments.get("attn_mask"), Node):
                 _add_scores(flow, mask, attention)
             yield attention
-        elif node.op in ("softmax", "_softmax") and flow.active[node.index]:
+        elif node.op in SOFTMAXES and flow.active[node.index]:
             attention = Attention()
             _add_scores(flow, node.inputs[0], attention)
             _add_values(flow, node, attention)
@@ -51,6 +53,23 @@ def find_attention(flow: Flow) -> Iterator[Attention]:
             # Without any query, the probabilities are an ordinary gate.
             if attention.products and any(name == "query" for name, _ in attention.operands):
                 yield attention
+
+
+def find_added_scores(flow: Flow, inside: frozenset[int]) -> frozenset[int]:
+    """The nodes that make the scores of additive attention (Bahdanau et al. 2015), up to the maps of queries and memory.
+
+    Args:
+        flow: The graph.
+        inside: The nodes inside attentions whose scores are products.
+    """
+    found = 0
+    for gate in flow.coefficients.values():
+        if (softmax := unmoved(gate)).op in SOFTMAXES and softmax.index not in inside:
+            walk = walk_back(flow, softmax)
+            found |= walk.passed & exclusive(flow, gate)[0]
+            for value in (value for use in walk.maps for value in flow.values(use.node)):
+                found |= walk_back(flow, value).passed & leading_to(flow, value)[0]
+    return frozenset(n.index for n in flow.nodes if found >> n.index & 1)
 
 
 def _factors(flow: Flow, product: Node) -> list[Node]:

@@ -10,7 +10,7 @@ from math import prod
 
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node, reach
+from ..graph.node import Node, reach, unmoved
 from ..graph.traversal import walk_back
 from .exclusive import exclusive
 
@@ -161,7 +161,8 @@ def modulated(flow: Flow, node: Node) -> Node | None:
             continue
         conditions = [{read.index for use in walk_back(flow, n).maps for read in flow.values(use.node)} for n in (gate, shift)]
         made_by = walk_back(flow, values[0]).maps
-        if conditions[0] == conditions[1] != set() and not any(flow.depends(shift, use.node) for use in made_by):
+        known = [unmoved(values[0]), *(use.node for use in made_by)]  # a coupling shifts one piece by what it makes of another
+        if conditions[0] == conditions[1] != set() and not any(flow.depends(shift, n) for n in known):
             return scaled
     return None
 

@@ -14,10 +14,11 @@ from ..graph.operators import SUMS
 from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
-from .attention import Attention, find_attention
+from .attention import Attention, find_added_scores, find_attention
 from .exclusive import is_split
 from .heads import Heads, find_heads
 from .made_matrices import note_made_matrices
+from .positive import find_positive
 from .recurrent import Cells, find_cells
 from .residual_sums import Region, find_gates, find_sides
 from .row_labels import rows
@@ -109,7 +110,7 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     products = frozenset(index for attention in attentions for index in attention.products)
     note_made_matrices(flow, inside | products)
     cells, packed = find_cells(flow), _find_packed_gates(flow)
-    regions = _find_regions(flow, inside, products, cells, packed)
+    regions = _find_regions(flow, inside | find_added_scores(flow, inside), products, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)
@@ -138,12 +139,15 @@ def _find_regions(
 ) -> list[Region]:
     """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
 
-    Maps that make a gate and its value side by side are in no gate.
+    Maps that make a gate and, side by side with it, its value or what a branch adds are in no gate, nor are those before them.
     """
-    regions = [*find_sides(flow, scores, products), *find_gates(flow, products)]
+    sides = list(find_sides(flow, scores, products))
+    both = packed.keys() | {use for side in sides for use in side.ends if is_split(use)}
+    regions = [*sides, *find_gates(flow, products)]
     for region in regions:
         if region.kind == "gate":
-            region.uses = [use for use in region.uses if use not in packed]
+            shared = [use for use in region.uses if use in both]
+            region.uses = [use for use in region.uses if not any(flow.depends(other.node, use.node) for other in shared)]
     over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
     return [region for region in regions if region.sum.index not in over_time]
 
@@ -161,10 +165,15 @@ def _find_outputs(
     for attention in attentions:
         _add_projections(flow, attention, sums, found)
     found = {**packed, **found}
+    positive: dict[Use, Outputs] = {}
+    for use, part, operand in find_positive(flow):
+        positive.setdefault(use, []).append((part, operand))
+    found = {**positive, **found}
     for side in sides:
         for use in side.ends:
-            if use not in found and is_split(use):
-                found[use] = [("branch_end", side.operand)]
+            if (use not in found or use in positive) and is_split(use):
+                gates = (gate for gate in flow.coefficients.values() if use in walk_back(flow, gate).maps)
+                found[use] = [("branch_end", side.operand), *positive.get(use, (("gate", gate) for gate in gates))]
     return found
 
 
@@ -221,6 +230,7 @@ class _PartsOfUses:
         self._innermost = innermost
         self._ends = {use for side in sides for use in side.ends}
         self._joins, self._on_paths = find_forks(flow, cells.weights)
+        self._fed = {use.parameter for use in flow.maps if self._is_fed(use)}
         self._lookups = 0
         for use in flow.uses:
             self._lookups |= (use.role == "embedding") << use.node.index
@@ -243,15 +253,19 @@ class _PartsOfUses:
             return "trunk" if self._is_partial(use) else "branch_end"
         if made:
             return made
-        if not any(self.flow.fed[node.index] for node in use.node.inputs):
-            return "position"
+        if not self._is_fed(use):  # a state of zeros says nothing of a map that is applied to others
+            return "" if use.parameter in self._fed else "position"
         if use in self._innermost:
             return self._innermost[use].kind
         return self._part_on_main_path(use)
 
     def carries_values(self, use: Use) -> bool:
-        """Whether values flow through a map: not through one that only makes queries, keys, gates or positions."""
-        return not {part for part, _ in self.of(use)} <= {"query", "key", "gate", "position"}
+        """Whether values flow through a map: not through one that only makes queries, keys, factors or positions."""
+        factors = {"query", "key", "gate", "position"} | ({"head"} if use in self.outputs else set())
+        return not {part for part, _ in self.of(use)} <= factors
+
+    def _is_fed(self, use: Use) -> bool:
+        return any(self.flow.fed[node.index] for node in use.node.inputs)
 
     def _is_partial(self, use: Use) -> bool:
         """Whether only some rows of a branch's last map end the branch; the others lead out of it."""
@@ -292,7 +306,7 @@ def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[s
             try:
                 row_parts.setdefault(use.parameter, {}).update(_rows_of(flow, parts_of, use, outputs))
             except LookupError:
-                made = {parts_of.part(use)} if made & {"gate", "branch_end"} else {"several"}
+                made = {parts_of.part(use)} if made & {"gate", "branch_end", "head"} else {"several"}
                 unknown[use.parameter] = "packs queries, keys or values, but which rows are which could not be determined"
         elif "" in made:
             unknown[use.parameter] = f"its use by the operator {use.node.op} is not recognized"
@@ -306,7 +320,7 @@ def _merge(flow: Flow, parts_of: _PartsOfUses, names: list[str]) -> tuple[dict[s
 def _has_rest(parts_of: _PartsOfUses, use: Use) -> bool:
     """Whether rows of a map that lead elsewhere than its outputs here have another part."""
     made = {made for made, _ in parts_of.outputs.get(use, ())}
-    return made == {"branch_end"} or made == {"gate"} and use.parameter in parts_of.cells.weights
+    return made in ({"branch_end"}, {"head"}) or made == {"gate"} and use.parameter in parts_of.cells.weights
 
 
 def _rows_of(flow: Flow, parts_of: _PartsOfUses, use: Use, outputs: Outputs) -> RowParts:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ..errors import UsageError, did_you_mean
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Node, reach
 from ..graph.operators import LOOKUPS, REARRANGEMENTS, SAME
 from ..graph.own_inputs import inputs_of
 from ..graph.probe import Inputs
@@ -20,6 +20,7 @@ from ..graph.traversal import walk_back
 from .classify import Analysis, RowParts, analyze
 from .identity_value import neutral
 from .layout import Layout, find_layout, largest_step
+from .made_matrices import made_fans
 from .recurrent import blocks, keeper
 from .reparametrized import find_computed
 from .residual_sums import Region
@@ -90,6 +91,7 @@ def find_structure(
     slices = {use.parameter: _gates(use) for flow in flows for use in flow.maps if len(blocks(use)) > 1}
     slices |= {name: tuple(_runs(lines)) for name, lines in analysis.row_parts.items()}
     biases = {use.parameter: keeper(use) for flow in flows for use in flow.uses if use.role == "bias"} | analysis.keepers
+    made = [made_fans(flow) for flow in flows]
     declared: dict[str, Layout | None] = {name: layout_by_hand(model, name) for name in chosen if chosen[name] in MAPS}
     branches = [(side.sum, branch) for side in analysis.sides if side.kind == "branch" and (branch := _branch(analysis, side))]
     return Structure(
@@ -106,7 +108,8 @@ def find_structure(
         heads=analysis.heads,
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
-        bare=_bare_tables(analysis),
+        made={use.parameter: fan for fans in made for use, fan in fans.items() if parts.get(use.parameter) == "gate"},
+        bare=_bare_tables(analysis, [use.node for use in made[-1]]),  # of the pass in evaluation mode
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
@@ -121,14 +124,20 @@ def _coordinates(flow: Flow) -> Iterator[Use]:
             yield from walk_back(flow, places).maps
 
 
-def _bare_tables(analysis: Analysis) -> frozenset[str]:
-    """The tables, no layer's weight as well, from which what is looked up reaches no normalization and no residual sum."""
+def _bare_tables(analysis: Analysis, makers: list[Node]) -> frozenset[str]:
+    """The tables, no layer's weight as well, from which what is looked up reaches no normalization and no residual sum.
+
+    What only makes matrices counts, whatever these are applied to, and be it a learned token.
+    """
     flow, reached = analysis.flow, 0
     for index in flow.norms | {side.sum.index for side in analysis.sides}:
         reached |= flow.ancestors[index]
     looked_up = {use.parameter for use in flow.uses if use.role == "embedding" and use.node.op in LOOKUPS}
     others = {use.parameter for use in flow.uses if use.role == "weight" or reached >> use.node.index & 1}
-    return frozenset(looked_up - others)
+    carrying = {n.index for n in reach([flow.nodes[-1]], flow.values)}
+    tokens = [use for use in flow.uses if use.role == "embedding" and use.node.index not in carrying]
+    making = {use.parameter for use in tokens if any(flow.depends(maker, use.node) for maker in makers)}
+    return frozenset(looked_up - others | making)
 
 
 def _is_added(flow: Flow, use: Use) -> bool:

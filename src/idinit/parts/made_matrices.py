@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ..graph.dataflow import Flow
+from math import prod
+
+from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
-from ..graph.operators import PRODUCTS
+from ..graph.operators import NORMS, PRODUCTS
 from ..graph.traversal import walk_back
 from .row_labels import labels_at, numbered, output_dims
 
@@ -26,6 +28,22 @@ def note_made_matrices(flow: Flow, attentions: frozenset[int]) -> None:
             made = [factor for factor in flow.operands(node) if _is_made_by_one_map(flow, node, factor)]
             if len(made) == 1:
                 flow.coefficients[node.index] = made[0]
+
+
+def made_fans(flow: Flow) -> dict[Use, int]:
+    """The maps that make matrices or kernels which are applied to values, and the largest fan-in of what each makes."""
+    fans: dict[Use, int] = {}
+    for node in flow.nodes:
+        factor, kernel = flow.coefficients.get(node.index), node.arguments.get("weight")
+        if factor is not None and (node.op in PRODUCTS or _sums(node)) and _is_made_by_one_map(flow, node, factor):
+            fan = prod(factor.shape[dim] for dim in _matrix_dims(node, factor)[0])
+        elif isinstance(kernel, Node) and flow.active[kernel.index] and node.index not in flow.maps_at and node.op not in NORMS:
+            factor, fan = kernel, prod(kernel.shape) // kernel.shape["transpose" in node.op]
+        else:
+            continue
+        if len(maps := walk_back(flow, factor).maps) == 1:
+            fans[maps[0]] = max(fan, fans.get(maps[0], 1))
+    return fans
 
 
 def _sums(node: Node) -> list[Node]:
@@ -64,4 +82,5 @@ def _matrix_dims(node: Node, factor: Node) -> tuple[Dims, Dims]:
         sizes = (1,) * (rank - len(other.shape)) + other.shape[-rank:]
         summed = [dim % len(node.shape) - len(node.shape) + rank for dim in _sums(node)[0].arguments["dim"]]
         return summed, [dim for dim in range(rank) if sizes[dim] == 1]
-    return [rank - 1], [rank - 2]
+    is_first = factor is next(iter(node.inputs))
+    return ([rank - 1], [rank - 2]) if is_first else ([rank - 2], [rank - 1])

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
-from ..graph.operators import REARRANGEMENTS, RECURRENT
+from ..graph.node import Node, unmoved
+from ..graph.operators import RECURRENT
 from ..graph.traversal import walk_back
 from .row_labels import rows
 from .side_paths import find_loops
@@ -66,16 +66,15 @@ def _added_to(flow: Flow, loops: set[str], steps: dict[str, list[Use]]) -> set[s
         sides = [walk_back(flow, n).maps for n in addends(node)]
         direct = {maps[0].parameter for maps in sides if len(maps) == 1}
         if len(sides) > 1 and direct & loops:
-            found |= {name for name in direct if len(steps[name]) > 2}
+            count = max(len(steps[name]) for name in direct & loops)
+            found |= {name for name in direct if len(steps[name]) == count}
     return found
 
 
 def _keeps_state(flow: Flow, product: Node, gate: Node, last: set[Use]) -> bool:
     if any(use in last for value in flow.values(product) for use in walk_back(flow, value).maps):
         return False
-    while gate.op in REARRANGEMENTS:
-        gate = gate.inputs[0]
-    is_complement = gate.op in ("sub", "rsub")  # of 1: its product keeps the state where the gate is small
+    is_complement = unmoved(gate).op in ("sub", "rsub")  # of 1: its product keeps the state where the gate is small
     return not is_complement and any(addends(user) for user in product.users)
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ..graph.dataflow import Flow, Use
 from ..graph.evaluate import evaluate
-from ..graph.node import Graph, Node
-from ..graph.operators import REARRANGEMENTS
+from ..graph.node import Graph, Node, unmoved
 from ..graph.roles import without_noise
 
 
@@ -34,9 +33,7 @@ class Computed:
 
 def find_computed(flow: Flow, use: Use) -> Computed | None:
     """How the weight of a linear map is computed; None where it is the parameter itself, a view of it, or it with noise."""
-    plain = without_noise(use.operand)
-    while plain.op in REARRANGEMENTS:
-        plain = plain.inputs[0]
+    plain = unmoved(without_noise(use.operand))
     if plain.op == "parameter" or flow.active[plain.index]:  # a kernel that depends on the input has no one value
         return None
     needed, queue = {use.operand.index: use.operand}, [use.operand]

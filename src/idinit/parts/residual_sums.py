@@ -14,7 +14,11 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is no shortcut.
 5.  **B is no decoder:** it does not upsample what S does not, as the deeper level that an adding U-Net adds to a finer one.
     Attention on a coarser grid may.
-6.  **It is no sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
+6.  **It is no skip around the whole network,** as DnCNN's and VDSR's: a sum that no layer, activation function or normalization
+    follows, of the network's input and of what its last layer, at least the third, makes of wider features. That layer is a
+    head, as it would be without the sum. A block that is initialized alone has two layers in a row, begins with a
+    normalization, or is no wider inside than outside.
+7.  **It is no sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
     with no activation function or normalization behind, as in dueling networks. These are several heads.
 
 Sums over time are no residual sums either; `idinit.parts.side_paths.find_loops` finds them.
@@ -29,7 +33,7 @@ from math import prod
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
-from ..graph.operators import GATE_RANK, NORMS, SAME
+from ..graph.operators import GATE_RANK, NORMS, RECURRENT, SAME
 from ..graph.traversal import walk_back
 from .carried import Term, adds_values, find_carried, find_conditions, modulated
 from .exclusive import exclusive, leading_to
@@ -75,6 +79,7 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         flow: The graph.
         attentions: Products of attention's probabilities with values, which are no gates.
     """
+    carrying = _value_path(flow, flow.nodes[-1])
     for index, gate in flow.coefficients.items():
         if index in attentions:
             continue
@@ -83,11 +88,17 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         uses, last = between(flow, gate, values), walk_back(flow, gate).maps
         if uses:  # what is read elsewhere carries values, as a decoder that gates what the encoder passes to it
             members, _ = exclusive(flow, gate)
-            uses = [use for use in uses if use in last or members >> use.node.index & 1]
+            only_here = _value_path(flow, gate) - carrying  # at each of several steps, as the keys of a memory
+            uses = [u for u in uses if u in last or members >> u.node.index & 1 or u.node.index in only_here]
         else:  # made of something else than the values: its last maps
             uses = [use for use in last if not any(flow.depends(value, use.node) for value in values)]
         if uses:
             yield Region("gate", uses, gate, node, node)
+
+
+def _value_path(flow: Flow, end: Node) -> set[int]:
+    """The nodes whose values flow to a node, the states of recurrent layers among them."""
+    return {n.index for n in reach([end], lambda n: flow.operands(n) if n.op in RECURRENT else flow.values(n))}
 
 
 def find_sides(flow: Flow, scores: frozenset[int], products: frozenset[int]) -> Iterator[Region]:
@@ -129,6 +140,7 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], 
             if (
                 entrances
                 and not _decodes(flow, term, other, entrances, products)
+                and not (layers == 0 and _is_around_all(flow, node, term, entrances))
                 and not ((layers or _is_reduced(other, entrances)) and _adds_outputs(flow, node, term, other))
             ):
                 candidates.append((layers, -other.operand.index, other, entrances))
@@ -194,13 +206,28 @@ def _attends(flow: Flow, node: Node, products: frozenset[int]) -> bool:
     return any(n.index in products for n in reached)
 
 
+def _is_around_all(flow: Flow, node: Node, branch: Term, entrances: list[Node]) -> bool:
+    """Whether a sum adds the network's input to what the last layer makes of wider features."""
+    learned = sum(1 << index for index in {use.node.index for use in flow.uses})
+    is_output = _is_output(flow, node, _HIDDEN - {"tanh"})  # which may bound an image
+    if not is_output or any(flow.ancestors[n.index] & learned or not flow.active[n.index] for n in entrances):
+        return False
+    members = [flow.nodes[index] for index in flow.norms if branch.members >> index & 1]
+    walk = walk_back(flow, branch.operand)
+    is_narrowing = all(prod(u.node.shape) < prod(n.shape) for u in walk.maps for n in flow.values(u.node))
+    before = [u for last in walk.maps for n in flow.values(last.node) for u in walk_back(flow, n).maps]
+    is_deep = any(flow.ancestors[n.index] & flow.at_maps for u in before for n in flow.values(u.node))
+    return is_deep and is_narrowing and not walk.norms and all(flow.ancestors[n.index] & flow.at_maps for n in members)
+
+
 def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
     """Whether a sum adds outputs of the network: layers that nothing follows but what makes the outputs."""
-    if flow.followed >> node.index & 1:
-        return False
-    if any(walk_back(flow, term.operand).norms for term in (branch, shortcut)):
-        return False
-    return not any(after.op in _HIDDEN for after in reach(node.users, lambda n: n.users))
+    return _is_output(flow, node, _HIDDEN) and not any(walk_back(flow, term.operand).norms for term in (branch, shortcut))
+
+
+def _is_output(flow: Flow, node: Node, hidden: set[str]) -> bool:
+    """Whether no layer and none of these activation functions and normalizations follow a node."""
+    return not flow.followed >> node.index & 1 and not any(n.op in hidden for n in reach(node.users, lambda n: n.users))
 
 
 def _is_reduced(shortcut: Term, entrances: list[Node]) -> bool:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Node, reach, unmoved
+from ..graph.operators import REARRANGEMENTS, RECURRENT, SOFTMAXES
+
+_PIECES = {"select", "slice", "narrow", "getitem", "unbind"}
+_ZEROS = {"zeros", "new_zeros", "zeros_like"}
 
 
 def between(flow: Flow, end: Node, others: list[Node]) -> list[Use]:
@@ -49,18 +55,54 @@ def find_loops(flow: Flow) -> set[str]:
     """The weights of hand-written recurrent networks.
 
     Such a weight is applied to what it made itself, together with something that no earlier step has seen: layers that
-    share their weights, in contrast, only see what the layer before them made.
+    share their weights, in contrast, only see what the layer before them made. Of two uses, the second one sees a piece of
+    something of which the first one has seen another. The first state may be zeros: then this is enough.
+    What only makes the probabilities by which a memory is read at each step is none of them.
     """
     uses: dict[str, list[Node]] = {}
     for use in flow.maps:
-        uses.setdefault(use.parameter, []).append(use.node)
-    return {name for name, steps in uses.items() if len(steps) > 2 and _is_fed(flow, steps)}
+        if use.node.op not in RECURRENT:
+            uses.setdefault(use.parameter, []).append(use.node)
+    probabilities = {unmoved(gate).index for gate in flow.coefficients.values() if unmoved(gate).op in SOFTMAXES}
+    return {name for name, steps in uses.items() if _is_fed(flow, steps) and _leads_past(flow, steps[0], probabilities)}
 
 
 def _is_fed(flow: Flow, steps: list[Node]) -> bool:
     if not all(flow.depends(after, before) for before, after in zip(steps, steps[1:], strict=False)):
         return False
+    if any(_is_zero(value) for key, value in steps[0].arguments.items() if key not in ("weight", "bias")):
+        return True
+    if len(steps) < 3:
+        return len(steps) == 2 and _sees_another_piece(flow, *steps)
     new = flow.ancestors[steps[2].index] & ~flow.ancestors[steps[1].index]
     seen = 1 << steps[0].index | 1 << steps[1].index
     fresh = (n for n in flow.nodes[: steps[2].index] if new >> n.index & 1 and flow.fed[n.index])
     return any(not flow.ancestors[n.index] & seen for n in fresh)
+
+
+def _sees_another_piece(flow: Flow, first: Node, second: Node) -> bool:
+    """Whether what is added to the second use of a weight, or the use, sees a piece of which the first one sees another."""
+    before, after = ({n.index: n for n in reach([_sum_of(node)], lambda n: n.sources)} for node in (first, second))
+    cut = {unmoved(n).index for n in before.values() if n.op in _PIECES}
+    fresh = (n for index, n in after.items() if index not in before and not flow.depends(n, first))
+    return any(n.op in _PIECES and unmoved(n).index in cut for n in fresh)
+
+
+def _leads_past(flow: Flow, node: Node, stops: set[int]) -> bool:
+    """Whether a value reaches the output on a way around some nodes."""
+    return any(n.op == "output" for n in reach([node], lambda n: [] if n.index in stops else flow.readers(n)))
+
+
+def _sum_of(node: Node) -> Node:
+    """The sum that a value enters, or the value."""
+    while len(node.users) == 1 and (addends(node.users[0]) or node.users[0].op in REARRANGEMENTS):
+        node = node.users[0]
+    return node
+
+
+def _is_zero(value: object) -> bool:
+    if not isinstance(value, Node):
+        return False
+    node = unmoved(value)
+    is_number = node.op == "constant" and isinstance(node.value, Tensor) and not node.value.is_meta
+    return node.op in _ZEROS or (is_number and not node.value.any())

@@ -93,7 +93,9 @@ class Structure:
         heads: The weights of each attention.
         computed: Linear maps whose weight their layer computes from the parameter, and how.
         coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
-        bare: Names of tables from which what is looked up reaches no normalization and no residual sum.
+        made: Names of linear maps whose outputs are the entries of matrices that values are multiplied with, and the largest
+            fan-in of these.
+        bare: Names of tables from which what is looked up reaches no normalization and no residual sum, or only makes matrices.
         added: Names of linear maps whose outputs are added to other values.
         rectified: Names of the last weights of branches after which a ReLU follows inside the branch.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
@@ -114,6 +116,7 @@ class Structure:
     heads: tuple[Heads, ...] = ()
     computed: dict[str, Computed] = field(default_factory=dict)
     coordinates: frozenset[str] = frozenset()
+    made: dict[str, int] = field(default_factory=dict)
     bare: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     rectified: frozenset[str] = frozenset()

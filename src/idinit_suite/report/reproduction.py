@@ -26,7 +26,7 @@ _GROUPS: dict[Outcome, str] = {
     "undecided": "Undecided: the numbers point the way of the claim, but chance could have made them",
     "not reproduced": "Not reproduced",
     "not enough runs": f"Open, with fewer than {ENOUGH} seeds",
-    "not run at this scale": "Not run",
+    "not run at this scale": "Not run, or too short to tell",
 }
 _EASY = (
     "The method itself is short: every weight is filled by one of a few rules, without data and without training.",

@@ -52,7 +52,7 @@ def what_follows(config: RunConfig, head: Mapping[str, Any], words: Sequence[str
     if "command" not in head:
         return f"`python -m idinit_suite compare {config.folder} ANOTHER` shows it beside another run"
     places = " ".join(word for word in words if word.startswith("paths."))
-    more = f" ARGS='{places}'" if places else ""
+    more = f' ARGS="{places}"' if places else ""  # Hydra's quotes around a path, which may hold blanks, are single ones
     if not head.get("evidence", True):  # what a demonstration leaves stays out of the report
         return f"`{head['command']}{more}` trains the other variants and shows the table"
     return f"`make report{more}` adds it to {config.paths.results / config.experiment}"

@@ -105,3 +105,22 @@ def test_two_gates_in_a_residual_branch() -> None:
 
     structure = find_structure(Unit(), (FEATURES,))
     assert rows(structure, "packed.weight") == [(0, 0, 16, "branch_end"), (0, 16, 48, "gate")]
+
+
+class Crosses(nn.Module):
+    """Cross layers (Wang et al. 2021), each of which multiplies the first features with what it makes of the last ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.cross, self.head = nn.Linear(16, 8), nn.ModuleList(nn.Linear(8, 8) for _ in range(3)), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x = self.stem(x)
+        for cross in self.cross:
+            x = first * cross(x) + x
+        return self.head(x)
+
+
+def test_cross_layers_are_alike() -> None:
+    parts = find_structure(Crosses(), (FEATURES,)).parts
+    assert [parts[f"cross.{i}.weight"] for i in range(3)] == ["gate"] * 3

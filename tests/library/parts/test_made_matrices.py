@@ -10,6 +10,7 @@ from networks import weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from idinit import initialize_
 from idinit.parts import find_structure
 
 
@@ -102,3 +103,57 @@ class LinearAttention(nn.Module):
 def test_features_are_no_matrices() -> None:
     structure = find_structure(LinearAttention(), (_random(2, 6, 5),))
     assert weights(structure) == {"stem.weight": "stem", "qkv.weight": "trunk", "head.weight": "head"}
+
+
+class Tasks(nn.Module):
+    """Layers that a network makes of learned descriptions of them (Ha et al. 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks, self.hidden, self.matrix = nn.Parameter(torch.zeros(2, 8)), nn.Linear(8, 32), nn.Linear(32, 64 * 48)
+        self.stem, self.head = nn.Linear(5, 48), nn.Linear(64, 2)
+
+    def made(self) -> Tensor:
+        return self.matrix(self.hidden(self.tasks).relu()).view(2, 64, 48)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.linear(self.stem(x).relu(), self.made()[0]).relu())
+
+
+class Kernels(nn.Module):
+    """A convolution whose kernel is made of a condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head, self.condition, self.matrix = (
+            nn.Conv2d(3, 8, 3), nn.Conv2d(16, 2, 1), nn.Linear(4, 16), nn.Linear(16, 16 * 8 * 9),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        kernel = self.matrix(self.condition(condition).relu()).view(16, 8, 3, 3)
+        return self.head(F.conv2d(self.stem(x).relu(), kernel).relu())
+
+
+MAKERS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...], int, int]] = {
+    **{name: (lambda apply=apply: Hyper(apply), (_random(3, 5), _random(3, 4)), 16, 8) for name, apply in PRODUCTS.items()},
+    "of learned descriptions": (Tasks, (_random(3, 5),), 32, 48),
+    "kernel": (Kernels, (_random(2, 3, 8, 8), _random(1, 4)[0]), 16, 72),
+}
+
+
+@pytest.mark.parametrize("method", ["kaiming", "xavier", "orthogonal", "idinit", "zero", "sinusoidal"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_map_that_makes_matrices_is_filled_for_their_sake(name: str, method: str) -> None:
+    build, inputs, fan_in, fan_of_matrix = MAKERS[name]
+    model = build()
+    initialize_(model, method, inputs)
+    expected = (fan_in * fan_of_matrix) ** -0.5  # hyperfan-in (Chang et al. 2020)
+    assert 0.85 * expected < model.matrix.weight.std() < 1.15 * expected
+    assert not model.matrix.bias.any()
+
+
+def test_what_describes_layers_has_the_size_of_an_input() -> None:
+    model = Tasks()
+    initialize_(model, "kaiming", (_random(3, 5),), seed=0)
+    assert 0.6 < model.tasks.std() < 1.4
+    assert 0.1 < model.made().std() * 48**0.5 < 2

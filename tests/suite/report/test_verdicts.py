@@ -207,6 +207,20 @@ def test_c2(idinit: list, others: dict[str, list], outcome: str, threshold: int)
 
 
 @pytest.mark.parametrize(
+    ("idinit", "others", "place"),
+    [
+        (FAST, {}, "1"),
+        (NEXT, {"fixup": FAST}, "2"),
+        (NEVER, {"zero": NEVER, "skipinit": NEVER}, "6 to 8"),
+        (SLOW, {}, "1 to 8"),
+    ],
+)
+def test_c2_methods_that_are_equally_soon_share_places(idinit: list, others: dict[str, list], place: str) -> None:
+    headline = decide("C2", variants(last=6, idinit=idinit, **(dict.fromkeys(AGAINST_C2, SLOW) | others)))[2]
+    assert headline is not None and headline.number == f"place {place} of 8"
+
+
+@pytest.mark.parametrize(
     ("idinit", "kaiming", "fixup", "outcome"),
     [
         ([0.940, 0.941, 0.939], [0.938, 0.939, 0.937], [0.943, 0.943, 0.942], "reproduced"),
@@ -374,6 +388,19 @@ def test_c8_compares_the_end_and_the_way_to_60_percent(idinit: list[list[float]]
     default = [[0.1, 0.3, 0.75], [0.1, 0.31, 0.74], [0.1, 0.32, 0.75]]
     got, evidence, _ = decide("C8", variants(last=2, idinit=idinit, default=default))
     assert got == outcome and "nan" not in evidence
+
+
+@pytest.mark.parametrize(
+    ("idinit", "outcome"),
+    [
+        ([[0.1, 0.2, 0.4]] * 3, "not run at this scale"),
+        ([[0.1, 0.3, 0.35], [0.1, 0.31, 0.34], [0.1, 0.3, 0.35]], "not run at this scale"),
+        ([None] * 3, "not reproduced"),  # to fail needs no length
+    ],
+)
+def test_c8_is_not_tested_by_training_in_which_no_run_reaches_60_percent(idinit: list, outcome: str) -> None:
+    default = [[0.1, 0.3, 0.35], [0.1, 0.31, 0.34], [0.1, 0.32, 0.36]]
+    assert decide("C8", variants(last=2, idinit=idinit, default=default))[0] == outcome
 
 
 DEFAULT = [[7.0, 4.0, 5.0, 4.9], [7.0, 4.1, 5.0, 4.8], [7.0, 3.9, 5.0, 4.85]]  # as low as at the end in the first epoch already
