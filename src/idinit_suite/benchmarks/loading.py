@@ -11,10 +11,12 @@ from typing import Any, cast
 import torch
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ..archive.variants import pluralize
 from ..data import DATASETS, DataContext
 from ..data.images.imagenet import MEAN, STD
 from ..data.images.streaming import StreamedImages
 from ..data.images.worker_transforms import Evaluation, Training, Transform
+from ..experiments.processes import cores
 from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import this_machine
 from ..report.table import table, terminal_table
@@ -30,7 +32,7 @@ _PICTURES = 200  # of which the difference of scaled decoding is measured
 
 def write_loading(root: Path, results: Path) -> None:
     """Measures, prints and writes ``loading.md`` in a folder, which is made if missing."""
-    workers = torch.get_num_threads()
+    workers, usable = torch.get_num_threads(), len(cores())
     speeds = measure(root, _FOLDER, _SIZE, _BATCH, workers)
     contest = Contest("Loaders", "pictures", speeds, {}).table()
     differences = table(
@@ -46,9 +48,9 @@ def write_loading(root: Path, results: Path) -> None:
     blocks: list[Block] = [
         Heading(1, "Loading pictures"),
         f"Made by `make bench`: random resized crops of {_SIZE}x{_SIZE} pixels and mirroring of the "
-        f"pictures of `{_FOLDER}`, batches of {_BATCH} normalized in float32, {workers} workers. The loaders take turns of "
-        f"{_BATCHES} batches, {_ROUNDS} rounds, each turn after {_READY} batches that do not count; ratios are the median "
-        "over rounds.",
+        f"pictures of `{_FOLDER}`, batches of {_BATCH} normalized in float32, {pluralize(workers, 'worker')} on "
+        f"{pluralize(usable, 'core')}. The loaders take turns of {_BATCHES} batches, {_ROUNDS} rounds, each turn after "
+        f"{_READY} batches that do not count; ratios are the median over rounds.",
         contest,
         "JPEGs are decoded at a half, a quarter or an eighth of their size where that is twice what is needed or more. What it "
         f"changes in {_PICTURES} of the pictures:",
