@@ -138,5 +138,4 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, *, channels_last: bool 
         scale, shift = (value.expand(images.shape[1:]).contiguous() for value in (scale, shift))
         images = images.to(torch.float32, memory_format=torch.contiguous_format)
         return images.mul_(scale).add_(shift).permute(0, 3, 1, 2)
-    planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    return planes.mul_(scale[:, None, None]).add_(shift[:, None, None])
+    return images.permute(0, 3, 1, 2).contiguous().float().mul_(scale[:, None, None]).add_(shift[:, None, None])
