@@ -152,9 +152,12 @@ class Recorder:
 
     def _product_by_letters(self, op: str, arguments: dict[str, Any], n: fx.Node) -> Node | None:
         """An Einstein sum of two or more factors that sums over nothing, as products of elements."""
-        terms, _, result = arguments.get("equation", "").replace(" ", "").partition("->") if op == "einsum" else ("", "", "")
-        letters, aten, dtype = terms.split(","), torch.ops.aten, n.meta["val"].dtype if result else None
-        if len(letters) < 2 or "." in terms or any(set(t) - set(result) or len(set(t)) < len(t) for t in (*letters, result)):
+        if op != "einsum":
+            return None
+        terms, _, result = arguments["equation"].replace(" ", "").partition("->")
+        letters, aten, dtype = terms.split(","), torch.ops.aten, n.meta["val"].dtype
+        is_sum = not result or any(set(t) - set(result) or len(set(t)) < len(t) for t in (*letters, result))
+        if is_sum or len(letters) < 2 or "." in terms:
             return None
         product: Node | None = None
         shape = [1] * len(result)

@@ -208,9 +208,10 @@ def _attends(flow: Flow, node: Node, products: frozenset[int]) -> bool:
 
 def _is_around_all(flow: Flow, node: Node, branch: Term, entrances: list[Node]) -> bool:
     """Whether a sum adds the network's input to what the last layer makes of wider features."""
+    if not _is_output(flow, node, _HIDDEN - {"tanh"}):  # which may bound an image
+        return False
     learned = sum(1 << index for index in {use.node.index for use in flow.uses})
-    is_output = _is_output(flow, node, _HIDDEN - {"tanh"})  # which may bound an image
-    if not is_output or any(flow.ancestors[n.index] & learned or not flow.active[n.index] for n in entrances):
+    if any(flow.ancestors[n.index] & learned or not flow.active[n.index] for n in entrances):
         return False
     members = [flow.nodes[index] for index in flow.norms if branch.members >> index & 1]
     walk = walk_back(flow, branch.operand)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from operator import eq, lt
 
 from ...statistics.estimates import Reached
 from ...statistics.significance import ALPHA, gain, holm
@@ -52,9 +51,10 @@ def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     reached = {name: Reached(tuple(epochs[name].values()), found[name].last) for name in names}
     described = ", ".join(f"{name} {reached[name]}" for name in sorted(names, key=lambda name: reached[name].median))
     low = "" if threshold == SPEED_THRESHOLDS[0] else f" (no variant reached {SPEED_THRESHOLDS[0]} % in all runs)"
-    sooner, as_soon = (sum(is_so(reached[name].median, reached["idinit"].median) for name in rivals) for is_so in (lt, eq))
-    place = f"{sooner + 1} to {sooner + 1 + as_soon}" if as_soon else f"{sooner + 1}"
-    headline = Headline(f"place {place} of {len(names)}", f"by median epochs to {threshold} % accuracy")
+    mine, *others = (reached[name].median for name in names)
+    first = 1 + sum(other < mine for other in others)
+    shared = f" to {last}" if (last := first + others.count(mine)) > first else ""
+    headline = Headline(f"place {first}{shared} of {len(names)}", f"by median epochs to {threshold} % accuracy")
     evidence = f"median epochs to {threshold} % validation accuracy{low}: {described}; idinit is {', '.join(places)}"
     return Finding(outcome, evidence, headline)
 
