@@ -9,7 +9,7 @@ from ..graph.node import Node, reach, unmoved
 from ..graph.operators import PRODUCTS, REARRANGEMENTS, SUMS
 
 _FACTORS = {"mul", "div"}
-_BOUNDS = {"tanh", "clamp", "clamp_min", "clamp_max", "hardtanh", "neg", "rsub"}
+_GUARDS = {"clamp", "clamp_min", "clamp_max", "hardtanh", "neg", "rsub"}  # behind a tanh, no scale can explode
 _NOISE = {"randn", "randn_like", "normal"}
 
 
@@ -46,7 +46,7 @@ def _is_moved(node: Node) -> bool:
 
 
 def _keeps(node: Node) -> bool:
-    return node.op in REARRANGEMENTS | SUMS | _FACTORS | _BOUNDS
+    return node.op in REARRANGEMENTS | SUMS | _FACTORS | _GUARDS
 
 
 def _is_normalized(flow: Flow, node: Node, passed: list[Node]) -> bool:

@@ -119,8 +119,8 @@ def _gains_on_the_default(found: Mapping[str, Measured], rivals: Sequence[str]) 
     epochs, theirs = mine.epochs_to(SPEED), other.epochs_to(SPEED)
     sooner = gain(epochs_saved(epochs, theirs, other.last))
     evidence = (
-        f"idinit {score(mine)}, default {score(other)} ({points(higher)}); median epochs to {SPEED} % validation accuracy: "
-        f"idinit {Reached(tuple(epochs.values()), mine.last)}, "
+        f"idinit {score(mine)}, default {score(other)} ({points(higher)}); median epochs to {SPEED} % validation accuracy, "
+        f"interpolated between evaluations: idinit {Reached(tuple(epochs.values()), mine.last)}, "
         f"default {Reached(tuple(theirs.values()), other.last)}{p_value(sooner)}"
     )
     is_tested = mine.failed or any(map(math.isfinite, (*epochs.values(), *theirs.values())))

@@ -55,7 +55,10 @@ def _first_to_threshold(found: Mapping[str, Measured], rivals: Sequence[str]) ->
     first = 1 + sum(other < mine for other in others)
     shared = f" to {last}" if (last := first + others.count(mine)) > first else ""
     headline = Headline(f"place {first}{shared} of {len(names)}", f"by median epochs to {threshold} % accuracy")
-    evidence = f"median epochs to {threshold} % validation accuracy{low}: {described}; idinit is {', '.join(places)}"
+    evidence = (
+        f"median epochs to {threshold} % validation accuracy, interpolated between evaluations{low}: {described}; "
+        f"idinit is {', '.join(places)}"
+    )
     return Finding(outcome, evidence, headline)
 
 
