@@ -134,7 +134,9 @@ def test_the_same_command_runs_once_there_is_a_place_to_write(tmp_path: Path, da
     words = overrides(tmp_path, data)
     (tmp_path / "runs").write_text("a file, not a folder")
     failed = start_confined(0, words)
-    assert_ends_with_one_clear_line(failed, "Not a directory")
+    assert failed.returncode == 2, failed.stderr
+    assert failed.stderr.startswith("idinit: ") and failed.stderr.count("\n") == 1
+    assert "paths.runs=" in failed.stderr and "is a file" in failed.stderr
     assert (tmp_path / "runs").read_text() == "a file, not a folder"
 
     (tmp_path / "runs").unlink()

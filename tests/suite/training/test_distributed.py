@@ -41,7 +41,8 @@ def test_a_folder_that_cannot_be_held_ends_all_processes_with_one_line(
     if obstacle == "lease":
         folder.__enter__()
     else:
-        (tmp_path / "runs").touch()
+        folder.path.parent.parent.mkdir(parents=True)
+        folder.path.parent.touch()
     started = [
         subprocess.Popen(
             [sys.executable, str(TRAIN), *words],
