@@ -41,10 +41,12 @@ class Costs:
     Args:
         processes: That train each run together. On GPUs a step is taken to last as long as that of one process on its share of
             the batch; processes on the cores of one machine are as fast as one.
+        sweeps: That share the runs, each training one at a time.
     """
 
-    def __init__(self, processes: int = 1) -> None:
+    def __init__(self, processes: int = 1, sweeps: int = 1) -> None:
         self._processes = processes
+        self._sweeps = sweeps
         self._data: dict[str, _Sizes] = {}
         self._measured: dict[str, tuple[float, float]] = {}
         self._refused: set[str] = set()
@@ -53,6 +55,10 @@ class Costs:
     def total(self, runs: Sequence[RunConfig]) -> float:
         """Seconds of all runs, one after the other."""
         return sum(map(self.of, runs))
+
+    def left(self, runs: Sequence[RunConfig]) -> float:
+        """Seconds until all runs have ended, as many at once as there are sweeps."""
+        return max(self.total(runs) / self._sweeps, max(map(self.of, runs), default=0.0))
 
     def of(self, config: RunConfig) -> float:
         """Seconds of one run; 0 if its data cannot be read or its network cannot be built, as the sweep then says."""
@@ -110,7 +116,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
     if missing:
         costs.require_data(missing)
-        console.print(f"By a few steps of each network here: about {duration(costs.total(missing))}", soft_wrap=True)
+        console.print(f"By a few steps of each network here: about {duration(costs.left(missing))}", soft_wrap=True)
 
 
 def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:

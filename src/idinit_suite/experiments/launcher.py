@@ -77,11 +77,11 @@ def _jobs(experiment: Experiment, forced: float | None) -> int:
 
 
 def work() -> None:
-    """The main function of one process of several; its first argument is when the sweep was forced, or empty."""
+    """The main function of one process of several: of how many, when the sweep was forced or nothing, its overrides."""
 
     def sweep() -> None:
-        forced, *arguments = sys.argv[1:]
-        failures = run(load(arguments), forced=float(forced) if forced else None, quiet=True)
+        sweeps, forced, *arguments = sys.argv[1:]
+        failures = run(load(arguments), forced=float(forced) if forced else None, quiet=True, sweeps=int(sweeps))
         if failures:
             sys.exit("\n".join(failures))
 
@@ -92,7 +92,7 @@ def _on_this_machine(
     jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event
 ) -> str:
     """Trains in several processes; returns where it is said what cannot be trained as asked, or nothing."""
-    words = ["" if forced is None else repr(forced), *arguments]
+    words = [str(jobs), "" if forced is None else repr(forced), *arguments]
     workers, relays = [], []
     for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
         worker = processes.start(_WORKER, words, cores, gpu, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -126,11 +126,13 @@ class SlurmWorker:
     Attributes:
         arguments: The Hydra overrides of the sweep.
         forced: When it was asked that all be trained again; None where what is finished stays.
+        jobs: Of the array.
     """
 
-    def __init__(self, arguments: Sequence[str], forced: float | None) -> None:
+    def __init__(self, arguments: Sequence[str], forced: float | None, jobs: int) -> None:
         self.arguments = list(arguments)
         self.forced = forced
+        self.jobs = jobs
 
     def __call__(self, number: int) -> str:
         """Takes part in the sweep; returns what cannot be trained as asked, or nothing."""
@@ -139,7 +141,7 @@ class SlurmWorker:
                 if nodes and nodes.rank:
                     follow(nodes)
                 else:
-                    run(load(self.arguments), forced=self.forced, quiet=True, nodes=nodes)
+                    run(load(self.arguments), forced=self.forced, quiet=True, nodes=nodes, sweeps=self.jobs)
         except UsageError as error:
             print(error, flush=True)
             return str(error)
@@ -151,7 +153,7 @@ class SlurmWorker:
 
     def checkpoint(self, number: int) -> submitit.helpers.DelayedSubmission:
         """What submitit queues when the job's time is nearly over: the same; the runs go on from their checkpoints."""
-        return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, self.forced), number)
+        return submitit.helpers.DelayedSubmission(SlurmWorker(self.arguments, self.forced, self.jobs), number)
 
 
 def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event) -> str:
@@ -178,7 +180,7 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
     )
     try:
         with redirect_stderr(io.StringIO()):  # submitit prints sbatch's words besides
-            submitted = executor.map_array(SlurmWorker(arguments, forced), list(range(jobs)))
+            submitted = executor.map_array(SlurmWorker(arguments, forced, jobs), list(range(jobs)))
     except submitit.core.utils.FailedJobError as error:
         said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
         raise UsageError(f"launcher=slurm: sbatch refuses the jobs: {said}") from None

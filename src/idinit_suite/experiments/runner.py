@@ -35,7 +35,14 @@ log = logging.getLogger(__name__)
 POLL_S = 2.0  # how often a sweep that has nothing else to do looks whether a run of another one has ended
 
 
-def run(experiment: Experiment, *, forced: float | None = None, quiet: bool = False, nodes: Nodes | None = None) -> list[str]:
+def run(
+    experiment: Experiment,
+    *,
+    forced: float | None = None,
+    quiet: bool = False,
+    nodes: Nodes | None = None,
+    sweeps: int = 1,
+) -> list[str]:
     """Runs an experiment: its search, then its main runs seed by seed across variants; what is finished is skipped.
 
     Several processes may do so at the same time: a run that another one trains is passed over and looked at again later,
@@ -47,6 +54,7 @@ def run(experiment: Experiment, *, forced: float | None = None, quiet: bool = Fa
             too; None where what is finished stays. A job that is queued again goes on with what it has done since.
         quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
         nodes: Those that share the processes of each run, of which this is the first; None for this machine alone.
+        sweeps: How many calls in as many processes share the runs; the time that is left is told by it.
 
     Returns:
         One line for each run that failed, and each variant that waits for one.
@@ -56,7 +64,7 @@ def run(experiment: Experiment, *, forced: float | None = None, quiet: bool = Fa
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
     with stop_signals() as stop:
-        return _Sweep(experiment, forced, quiet, nodes, stop).run()
+        return _Sweep(experiment, forced, quiet, nodes, sweeps, stop).run()
 
 
 def run_folders(experiment: Experiment) -> list[Path]:
@@ -109,7 +117,13 @@ class _Sweep:
     """One call of `run`."""
 
     def __init__(
-        self, experiment: Experiment, forced: float | None, quiet: bool, nodes: Nodes | None, stop: threading.Event
+        self,
+        experiment: Experiment,
+        forced: float | None,
+        quiet: bool,
+        nodes: Nodes | None,
+        sweeps: int,
+        stop: threading.Event,
     ) -> None:
         self.experiment = experiment
         self.quiet = quiet
@@ -122,7 +136,7 @@ class _Sweep:
         self.refused: dict[Cell, str] = {}  # why it cannot be trained as asked
         self.compiled = CompiledNetworks()
         self.processes = experiment.launcher.processes
-        self.costs = Costs(self.processes)
+        self.costs = Costs(self.processes, sweeps)
         self.data = DataCheck(self.results)
         self.progress = SweepProgress(experiment.info.name, bar=self.processes == 1)
 
@@ -195,7 +209,7 @@ class _Sweep:
         if before.get("state") not in FINISHED:
             expected = len(plan.runs) + len(plan.later)
             count = f"{expected - len(missing) + 1}/{expected}"
-            self.progress.begin(self._describe(config), count, self.costs.total(missing))
+            self.progress.begin(self._describe(config), count, self.costs.left(missing))
         begun = time.monotonic()
         try:
             if self.processes == 1:

@@ -89,6 +89,15 @@ def test_a_network_is_measured_once_whatever_fills_it(tmp_path: Path, monkeypatc
     assert found["t_fixup"] == 0 < found["idinit"] == found["kaiming"]
 
 
+def test_the_time_left_counts_on_every_process_that_shares_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = load(["experiment=cifar10-resnet56", "init=idinit,kaiming,xavier", "seed=0", *overrides(tmp_path)])
+    monkeypatch.setattr(cost, "_seconds", lambda config, data: (1.0, 0.0))
+    runs = grid.main_runs({})
+    one, three = Costs().of(runs[0]), Costs().total(runs)
+    assert [Costs(sweeps=sweeps).left(runs) for sweeps in (1, 2, 4)] == [three, three / 2, one]
+    assert Costs().left([]) == 0
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
