@@ -105,8 +105,13 @@ class Registry(Generic[F, InfoT]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def check(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, name: str, options: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         """All options of an entry: the given ones checked, the others at their defaults.
+
+        Args:
+            name: Of the entry.
+            options: Its options that are given.
+            where: What errors put before the name of an option, as ``optim`` in ``optim.lr``; empty for the name alone.
 
         Raises:
             UsageError: If the name or an option is unknown, or a value is out of range.
@@ -115,7 +120,7 @@ class Registry(Generic[F, InfoT]):
         try:
             checked = model(**options)
         except ValidationError as error:
-            raise UsageError(f"{self.kind} '{name}': {explain(error, '', model.model_fields)}") from None
+            raise UsageError(f"{self.kind} '{name}': {explain(error, where, model.model_fields)}") from None
         return {key: getattr(checked, key) for key in model.model_fields}
 
 

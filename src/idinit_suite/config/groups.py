@@ -63,7 +63,7 @@ def check_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
         section = dict(settings.get(group) or {})
         name = entry_name(section)
         options = {key: value for key, value in section.items() if key != name_key(section) and value != "???"}
-        groups[group] = section_of(registry[name], registry.check(name, options))
+        groups[group] = section_of(registry[name], registry.check(name, options, group))
     return groups
 
 

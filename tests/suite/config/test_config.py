@@ -102,7 +102,7 @@ def test_every_preset_of_a_network_can_be_built(preset: str) -> None:
 @pytest.mark.parametrize("group", ["model", "data"])
 def test_what_has_no_default_is_asked_for(group: str) -> None:
     for name in set(REQUIRED) & set(GROUPS[group]):
-        with pytest.raises(UsageError, match=f"'{next(iter(REQUIRED[name]))}' is missing"):
+        with pytest.raises(UsageError, match=f"'{group}.{next(iter(REQUIRED[name]))}' is missing"):
             run(f"{group}={name}", *partner(group, name))
 
 
@@ -125,7 +125,7 @@ def test_what_has_no_default_is_asked_for(group: str) -> None:
         ),
         (["optim=adam", "optim.betaz=1"], "unknown key 'optim.betaz': did you mean 'betas'"),
         (["optim=adam", "optim.betas=[0.9,0.99]", "sede=1"], "unknown key 'sede': did you mean 'seed'"),
-        (["optim.lr=-0.1"], "optimizer 'sgd': 'lr=-0.1': input should be greater than 0"),
+        (["optim.lr=-0.1"], "optimizer 'sgd': 'optim.lr=-0.1': input should be greater than 0"),
         (["model.depth=57"], "the depth of a CIFAR ResNet is 6n + 2"),
         (["seed=-1"], "'seed=-1': input should be greater than or equal to 0"),
         (["train.epochs=0"], "'train.epochs=0': input should be greater than 0"),
@@ -133,7 +133,7 @@ def test_what_has_no_default_is_asked_for(group: str) -> None:
         (["+extra=1"], "unknown key 'extra'"),
         (["budget=huge"], "'budget=huge': input should be 'smoke', 'cpu' or 'paper'"),
         (["experiment=demo", "budget=huge"], "unknown budget 'huge': Valid: cpu, paper, smoke"),
-        (["optim.lr="], "optimizer 'sgd': 'lr='"),
+        (["optim.lr="], "optimizer 'sgd': 'optim.lr='"),
         (["train=3"], "train"),
         (["nonsense"], "cannot read 'nonsense': say key=value"),
         (["paths.data=it's"], "cannot read 'paths.data=it's': say key=value"),
