@@ -23,7 +23,8 @@ def kaiming(net: Network, *, mode: Mode = "fan_out", distribution: Distribution 
 
     Args:
         net: The network.
-        mode: ``fan_in`` keeps the size of activations, ``fan_out`` that of gradients.
+        mode: ``fan_in`` keeps the size of activations, ``fan_out`` that of gradients. By fan-out, a layer of far fewer outputs
+            than inputs scales the signal up: a gate of one output and 128 inputs by 16, by fan-in by 1.4.
         distribution: Shape of the distribution.
     """
     for weight in net.weights(*BODY):
