@@ -24,7 +24,7 @@ OUTCOMES: dict[Outcome, str] = {
     "partly": f"some of them were found, at {100 * ALPHA:g} % for all together (Holm's correction)",
     "holds, not distinctive": "IDInit does what the claim says, and so do most of the methods beside it",
     "applies, benefit not measured": "the method can be applied where the claim says; whether it helps there was not measured",
-    "undecided": "the numbers point the way of the claim, but chance could have made them",
+    "undecided": "the numbers are consistent with the claim, but chance could have made them",
     "not reproduced": "the numbers do not point the way of the claim, or they contradict it",
     "not enough runs": f"fewer than {ENOUGH} seeds of a method that the claim names, whatever the numbers",
     "not run at this scale": "no runs that could test the claim, or training too short for it",

@@ -23,7 +23,7 @@ _GROUPS: dict[Outcome, str] = {
     "partly": "Holds in part",
     "holds, not distinctive": "Holds, but so it does for most other methods",
     "applies, benefit not measured": "Can be applied; the benefit was not measured",
-    "undecided": "Undecided: the numbers point the way of the claim, but chance could have made them",
+    "undecided": "Undecided: the numbers are consistent with the claim, but chance could have made them",
     "not reproduced": "Not reproduced",
     "not enough runs": f"Open, with fewer than {ENOUGH} seeds",
     "not run at this scale": "Not run, or too short to tell",
