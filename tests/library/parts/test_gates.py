@@ -18,6 +18,11 @@ def _clamped(y: Tensor) -> Tensor:
     return (b + 1) * (a * torch.sigmoid(1.702 * a))
 
 
+def _clamped_by_tensors(y: Tensor) -> Tensor:
+    a, b, bound = y[..., :16], y[..., 16:32], y.new_full((), 7.0)
+    return b.clamp(-bound, bound) * torch.sigmoid(a)
+
+
 def _twice(y: Tensor) -> Tensor:
     a, b, c = y.split(16, -1)
     return a * b.sigmoid() * c.sigmoid()
@@ -35,6 +40,7 @@ UNITS: dict[str, tuple[Callable[[Tensor], Tensor], list[int]]] = {
     "GEGLU": (lambda y: y[..., :16] * F.gelu(y[..., 16:32]), [1]),
     "GELU by hand": (lambda y: 0.5 * y[..., :16] * (1 + (y[..., :16] * 0.8).tanh()) * y[..., 16:32], [0]),
     "of gpt-oss": (_clamped, [0]),
+    "bounds that are tensors": (_clamped_by_tensors, [0]),
     "two gates": (_twice, [1, 2]),
     "one gate for two values": (_blended, [1]),
 }
