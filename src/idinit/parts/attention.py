@@ -55,16 +55,16 @@ def find_attention(flow: Flow) -> Iterator[Attention]:
                 yield attention
 
 
-def find_added_scores(flow: Flow, inside: frozenset[int]) -> frozenset[int]:
+def find_added_scores(flow: Flow, products: frozenset[int]) -> frozenset[int]:
     """The nodes that make the scores of additive attention (Bahdanau et al. 2015), up to the maps of queries and memory.
 
     Args:
         flow: The graph.
-        inside: The nodes inside attentions whose scores are products.
+        products: The products with values of attentions whose scores are products too.
     """
     found = 0
-    for gate in flow.coefficients.values():
-        if (softmax := unmoved(gate)).op in SOFTMAXES and softmax.index not in inside:
+    for index, gate in flow.coefficients.items():
+        if index not in products and (softmax := unmoved(gate)).op in SOFTMAXES:
             walk = walk_back(flow, softmax)
             found |= walk.passed & exclusive(flow, gate)[0]
             for value in (value for use in walk.maps for value in flow.values(use.node)):

@@ -110,7 +110,7 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     products = frozenset(index for attention in attentions for index in attention.products)
     note_made_matrices(flow, inside | products)
     cells, packed = find_cells(flow), _find_packed_gates(flow)
-    regions = _find_regions(flow, inside | find_added_scores(flow, inside), products, cells, packed)
+    regions = _find_regions(flow, inside | find_added_scores(flow, products), products, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)

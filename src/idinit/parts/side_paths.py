@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ..graph.addition import addends
@@ -63,29 +65,39 @@ def find_loops(flow: Flow) -> set[str]:
     for use in flow.maps:
         if use.node.op not in RECURRENT:
             uses.setdefault(use.parameter, []).append(use.node)
+    once = {steps[0].index for steps in uses.values() if len(steps) == 1}
     probabilities = {unmoved(gate).index for gate in flow.coefficients.values() if unmoved(gate).op in SOFTMAXES}
-    return {name for name, steps in uses.items() if _is_fed(flow, steps) and _leads_past(flow, steps[0], probabilities)}
+    return {name for name, steps in uses.items() if _is_fed(flow, steps, once) and _leads_past(flow, steps[0], probabilities)}
 
 
-def _is_fed(flow: Flow, steps: list[Node]) -> bool:
+def _is_fed(flow: Flow, steps: list[Node], once: set[int]) -> bool:
     if not all(flow.depends(after, before) for before, after in zip(steps, steps[1:], strict=False)):
         return False
     if any(_is_zero(value) for key, value in steps[0].arguments.items() if key not in ("weight", "bias")):
         return True
     if len(steps) < 3:
-        return len(steps) == 2 and _sees_another_piece(flow, *steps)
+        return len(steps) == 2 and _sees_another_piece(flow, steps[0], steps[1], once)
     new = flow.ancestors[steps[2].index] & ~flow.ancestors[steps[1].index]
     seen = 1 << steps[0].index | 1 << steps[1].index
     fresh = (n for n in flow.nodes[: steps[2].index] if new >> n.index & 1 and flow.fed[n.index])
     return any(not flow.ancestors[n.index] & seen for n in fresh)
 
 
-def _sees_another_piece(flow: Flow, first: Node, second: Node) -> bool:
-    """Whether what is added to the second use of a weight, or the use, sees a piece of which the first one sees another."""
-    before, after = ({n.index: n for n in reach([_sum_of(node)], lambda n: n.sources)} for node in (first, second))
-    cut = {unmoved(n).index for n in before.values() if n.op in _PIECES}
+def _sees_another_piece(flow: Flow, first: Node, second: Node, once: set[int]) -> bool:
+    """Whether what is added to the second use of a weight, or the use, sees a piece of which the first one sees another.
+
+    Pieces of other shapes are no steps of a sequence, such as a class token and the others. Steps share all their weights:
+    what the second use sees only through a layer that is used ``once``, after the first use, is of another block.
+    """
+
+    def before_layers(node: Node) -> Sequence[Node]:
+        return () if node.index in once and flow.depends(node, first) else node.sources
+
+    before = {n.index: n for n in reach([_sum_of(first)], lambda n: n.sources)}
+    after = {n.index: n for n in reach([_sum_of(second)], before_layers)}
+    cut = {(unmoved(n).index, n.shape) for n in before.values() if n.op in _PIECES}
     fresh = (n for index, n in after.items() if index not in before and not flow.depends(n, first))
-    return any(n.op in _PIECES and unmoved(n).index in cut for n in fresh)
+    return any(n.op in _PIECES and (unmoved(n).index, n.shape) in cut for n in fresh)
 
 
 def _leads_past(flow: Flow, node: Node, stops: set[int]) -> bool:

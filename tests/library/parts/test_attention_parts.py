@@ -181,3 +181,23 @@ def test_tokens_and_positions() -> None:
         "block.branch.3.weight": "branch_end",
         "head.weight": "head",
     }
+
+
+class AttentionLast(nn.Module):
+    """Residual blocks, and an attention without a shortcut, which alone reads their last sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 16), nn.Linear(16, 3)
+        self.blocks = nn.Sequential(*(Residual(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16)) for _ in range(3)))
+        self.attention = Attention("chunks", fused=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.attention(self.blocks(self.stem(x))))
+
+
+def test_sums_that_only_an_attention_reads_are_residual_sums() -> None:
+    structure = find_structure(AttentionLast(), (torch.randn(2, 5, 16),))
+    assert len(structure.branches) == 3
+    ends = [name for name, part in weights(structure).items() if part == "branch_end"]
+    assert ends == [f"blocks.{i}.branch.2.weight" for i in range(3)]

@@ -148,3 +148,31 @@ def test_a_pointer_network_has_no_residual_branch() -> None:
     structure = find_structure(Pointer(), (SERIES,))
     assert structure.parts["query.weight"] == structure.parts["key.weight"] == "trunk"
     assert not structure.branches
+
+
+class SharedPositions(nn.Module):
+    """Two blocks that share the convolution of their positions and that of their values, as CoaT's, with a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.token = nn.Linear(4, 8), nn.Parameter(torch.randn(1, 1, 8))
+        self.positions, self.mixed = (nn.Conv1d(8, 8, 3, padding=1, groups=8) for _ in range(2))
+        self.qkv = nn.ModuleList(nn.Linear(8, 24) for _ in range(2))
+        self.proj = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.token.expand(len(x), -1, -1), self.stem(x)], 1)
+        for qkv, proj in zip(self.qkv, self.proj, strict=True):
+            token, rest = x[:, :1], x[:, 1:]
+            x = torch.cat([token, rest + self.positions(rest.mT).mT], 1)
+            q, k, v = qkv(x).chunk(3, -1)
+            mixed = q * self.mixed(v.mT).mT
+            x = x + proj(q @ (k.softmax(1).mT @ v) + mixed)
+        return self.head(x[:, 0])
+
+
+def test_layers_that_two_blocks_share_are_not_recurrent() -> None:
+    structure = find_structure(SharedPositions(), (SERIES,))
+    assert "recurrent" not in weights(structure).values()
+    assert {name for name, part in weights(structure).items() if part == "branch_end"} >= {"proj.0.weight", "proj.1.weight"}
