@@ -140,12 +140,15 @@ def _find_regions(
     """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
 
     Maps that make a gate and, side by side with it, its value or what a branch adds are in no gate, nor are those before them.
+    What leads to the gate itself is inside it, such as the values of an attention that makes it.
     """
     sides = list(find_sides(flow, scores, products))
-    both = packed.keys() | {use for side in sides for use in side.ends if is_split(use)}
+    split = [(use, side.sum) for side in sides for use in side.ends if is_split(use)]
+    split += [(use, value) for use, outputs in packed.items() for made, value in outputs if not made]
     regions = [*sides, *find_gates(flow, products)]
     for region in regions:
         if region.kind == "gate":
+            both = {use for use, made in split if not flow.depends(region.operand, made)}
             shared = [use for use in region.uses if use in both]
             region.uses = [use for use in region.uses if not any(flow.depends(other.node, use.node) for other in shared)]
     over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from networks import FEATURES, rows
+from networks import FEATURES, rows, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -130,3 +130,24 @@ class Crosses(nn.Module):
 def test_cross_layers_are_alike() -> None:
     parts = find_structure(Crosses(), (FEATURES,)).parts
     assert [parts[f"cross.{i}.weight"] for i in range(3)] == ["gate"] * 3
+
+
+class GateOfGates(nn.Module):
+    """A gate that layers with a gate of their own make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.packed = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 32)
+        self.last, self.head = nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        a, b = self.packed(self.first(x).relu()).chunk(2, -1)
+        return self.head(x * self.last(a * b.sigmoid()).sigmoid())
+
+
+def test_what_makes_a_gate_is_one_also_before_a_gate_inside() -> None:
+    parts = weights(find_structure(GateOfGates(), FEATURES))
+    assert parts == {
+        "stem.weight": "stem", "first.weight": "gate", "packed.weight": "gate", "last.weight": "gate", "head.weight": "head",
+    }  # fmt: skip
