@@ -54,7 +54,8 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
     with mpl.rc_context(_STYLE):
         figure = draw()
         FigureCanvasAgg(figure)
-        figure.draw_without_rendering()
+        for _ in range(2):  # the first time, labels of upper axes have no places yet
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")  # what the layout has arranged stands for both formats
         for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
