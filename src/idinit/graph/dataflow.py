@@ -199,8 +199,8 @@ class Flow:
         if self.depends(factor, node):  # an activation function that the other factor has gone through as well
             return 0
         lowest = node.arguments.get("min_val", node.arguments.get("min"))
-        is_factor = not isinstance(lowest, Node) and lowest is not None and lowest >= 0
-        if node.op in ("clamp", "hardtanh") and not is_factor:  # it bounds a value
+        is_positive = isinstance(lowest, (int, float)) and lowest >= 0
+        if node.op in ("clamp", "hardtanh") and not is_positive:  # it bounds a value
             return 0
         if (
             node.op == "div"

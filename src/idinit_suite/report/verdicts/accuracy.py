@@ -30,7 +30,7 @@ def _ties_at_the_end(found: Mapping[str, Measured], rivals: Sequence[str]) -> Fi
         values.append(equivalence(differences, TIE) if trained else 1.0)
         beyond = [gain([sign * value - TIE for value in differences]).p for sign in (1, -1)]
         apart.append(not trained or min(beyond) <= ALPHA / 2)
-        tied = "a tie" if values[-1] <= ALPHA else "no tie" if apart[-1] else "a tie not excluded"
+        tied = "a tie" if values[-1] <= ALPHA else "no tie" if apart[-1] else "neither a tie nor a difference shown"
         described.append(f"{tied} with {name} ({score(found[name])}, {points(gain(differences))})")
     outcome: Outcome = "not reproduced" if any(apart) else "undecided"
     if all(value <= ALPHA for value in values):

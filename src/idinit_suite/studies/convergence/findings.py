@@ -180,8 +180,8 @@ def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
     for (row, start), (column, (batch, optimizer)) in ((r, c) for r in enumerate(starts) for c in enumerate(columns)):
         ax = axes[row][column]
         own = select(eigenvalues, batch=batch, optimizer=optimizer, start=start)
-        look = {"color": BLUE, "marker": "o", "markersize": 2, "linestyle": "", "rasterized": True}  # thousands of points
-        ax.plot(own["step"].clip(lower=0.7), own["real"], **look)
+        own = own[["step", "real"]].round({"real": 2}).drop_duplicates()  # most of thousands of dots lie on others
+        ax.plot(own["step"].clip(lower=0.7), own["real"], color=BLUE, marker="o", markersize=2, linestyle="")
         ax.axhline(-1, color=VERMILION, linewidth=1)
         ax.set(xscale="log", ylim=(-1.6, 1.6))
         if row == 0:
