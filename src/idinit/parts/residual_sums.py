@@ -12,8 +12,8 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
     layers add projections of that value to sums, or where a sum inside B has a shortcut that comes from elsewhere.
 3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions.
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is no shortcut.
-5.  **B is no decoder:** it does not upsample what S does not, as the deeper level that an adding U-Net adds to a finer one.
-    Attention on a coarser grid may.
+5.  **B is no decoder:** it does not upsample values that S does not, as the deeper level that an adding U-Net adds to a finer
+    one. Attention on a coarser grid may, and a gate.
 6.  **It is no skip around the whole network,** as DnCNN's and VDSR's: a sum that no layer, activation function or normalization
     follows, of the network's input and of what its last layer, at least the third, makes of wider features. That layer is a
     head, as it would be without the sum. A block that is initialized alone has two layers in a row, begins with a
@@ -193,9 +193,8 @@ def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], pr
     """Whether a branch upsamples, which the shortcut does not."""
     own = sum(1 << n.index for n in {n.index: n for n in entrances}.values())
     upsamplings = [n for n in flow.upsamplings if branch.members >> n.index & 1 and flow.ancestors[n.index] & own]
-    found = False
-    for node in upsamplings:
-        found |= not _attends(flow, node, products)
+    carrying = {n.index for n in reach([branch.operand], flow.values)} if upsamplings else set()
+    found = any(n.index in carrying and not _attends(flow, n, products) for n in upsamplings)
     lowest = min(n.index for n in entrances)
     return found and not any(flow.depends(shortcut.operand, n) for n in flow.upsamplings if n.index > lowest)
 

@@ -56,6 +56,16 @@ LIBRARIES: dict[str, str] = {
     "timm:legacy_seresnet18 3 64 64": (
         "layer0.conv1.weight stem; *.downsample.0.weight shortcut; *.se_module.* gate; " + _BASIC + "last_linear.weight head"
     ),
+    "timm:csatv2 3 64 64": (  # its gate is upsampled, and residual blocks make it
+        "stem_dct.* stem; stages.?.0.weight trunk; *.dwconv.weight branch; *.pwconv1.weight branch; "
+        "*.pwconv2.weight branch_end; *.attn.conv.weight gate; *.attn.proj.weight branch_end; *.pos_embed.proj.weight branch_end; "
+        "*.attn.attn.qkv.weight branch_end; *.qkv.weight query; " + _MLP + "; head.fc.weight head"
+    ),
+    "timm:gcvit_xxtiny": (
+        "stem.conv1.weight stem; *.se.* gate; *.conv_dw.weight branch; *.conv_pw.weight branch_end; *.reduction.weight trunk; "
+        "*relative_position_bias_table position; *.blocks.[135].attn.qkv.weight key; *.qkv.weight query; "
+        "*.attn.proj.weight branch_end; " + _MLP + "; head.fc.weight head"
+    ),
     "timm:resnet26d 3 64 64": "conv1.* stem; *.downsample.1.weight shortcut; " + _BOTTLENECK + "fc.weight head",
     "timm:convmixer_1024_20_ks9_p14 3 64 64": "stem.0.weight stem; *.fn.0.weight branch_end; blocks.* trunk; head.weight head",
     "timm:hrnet_w18_small 3 64 64": (

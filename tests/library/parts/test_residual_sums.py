@@ -209,3 +209,27 @@ def test_what_fuses_two_streams_is_no_branch() -> None:
         **{f"{stream}.branch.0.weight": "branch" for stream in ("fine", "coarse")},
         **{f"{stream}.branch.2.weight": "branch_end" for stream in ("fine", "coarse")},
     }
+
+
+class CoarseGate(nn.Module):
+    """x + f(x) g(x), where the gate is made on a coarser grid and upsampled, as in CSATv2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.gate, self.head = nn.Conv2d(8, 1, 3, padding=1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        y = self.last(self.inner(x).relu())
+        return self.head(x + y * F.interpolate(self.gate(F.avg_pool2d(y, 4)), scale_factor=4.0))
+
+
+def test_a_branch_whose_gate_is_upsampled_is_no_decoder() -> None:
+    assert weights(find_structure(CoarseGate(), (IMAGES,))) == {
+        "stem.weight": "stem",
+        "inner.weight": "branch",
+        "last.weight": "branch_end",
+        "gate.weight": "gate",
+        "head.weight": "head",
+    }
