@@ -231,7 +231,7 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
     [
         ("sweep.py", ["experiment=demmo"], 2, "unknown experiment 'demmo': did you mean 'demo'"),
         ("train.py", ["init=fixpu"], 2, "unknown init 'fixpu': did you mean 'fixup'"),
-        ("train.py", ["optim.lr=-1"], 2, "'lr=-1': input should be greater than 0"),
+        ("train.py", ["optim.lr=-1"], 2, "'optim.lr=-1': input should be greater than 0"),
         ("train.py", ["-m", "init=idinit,fixup", "optim.lrr=1"], 2, "unknown key 'optim.lrr': did you mean 'lr'"),
         ("train.py", ["model=resnet20", "data=cifar10", "paths.data=nowhere"], 2, "'cifar10' was not found"),
         ("sweep.py", ["experiment=cifar10-resnet20", "init=idinit", "paths.data=it's, (not) there"], 2, "it's, (not) there"),
