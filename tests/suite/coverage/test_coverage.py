@@ -72,7 +72,7 @@ def test_labels_are_compared_with_an_experts(tmp_path: Path) -> None:
 
 
 def test_labels_are_looked_up_by_the_network() -> None:
-    assert labels_of("hf:bert") == LIBRARIES["hf:bert"] and labels_of("timm:test_vit") and labels_of("timm:coat_lite_tiny") is None
+    assert labels_of("hf:bert") == LIBRARIES["hf:bert"] and labels_of("timm:test_vit") and labels_of("timm:coat") is None
 
 
 def test_a_branch_that_is_not_silent() -> None:
