@@ -59,7 +59,9 @@ LIBRARIES: dict[str, str] = {
     "timm:csatv2 3 64 64": (  # its gate is upsampled, and residual blocks make it
         "stem_dct.* stem; stages.?.0.weight trunk; *.dwconv.weight branch; *.pwconv1.weight branch; "
         "*.pwconv2.weight branch_end; *.attn.conv.weight gate; *.attn.proj.weight branch_end; "
-        "*.pos_embed.proj.weight branch_end; *.attn.attn.qkv.weight branch_end; *.qkv.weight query; " + _MLP + "; head.fc.weight head"
+        "*.pos_embed.proj.weight branch_end; *.attn.attn.qkv.weight branch_end; *.qkv.weight query; "
+        + _MLP
+        + "; head.fc.weight head"
     ),
     "timm:gcvit_xxtiny": (
         "stem.conv1.weight stem; *.se.* gate; *.conv_dw.weight branch; *.conv_pw.weight branch_end; *.reduction.weight trunk; "
