@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .dataflow import Flow, Use
-from .node import Node
-from .operators import PRODUCTS
+from .node import Node, reach
+from .operators import PRODUCTS, SUMS
+
+_AWAY_FROM_ZERO = {"sigmoid", "hardsigmoid", "exp", "softmax", "_softmax", "softplus", "cos"}
 
 
 @dataclass
@@ -16,7 +18,8 @@ class Walk:
     Attributes:
         maps: The last maps through which values flow to the node.
         norms: The normalizations after them.
-        is_plain: Whether no product of two values, neither of which is only a coefficient, is passed.
+        is_plain: Whether no product is passed of two values that are zero together: neither is only a coefficient, or the
+            coefficient is made of the other one, and is zero with it.
         passed: The set of nodes up to these maps.
     """
 
@@ -42,6 +45,17 @@ def walk_back(flow: Flow, node: Node, stop: frozenset[int] = frozenset()) -> Wal
         values = flow.values(node)
         made = [n for n in values if flow.ancestors[n.index] & flow.at_maps]  # others are given, such as a graph's edges
         walk.is_plain &= len(made) < 2 or node.op not in PRODUCTS | {"mul"}
+        walk.is_plain &= node.op != "mul" or not any(_is_zero_with(flow, flow.coefficients.get(node.index), n) for n in values)
         queue += values
     walk.maps.sort(key=lambda use: use.node.index)
     return walk
+
+
+def _is_zero_with(flow: Flow, gate: Node | None, value: Node) -> bool:
+    """Whether a gate is made by layers of the value that it multiplies, and of nothing that is not zero where the value is."""
+    if gate is None or not flow.depends(gate, value):
+        return False
+    way = list(reach([gate], lambda n: [] if n is value else flow.values(n)))
+    is_made = any(n.index in flow.maps_at and flow.depends(n, value) for n in way)
+    is_lifted = any(n.op in _AWAY_FROM_ZERO or (n.op in SUMS and len(flow.operands(n)) == 1) for n in way)
+    return is_made and not is_lifted and all(n is value or flow.depends(n, value) for n in way)

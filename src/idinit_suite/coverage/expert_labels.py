@@ -56,9 +56,9 @@ LIBRARIES: dict[str, str] = {
     "timm:legacy_seresnet18 3 64 64": (
         "layer0.conv1.weight stem; *.downsample.0.weight shortcut; *.se_module.* gate; " + _BASIC + "last_linear.weight head"
     ),
-    "timm:csatv2 3 64 64": (  # its gate is upsampled, and residual blocks make it
+    "timm:csatv2 3 64 64": (  # no zeros in pwconv2: its output is multiplied with what layers without a sigmoid make of it
         "stem_dct.* stem; stages.?.0.weight trunk; *.dwconv.weight branch; *.pwconv1.weight branch; "
-        "*.pwconv2.weight branch_end; *.attn.conv.weight gate; *.attn.proj.weight branch_end; "
+        "*.pwconv2.weight branch; *.attn.conv.weight gate; *.attn.proj.weight branch_end; "
         "*.pos_embed.proj.weight branch_end; *.attn.attn.qkv.weight branch_end; *.qkv.weight query; "
         + _MLP
         + "; head.fc.weight head"

@@ -212,24 +212,26 @@ def test_what_fuses_two_streams_is_no_branch() -> None:
 
 
 class CoarseGate(nn.Module):
-    """x + f(x) g(x), where the gate is made on a coarser grid and upsampled, as in CSATv2."""
+    """x + y g(y) with y = f(x); the gate is made on a coarser grid and upsampled, as in CSATv2, with or without a sigmoid."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_bounded: bool) -> None:
         super().__init__()
+        self.bound = nn.Sigmoid() if is_bounded else nn.Identity()
         self.stem, self.inner, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
         self.gate, self.head = nn.Conv2d(8, 1, 3, padding=1), nn.Conv2d(8, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x).relu()
         y = self.last(self.inner(x).relu())
-        return self.head(x + y * F.interpolate(self.gate(F.avg_pool2d(y, 4)), scale_factor=4.0))
+        return self.head(x + y * F.interpolate(self.bound(self.gate(F.avg_pool2d(y, 4))), scale_factor=4.0))
 
 
-def test_a_branch_whose_gate_is_upsampled_is_no_decoder() -> None:
-    assert weights(find_structure(CoarseGate(), (IMAGES,))) == {
+@pytest.mark.parametrize("is_bounded", [True, False])
+def test_a_branch_whose_gate_is_upsampled_is_no_decoder(is_bounded: bool) -> None:
+    assert weights(find_structure(CoarseGate(is_bounded), (IMAGES,))) == {
         "stem.weight": "stem",
         "inner.weight": "branch",
-        "last.weight": "branch_end",
+        "last.weight": "branch_end" if is_bounded else "branch",  # zeros would make the gate zero too
         "gate.weight": "gate",
         "head.weight": "head",
     }
