@@ -24,6 +24,8 @@ COLUMNS = (
     *("labels", "labels_wrong", "mislabelled"),
 )
 _NOTHING = dict.fromkeys(COLUMNS, "")  # of columns that a file from before does not have
+# Changes of these are said: a network that loses a branch passes all the same.
+_EXPECTED_SAME = ("parts", "branches", "late", "dead", "alarms", "labels_wrong")
 TIMEOUT = 300.0  # seconds
 _LIBRARIES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers"}
 
@@ -56,10 +58,10 @@ def run(path: Path, patterns: Iterable[str] = (), *, force: bool = False) -> dic
     rows = read_rows(path)
     todo = [name for name in wanted if force or name not in rows]
     for number, name in enumerate(todo, start=1):
-        rows[name] = _row(cases[name], checked(cases[name]))
+        before, rows[name] = rows.get(name), _row(cases[name], checked(cases[name]))
         rows = {known: rows[known] for known in cases if known in rows}
         write_csv(path, COLUMNS, rows.values())
-        console.print(f"{number}/{len(todo)}  {name}  {_news(rows[name])}", soft_wrap=True)
+        console.print(f"{number}/{len(todo)}  {name}  {_news(rows[name], before)}", soft_wrap=True)
     return rows
 
 
@@ -101,5 +103,7 @@ def _row(case: Case, found: dict[str, Any]) -> Row:
     return {column: str(row.get(column, "")) for column in COLUMNS}
 
 
-def _news(row: Row) -> str:
-    return f"{row['status']}  {row['branches']} branches, {row['late']} late  {row['seconds']} s  {row['problems']}"
+def _news(row: Row, before: Row | None) -> str:
+    news = f"{row['status']}  {row['branches']} branches, {row['late']} late  {row['seconds']} s  {row['problems']}"
+    changes = [f"{before[column]} {column}" for column in _EXPECTED_SAME if before and before[column] != row[column]]
+    return f"{news}  (before: {', '.join(changes)})" if changes else news

@@ -167,15 +167,18 @@ def test_a_network_that_cannot_be_built() -> None:
     assert checked(Case("timm", "none", "nonet"))["problems"].startswith("build: UsageError: timm has no network 'nonet'")
 
 
-def test_rows_are_kept_and_checked_again_only_when_asked(tmp_path: Path) -> None:
+def test_rows_are_kept_and_checked_again_only_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "coverage" / "coverage.csv"
     rows = run(path, ["timm:resnet", "hf:clip"])
     assert list(rows) == ["timm:resnet", "hf:clip"] and read_rows(path) == rows
     assert rows["hf:clip"]["library"].startswith("transformers ") and rows["hf:clip"]["branches"] == "4"
-    text = path.read_text().replace("test_resnet", "marked")
+    branches = rows["timm:resnet"]["branches"]
+    text = path.read_text().replace("test_resnet", "marked").replace(f",0,{branches},", ",0,99,", 1)
     path.write_text(text)
     assert run(path, ["timm:resnet"])["timm:resnet"]["model"] == "marked"
+    assert "before" not in capsys.readouterr().out
     assert run(path, ["timm:resnet"], force=True)["timm:resnet"]["model"] == "test_resnet"
+    assert f"{branches} branches, " in (said := capsys.readouterr().out) and "(before: 99 branches)" in said
     with pytest.raises(UsageError, match="'timm:resnt'.*'timm:resnet'"):
         run(path, ["timm:resnt"])
 
