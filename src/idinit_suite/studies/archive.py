@@ -25,7 +25,7 @@ RUN_COLUMNS = {
 def tables_of(archive: Archive, run: str) -> dict[str, pd.DataFrame]:
     """The tables of one run of a study."""
     own = {name: table[table["hash"] == run].drop(columns=["hash"]) for name, table in archive.tables.items()}
-    return {name: table.dropna(axis=1, how="all").reset_index(drop=True) for name, table in own.items() if len(table)}
+    return {name: table.reset_index(drop=True) for name, table in own.items() if len(table)}
 
 
 def _hash_today(options: str) -> str | None:

@@ -71,11 +71,15 @@ def checked(study: Mapping[str, Any]) -> dict[str, Any]:
     """A study with all its options.
 
     Raises:
-        UsageError: If the name or an option is unknown, or a value is out of range.
+        UsageError: If the name or an option is unknown, a value is out of range, or a list is empty.
     """
     options = dict(study)
     name = str(options.pop("name", None))
-    return {"name": name, **STUDIES.check(name, options)}
+    found = STUDIES.check(name, options)
+    for key, value in found.items():
+        if value == ():
+            raise UsageError(f"study '{name}': '{key}=[]': give at least one value")
+    return {"name": name, **found}
 
 
 def asks_for_a_study(arguments: Sequence[str]) -> bool:

@@ -47,7 +47,7 @@ def select(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
     return table
 
 
-def present(names: Iterable[str], column: pd.Series) -> list[str]:
+def present(names: Iterable[str], column: Iterable[str]) -> list[str]:
     """Those of some names that occur in a column, in the order of the names."""
     found = set(column)
     return [name for name in names if name in found]

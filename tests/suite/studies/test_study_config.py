@@ -57,6 +57,7 @@ def test_the_words_of_make_are_the_lists_of_the_study() -> None:
         ("optim.lr=0.1", "'optim.lr' means nothing to a study"),
         ("budget=cup", "unknown budget 'cup': did you mean 'cpu'"),
         ("init=identiti", "'starts.0=identiti'"),
+        ("study.rates=[]", "study 'convergence': 'rates=[]': give at least one value"),
     ],
 )
 def test_a_mistake_gets_one_line(argument: str, message: str) -> None:

@@ -29,8 +29,7 @@ def convergence(learns: Learns) -> Finding:
             (256, 16), ("sgd", "momentum"), (0.01, 0.1), ("minus_identity", "negative"), (0, 1)
         )
     ]
-    tables = dict.fromkeys(("curves", "eigenvalues"), pd.DataFrame()) | {"final": pd.DataFrame(rows)}
-    (found,) = FINDINGS["convergence"].build(tables).claims.values()
+    (found,) = FINDINGS["convergence"].build({"final": pd.DataFrame(rows)}).claims.values()
     return found
 
 
@@ -185,10 +184,10 @@ def isometry(near: dict[str, float]) -> Findings:
     )
     row = {"activation": "relu", "signs": "positive", "tau": 1.0, "depth": 4, "mean_square": 1.0, "lowest": 1.0, "highest": 1.0}
     lanczos = pd.DataFrame([{"width": 64, "seconds": 0.1, "relative_error": 1e-9}])
-    empty = pd.DataFrame([{"depth": 100}])
+    empty = pd.DataFrame([{"activation": "relu", "depth": 100}])
     inputs = pd.DataFrame(
         [
-            {"network": n, "start": "idinit", "depth": 100, "signs": signs, "near": share * kept}
+            {"network": n, "activation": "relu", "start": "idinit", "depth": 100, "signs": signs, "near": share * kept}
             for n, share in near.items()
             for signs, kept in (("positive", 1.0), ("both", 0.5), ("rectified", 0.625))
         ]

@@ -58,6 +58,31 @@ def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name
     assert not config.folder.exists(), "what is archived is not run again"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("branch", ["tasks=[digits]", "widths=[64]", "optimizers=[sgd]", "rates=[30]"]),  # most starts diverge
+        ("branch", ["tasks=[teacher]", "widths=[64]", "optimizers=[sgd]", "rates=[1e9]"]),  # all do
+        ("convergence", ["batches=[256]", "rates=[0.3]", "seeds=[0]"]),  # not the rate that is drawn
+        ("convergence", ["batches=[256]", "targets=[rotation]", "seeds=[0]"]),
+        ("convergence", ["targets=[minus_identity]", "optimizers=[sgd]", "seeds=[0]"]),
+        ("convergence", ["targets=[minus_identity]", "optimizers=[momentum]", "starts=[orthogonal]", "seeds=[0]"]),
+        ("dead", ["starts=[zero_end]", "seeds=[0]", "rate=1e9"]),
+        ("depth", ["starts=[kaiming]", "rates=[1e9]"]),
+        ("isometry", ["networks=[mlp]", "starts=[zero_gamma]", "activations=[relu]"]),  # it needs a norm
+        ("isometry", ["networks=[mlp]", "starts=[zero]", "activations=[silu]"]),
+        ("rank", ["starts=[zero]", "optimizers=[sgd]", "seeds=[0]", "rate=1e9"]),
+    ],
+)
+def test_a_run_with_other_options_has_its_page(name: str, options: list[str], asked: Asked) -> None:
+    info, config = asked(f"theory-{name}", *(f"study.{option}" for option in options))
+    run(info, config)
+    results = config.paths.results / info.name
+    (section,) = sections(load_archive(results))
+    assert [verdict.outcome for verdict in section.verdicts] == ["not run at this scale"]
+    assert {f"{picture.name}.png" for picture in pictures(section.blocks)} == {path.name for path in results.glob("*.png")}
+
+
 def test_an_interrupted_study_goes_on_with_the_first_missing_cell(asked: Asked) -> None:
     _, config = asked("theory-convergence")
     compute(config)

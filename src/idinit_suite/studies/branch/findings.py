@@ -41,6 +41,8 @@ WHY = (
 def branch(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """Each start at its best rate, by its mean loss over the training: the smaller, the faster."""
     best = _best(tables["curves"])
+    if best.empty:
+        return Findings({"C14": Finding("not run at this scale", "every start diverged at every rate")}, (WHY,), ())
     return Findings(
         {"C14": _verdict(best)},
         (WHY, *_table(best)),
@@ -80,7 +82,7 @@ def _verdict(best: pd.DataFrame) -> Finding:
         # as wide as the input, a partial identity is the same as IDI
         rivals = [start for start in RIVALS if start in speeds and (width != INPUTS or start != "partial_identity")]
         if "identity" not in speeds or not rivals:
-            return Finding("not run at this scale", "IDI was not run beside the others")
+            return Finding("not run at this scale", "IDI was not run beside the others, or none of them trained")
         winner = min(rivals, key=lambda start: speeds[start])
         first.append(slowest["identity"] < fastest[winner])  # not by less than the seeds differ
         said.append(
@@ -99,14 +101,18 @@ def _table(best: pd.DataFrame) -> list[Block]:
     optimizers = list(dict.fromkeys(best["optimizer"]))
     rows: list[list[Cell | str]] = []
     for task, width in best[["task", "width"]].drop_duplicates().sort_values(["task", "width"]).itertuples(index=False):
-        own = select(best, task=task, width=width).set_index(["optimizer", "start"])
+        own = select(best, task=task, width=width)
+        fastest = own.groupby("optimizer")["speed"].min()
+        trained = own.set_index(["optimizer", "start"]).to_dict("index")
         for start in present(NAMES, best["start"]):
             cells: list[Cell | str] = []
             for optimizer in optimizers:
-                fastest = own.loc[optimizer]["speed"].min()
-                mine = own.loc[(optimizer, start)]
+                if (optimizer, start) not in trained:
+                    cells.append("diverged")
+                    continue
+                mine = trained[optimizer, start]
                 text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g}{MARKS.get(mine['edge'], '')})"
-                strong = f"{mine['speed']:.3g}" == f"{fastest:.3g}"
+                strong = f"{mine['speed']:.3g}" == f"{fastest[optimizer]:.3g}"
                 cells.append(Cell(text, float(mine["speed"]), strong))
             rows.append([f"{TASKS[task]}, {width}", NAMES[start], *cells])
     head = ["task, width", "W1", *optimizers]
@@ -116,6 +122,7 @@ def _table(best: pd.DataFrame) -> list[Block]:
 
 
 def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:
+    curves = curves.merge(best[["task", "width", "optimizer", "start", "rate"]])  # those at the best rates
     problems = list(curves[["task", "width"]].drop_duplicates().itertuples(index=False, name=None))
     optimizers = list(dict.fromkeys(curves["optimizer"]))
     figure = Figure(figsize=(3.2 * len(optimizers) + 0.4, 2.3 * len(problems) + 0.9), layout="constrained")
@@ -124,9 +131,8 @@ def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:
         for column, optimizer in enumerate(optimizers):
             ax = axes[row][column]
             panel = {"task": task, "width": width, "optimizer": optimizer}
-            for chosen in select(best, **panel).itertuples():
-                start = str(chosen.start)
-                line = select(curves, **panel, start=start, rate=chosen.rate)
+            for start in map(str, select(best, **panel)["start"]):
+                line = select(curves, **panel, start=start)
                 style = line_style(list(NAMES).index(start))
                 ax.plot(line["step"], line["mean"], markevery=5, label=NAMES[start], **style)
                 ax.fill_between(line["step"], line["lowest"], line["highest"], color=style["color"], alpha=0.12, linewidth=0)
@@ -136,7 +142,7 @@ def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:
         axes[row][0].set_ylabel("training loss")
     for ax in axes[-1]:
         ax.set_xlabel("step")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: list(NAMES.values()).index(labels[i]))
-    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=4, frameon=False)
+    found = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    labels = present(NAMES.values(), found)
+    figure.legend([found[label] for label in labels], labels, loc="outside lower center", ncols=4, frameon=False)
     return figure

@@ -38,7 +38,7 @@ def branch(
     examples: Annotated[int, Field(ge=1)] = 1024,
     batch: Annotated[int, Field(ge=1)] = 64,
     steps: Annotated[int, Field(ge=WATCHED)] = 400,
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2),
+    seeds: tuple[int, ...] = (0, 1, 2),
 ) -> Iterator[Cell]:
     """x + W2 relu(W1 x) learns with W2 = 0 at first; only W1 differs.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import product
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +17,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
-from ..findings import FINDINGS, Findings, draw_shares, select
+from ..findings import FINDINGS, Findings, draw_shares, present, select
 from .measure import DRAWN_RATE, LEARNED
 
 NAMES = {
@@ -26,6 +28,7 @@ NAMES = {
     "sgd": "no momentum",
     "momentum": "momentum 0.9",
 }
+OPTIMIZERS = ("sgd", "momentum")
 HARD = ("minus_identity", "negative")  # the targets that the claim is about
 WHY = (
     "Why: from the identity, and with a symmetric target, the gradient of a full batch is the same symmetric matrix for each "
@@ -49,31 +52,34 @@ def convergence(tables: Mapping[str, pd.DataFrame]) -> Findings:
         for name, runs in batches.items()
         for ending, optimizer in (("", "sgd"), (", momentum", "momentum"))
     }
-    return Findings(
-        {"C10": _verdict(ways)},
-        (WHY, *_table(final, ways)),
-        (
-            Picture(
-                "learned",
-                f"Share of seeds that come within {100 * LEARNED:g} % of the target (squared distance), by start and target; "
-                "a cross: every seed diverged.",
-                partial(_draw_learned, final),
-            ),
+    pictures = [
+        Picture(
+            "learned",
+            f"Share of seeds that come within {100 * LEARNED:g} % of the target (squared distance), by start and target; "
+            "a cross: every seed diverged.",
+            partial(_draw_learned, final),
+        )
+    ]
+    if "curves" in tables and "identity" in set(tables["curves"]["start"]):
+        pictures.append(
             Picture(
                 "curves",
                 f"Squared distance from −I over that of 0, from the identity at an effective rate of {DRAWN_RATE:g}: the "
                 "median of the seeds, and their range.",
                 partial(_draw_curves, tables["curves"]),
-            ),
+            )
+        )
+    if "eigenvalues" in tables:
+        pictures.append(
             Picture(
                 "eigenvalues",
                 "Real parts of the eigenvalues of the product while it learns −I, by start, at an effective rate of "
                 f"{DRAWN_RATE:g}, one seed: they must get to −1 (the line). Full batches without momentum bring those of the "
                 "identity from 1 to 0, where the gradient vanishes.",
                 partial(_draw_eigenvalues, tables["eigenvalues"]),
-            ),
-        ),
-    )
+            )
+        )
+    return Findings({"C10": _verdict(ways)}, (WHY, *_table(final, ways)), pictures)
 
 
 def _verdict(ways: Mapping[str, pd.DataFrame]) -> Finding:
@@ -121,7 +127,7 @@ def _said(runs: pd.DataFrame, start: str, target: str) -> str:
 def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> list[Block]:
     rows = [
         [NAMES[target], str(start), *(_said(runs, start, target) for runs in ways.values())]
-        for target in (*HARD, "rotation")
+        for target in present((*HARD, "rotation"), final["target"])
         for start in dict.fromkeys(final["start"])
     ]
     heading = (
@@ -135,7 +141,7 @@ def _draw_learned(final: pd.DataFrame) -> Figure:
     targets, starts = list(dict.fromkeys(final["target"])), list(dict.fromkeys(final["start"]))
     figure = Figure(figsize=(2.6 * len(targets) + 1.4, 1.7 * len(starts) + 0.8), layout="constrained")
     axes = figure.subplots(len(starts), len(targets), squeeze=False, sharex=True, sharey=True)
-    for (row, start), (column, target) in ((r, c) for r in enumerate(starts) for c in enumerate(targets)):
+    for (row, start), (column, target) in product(enumerate(starts), enumerate(targets)):
         own = select(final, start=start, target=target)
         groups = own.assign(lost=own["error"].isna()).groupby(["optimizer", "batch", "rate"])
         learned, lost = (groups[column].mean().unstack() for column in ("learned", "lost"))
@@ -144,21 +150,28 @@ def _draw_learned(final: pd.DataFrame) -> Figure:
         draw_shares(ax, learned.loc[order], (100 * learned).map("{:.0f}".format).where(lost < 1, "×").loc[order], fontsize=7)
         ax.set_yticks(range(len(order)), [f"{NAMES[name]}, batch {batch}" for name, batch in order], fontsize=7)
         ax.set_xticks(range(learned.shape[1]), [f"{rate:g}" for rate in learned.columns])
-        if row == 0:
-            ax.set_title(NAMES[target], fontsize=9)
-        if row == len(starts) - 1:
-            ax.set_xlabel("effective learning rate")
-        if column == len(targets) - 1:
-            ax.annotate(start, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=9)
+        _label_edges(axes, row, column, title=NAMES[target], xlabel="effective learning rate", start=start)
     figure.suptitle("Seeds that learn the target, %", x=0.01, ha="left", fontsize=10.5)
     return figure
 
 
+def _label_edges(axes: np.ndarray, row: int, column: int, *, title: str, xlabel: str, start: str) -> None:
+    """Labels a panel where it lies at the edge of a figure that has a row for each start."""
+    rows, columns = axes.shape
+    if row == 0:
+        axes[row][column].set_title(title, fontsize=9)
+    if row == rows - 1:
+        axes[row][column].set_xlabel(xlabel)
+    if column == columns - 1:
+        axes[row][column].annotate(start, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=9)
+
+
 def _draw_curves(curves: pd.DataFrame) -> Figure:
     own = select(curves, start="identity")
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    both: list[Axes] = list(figure.subplots(1, 2, sharey=True))
-    for ax, optimizer in zip(both, ("sgd", "momentum"), strict=True):
+    optimizers = present(OPTIMIZERS, own["optimizer"])
+    figure = Figure(figsize=(4.5 * len(optimizers), 3.6), layout="constrained")
+    panels: list[Axes] = list(figure.subplots(1, len(optimizers), sharey=True, squeeze=False)[0])
+    for ax, optimizer in zip(panels, optimizers, strict=True):
         for index, batch in enumerate(sorted(set(own["batch"]), reverse=True)):
             line = select(own, batch=batch, optimizer=optimizer)
             label = f"batch {batch}" + (" (all)" if index == 0 else "")
@@ -166,29 +179,25 @@ def _draw_curves(curves: pd.DataFrame) -> Figure:
             ax.plot(line["step"], line["median"].clip(1e-8), label=label, markevery=4, **style)
             ax.fill_between(line["step"], line["lowest"].clip(1e-8), line["highest"], color=style["color"], alpha=0.15, lw=0)
         ax.set(title=NAMES[optimizer], xlabel="step", xscale="log", yscale="log", ylim=(1e-8, 10))
-    both[0].set_ylabel("squared distance from −I, relative")
-    both[1].legend(frameon=False, loc="lower left")
+    panels[0].set_ylabel("squared distance from −I, relative")
+    panels[-1].legend(frameon=False, loc="lower left")
     return figure
 
 
 def _draw_eigenvalues(eigenvalues: pd.DataFrame) -> Figure:
     """A row a start, a column an optimizer with full or small batches."""
     batches, starts = sorted(set(eigenvalues["batch"]), reverse=True), list(dict.fromkeys(eigenvalues["start"]))
-    columns = [(batch, optimizer) for optimizer in ("sgd", "momentum") for batch in batches]
+    columns = [(batch, optimizer) for optimizer in present(OPTIMIZERS, eigenvalues["optimizer"]) for batch in batches]
     figure = Figure(figsize=(2.4 * len(columns) + 0.6, 1.35 * len(starts) + 0.8), layout="constrained")
     axes = figure.subplots(len(starts), len(columns), squeeze=False, sharex=True, sharey=True)
-    for (row, start), (column, (batch, optimizer)) in ((r, c) for r in enumerate(starts) for c in enumerate(columns)):
+    for (row, start), (column, (batch, optimizer)) in product(enumerate(starts), enumerate(columns)):
         ax = axes[row][column]
         own = select(eigenvalues, batch=batch, optimizer=optimizer, start=start)
         own = own[["step", "real"]].round({"real": 2}).drop_duplicates()  # most of thousands of dots lie on others
         ax.plot(own["step"].clip(lower=0.7), own["real"], color=BLUE, marker="o", markersize=2, linestyle="")
         ax.axhline(-1, color=VERMILION, linewidth=1)
         ax.set(xscale="log", ylim=(-1.6, 1.6))
-        if row == 0:
-            ax.set_title(f"{'full batch' if batch == batches[0] else f'batch {batch}'}, {NAMES[optimizer]}", fontsize=9)
-        if row == len(starts) - 1:
-            ax.set_xlabel("step")
-        if column == len(columns) - 1:
-            ax.annotate(start, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=9)
+        title = f"{'full batch' if batch == batches[0] else f'batch {batch}'}, {NAMES[optimizer]}"
+        _label_edges(axes, row, column, title=title, xlabel="step", start=start)
     figure.supylabel("eigenvalues of the product", fontsize=9)
     return figure

@@ -46,7 +46,7 @@ def convergence(
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.01, 0.03, 0.1, 0.3),
     targets: tuple[Target, ...] = get_args(Target),
     starts: tuple[Start, ...] = get_args(Start),
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4),
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     steps: Annotated[int, Field(ge=1)] = 2000,
 ) -> Iterator[Cell]:
     """A product of matrices learns a linear map from examples, in full and small batches, with and without momentum.

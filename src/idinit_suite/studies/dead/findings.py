@@ -52,28 +52,31 @@ WHY = (
 @FINDINGS.register("dead")
 def dead(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """Exact zeros at the end of branches leave most weights dead where shortcuts are padded with zeros; IDIZ few."""
-    shares, unmoved = tables["shares"].dropna(subset="loss"), tables["unmoved"]
+    shares = tables["shares"].dropna(subset="loss")
+    if shares.empty:
+        return Findings({"C12": Finding("not run at this scale", "every start diverged")}, (WHY,), ())
+    unmoved = tables["unmoved"]
     means = select(unmoved, part="both").groupby(["start", "tolerance"])["share"].mean().unstack()
     final = select(shares, part="both")
-    return Findings(
-        {"C12": _verdict(means)},
-        (WHY, *_table(means, final)),
-        (
-            Picture(
-                "shares",
-                "Left: weights of residual branches that end bit for bit where they began, and those of which no training "
-                "example feels a change; the black marks on these are the seeds. Right: weights that have moved less than a "
-                "share of the typical change (the root mean square over all branches).",
-                partial(_draw_shares, means, final),
-            ),
+    pictures = [
+        Picture(
+            "shares",
+            "Left: weights of residual branches that end bit for bit where they began, and those of which no training "
+            "example feels a change; the black marks on these are the seeds. Right: weights that have moved less than a "
+            "share of the typical change (the root mean square over all branches).",
+            partial(_draw_shares, means, final),
+        )
+    ]
+    if "maps" in tables:
+        pictures.append(
             Picture(
                 "maps",
                 "How far training has moved the weights of the last branch's last layer (rows: outputs, columns: inputs, the "
                 "tap that moved most), against the typical change, one seed; orange: not at all.",
                 partial(_draw_maps, tables["maps"]),
-            ),
-        ),
-    )
+            )
+        )
+    return Findings({"C12": _verdict(means)}, (WHY, *_table(means, final)), pictures)
 
 
 def _verdict(means: pd.DataFrame) -> Finding:

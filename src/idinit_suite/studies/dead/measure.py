@@ -56,7 +56,7 @@ def dead(
     batch: Annotated[int, Field(ge=1)] = 64,
     rate: Annotated[float, Field(gt=0)] = 0.05,
     steps: Annotated[int, Field(ge=1)] = 300,
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1),
+    seeds: tuple[int, ...] = (0, 1),
 ) -> Iterator[Cell]:
     """ResNets are trained by SGD with momentum and no weight decay; then the weights of their branches are compared.
 

@@ -31,7 +31,7 @@ def depth(
     batch: Annotated[int, Field(ge=1)] = 16,
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.001, 0.01),
     steps: Annotated[int, Field(ge=TAIL)] = 100,
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1),
+    seeds: tuple[int, ...] = (0, 1),
 ) -> Iterator[Cell]:
     """ResNets without normalization take a fixed number of Adam steps; the last losses show whether they learn.
 

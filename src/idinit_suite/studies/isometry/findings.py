@@ -27,6 +27,7 @@ NETWORKS = {
     "pre_norm": "pre-norm Transformer",
     "post_norm": "post-norm Transformer",
 }
+ACTIVATIONS = {"relu": "ReLU", "tanh": "tanh", "gelu": "GELU", "silu": "SiLU"}
 DRAWN = ("idinit", CENTRE, "zero", "fixup", "rezero", "default", "xavier", "kaiming", "orthogonal", "delta_orthogonal", "gpt2")
 LIMITS = (1e-8, 1e8)  # of what is drawn
 INPUTS: tuple[Signs, ...] = get_args(Signs)
@@ -51,27 +52,30 @@ WHY = (
 @FINDINGS.register("isometry")
 def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
     """All singular values of the blocks' Jacobian at initialization."""
+    if "spectra" not in tables:
+        return Findings({"C13": Finding("not run at this scale", "no initializer can do any of the networks")}, (WHY,), ())
     spectra = tables["spectra"]
     first = select(spectra, activation=spectra["activation"].iloc[0])
     deepest = select(first, depth=first["depth"].max())
     pictures = [
         Picture(
             "isometry",
-            f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all: left at the greatest depth with ReLU, "
+            f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all: left at the greatest depth with "
+            f"{_activation(deepest)}, "
             "right IDInit with every activation at the greatest depth they share. Empty: the method cannot do the network.",
             partial(_draw_near, spectra, deepest),
         ),
         Picture(
             "spectra",
-            f"All singular values of the Jacobian of {tables['values']['depth'].iloc[0]} layers with ReLU, in ascending order, "
+            f"All singular values of the Jacobian of {_layers(tables['values'])}, in ascending order, "
             f"from {LIMITS[0]:g} to {LIMITS[1]:g}: what is beyond, 0 included, lies on the edge. IDInit is drawn on top: where "
             "several methods give 1 throughout, it covers them.",
             partial(_draw_spectra, tables["values"]),
         ),
         Picture(
             "signals",
-            f"Root mean square of activations (above) and gradients (below) on the way through {deepest['depth'].max()} layers "
-            f"with ReLU, from {LIMITS[0]:g} to {LIMITS[1]:g}, what is beyond on the edge; IDInit on top.",
+            "Root mean square of activations (above) and gradients (below) on the way through "
+            f"{_layers(deepest)}, from {LIMITS[0]:g} to {LIMITS[1]:g}, what is beyond on the edge; IDInit on top.",
             partial(_draw_signals, tables["signals"]),
         ),
         Picture(
@@ -84,6 +88,16 @@ def isometry(tables: Mapping[str, pd.DataFrame]) -> Findings:
     return Findings({"C13": _verdict(deepest, tables["inputs"])}, (WHY, *_tables(deepest, tables)), tuple(pictures))
 
 
+def _activation(table: pd.DataFrame) -> str:
+    """The nonlinearity of the networks of a table, the same for all."""
+    return ACTIVATIONS[table["activation"].iloc[0]]
+
+
+def _layers(table: pd.DataFrame) -> str:
+    """The networks of a table, all of one depth and nonlinearity: ``100 layers with ReLU``."""
+    return f"{table['depth'].iloc[0]} layers with {_activation(table)}"
+
+
 def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
     ours = select(deepest, start="idinit").set_index("network")
     if ours.empty:
@@ -93,7 +107,7 @@ def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
     others = select(deepest, start=CENTRE, network="allconv")
     centre = f" ({_range(others.iloc[0])} with the identity on the centre tap)" if len(others) else ""
     said = [text + centre if text.startswith("AllConv") else text for text in ranges]
-    through = f"{deepest['depth'].iloc[0]} layers, ReLU and positive inputs"
+    through = f"{deepest['depth'].iloc[0]} layers, {_activation(deepest)} and positive inputs"
     both = select(inputs, start="idinit", signs="both").set_index("network")["near"]
     kept = ", ".join(f"{NETWORKS[network]} {100 * both[network]:.0f} %" for network in NETWORKS if holds.get(network))
     at_both = (
@@ -117,8 +131,8 @@ def _tables(deepest: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> list[B
         cells = [_range(by_place.loc[start, n]) if (start, n) in by_place.index else "–" for n in networks]
         rows.append([str(start), *cells])
     spectrum = (
-        f"Smallest to largest singular value through {deepest['depth'].iloc[0]} layers with ReLU; “nan” where the Jacobian is "
-        "not finite, “–” where the method cannot do the network."
+        f"Smallest to largest singular value through {_layers(deepest)}; “nan” where the Jacobian is not finite, “–” where the "
+        "method cannot do the network."
     )
     return [
         spectrum,
@@ -138,10 +152,10 @@ def _inputs(inputs: pd.DataFrame, networks: Sequence[str]) -> list[Block]:
         own = shares.loc[start]
         cells = [" / ".join(f"{100 * own.loc[n, signs]:.0f}" for signs in INPUTS) if n in own.index else "–" for n in networks]
         rows.append([start, *cells])
-    through = f"through {inputs['depth'].iloc[0]} layers with ReLU"
     lead = (
-        f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all, {through}: at a positive input / at one of "
-        "both signs / at what a ReLU leaves of that one; of the starts that are an isometry of some network at the first."
+        f"Singular values between {NEAR[0]:g} and {NEAR[1]:g}, in percent of all, through {_layers(inputs)}: at a positive "
+        "input / at one of both signs / at what a ReLU leaves of that one; of the starts that are an isometry of some network "
+        "at the first."
     )
     return [lead, table("Singular values near 1 by input", ["start", *(NETWORKS[n] for n in networks)], rows)]
 
@@ -189,7 +203,7 @@ def _draw_near(spectra: pd.DataFrame, deepest: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(11.5, 0.3 * len(starts) + 1.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     _shares(left, deepest.pivot(index="start", columns="network", values="near").reindex(index=starts, columns=networks))
-    left.set_title(f"ReLU, {deepest['depth'].iloc[0]} layers", fontsize=9)
+    left.set_title(f"{_activation(deepest)}, {deepest['depth'].iloc[0]} layers", fontsize=9)
     shared = spectra.groupby("activation")["depth"].max().min()
     ours = select(spectra, start="idinit", depth=shared)
     activations = list(dict.fromkeys(spectra["activation"]))

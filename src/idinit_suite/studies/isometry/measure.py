@@ -41,7 +41,7 @@ def isometry(
     networks: tuple[NetworkName, ...] = get_args(NetworkName),
     activations: tuple[Activation, ...] = get_args(Activation),
     starts: tuple[str, ...] = (*_STARTS, CENTRE),
-    depths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (2, 10, 32, 100, 316, 1000),
+    depths: tuple[Annotated[int, Field(ge=2)], ...] = (2, 10, 32, 100, 316, 1000),
     deepest_of_others: int = 100,
     taus: tuple[Annotated[float, Field(gt=0)], ...] = (0.8, 0.9, 0.95, *(1 + i / 50 for i in range(-1, 8)), 1.2, 2**0.5, 2.0),
     tau_depth: Annotated[int, Field(ge=2)] = 32,

@@ -17,9 +17,8 @@ from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
 from ...statistics.significance import ENOUGH
 from ..findings import FINDINGS, Findings, select
+from .measure import COARSE, THRESHOLD
 
-THRESHOLD = 1e-6  # of the largest singular value: numerically not zero
-COARSE = 1e-2  # of it: large enough to matter
 NAMES = {"zero_padded": "zero-padded identity", "zero": "ZerO", "idinit": "IDInit", "loose": "IDInit, loose"}
 WHY = (
     "Why: the first layer of a zero-padded identity leaves all units beyond the width of the input silent. A silent ReLU "

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from idinit.errors import UsageError
 from idinit.init import identity_
 from idinit.initialize import initialize_
 
@@ -25,6 +26,8 @@ Start = Literal["zero_padded", "zero", "idinit", "loose"]
 SIDES: dict[Data, int] = {"digits": 8, "cifar10": 16}  # 64 and 768 inputs
 CLASSES = 10
 PROBED = 1000  # examples on which the loss is measured
+THRESHOLD = 1e-6  # of the largest singular value: numerically not zero
+COARSE = 1e-2  # of it: large enough to matter
 
 
 @STUDIES.register("rank")
@@ -38,7 +41,7 @@ def rank(
     rate: Annotated[float, Field(gt=0)] = 0.05,
     batch: Annotated[int, Field(ge=1)] = 64,
     steps: Annotated[int, Field(ge=1)] = 1000,
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2),
+    seeds: tuple[int, ...] = (0, 1, 2),
     thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.01, 1e-3, 1e-4, 1e-6, 1e-9),
 ) -> Iterator[Cell]:
     """A perceptron with ReLU, wider than its input, learns to classify images; the change of its middle layers has a rank.
@@ -60,7 +63,14 @@ def rank(
         steps: Updates.
         seeds: Of the order of examples and of what is random in the initial weights.
         thresholds: Shares of the largest singular value above which one counts.
+
+    Raises:
+        UsageError: If a threshold is missing by which the claim is judged.
     """
+    if not {THRESHOLD, COARSE} <= set(thresholds):
+        raise UsageError(
+            f"thresholds={list(thresholds)}: {COARSE:g} and {THRESHOLD:g} must be among them, as claim C11 needs both"
+        )
 
     def measure(data: Data, width: int, seeds: Sequence[int], optimizer: OptimizerName) -> Iterator[Row]:
         images = small_images(data, setting.data, SIDES[data])
