@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+_UMASK = os.umask(0o077)  # which can only be read by setting it
+os.umask(_UMASK)
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces ``path`` in one step: temporary file in the same folder, fsync, rename.
@@ -27,7 +30,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp leaves it readable by its owner only
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp leaves it readable by its owner only
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -27,6 +27,16 @@ class Preempted(BaseException):
     """
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def in_one_line(error: Exception, limit: int = 300) -> str:
+    """An error's message with its lines joined, cut to a number of characters."""
+    return " ".join(str(error).split())[:limit]
+
+
 def not_trained(refused: Mapping[str, str]) -> list[str]:
     """A line for each reason, with all that was not trained for it.
 

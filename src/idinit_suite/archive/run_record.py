@@ -16,6 +16,7 @@ import yaml
 from idinit.errors import UsageError
 
 from ..config import hash_of_stored
+from ..errors import first_line
 from ..statistics.estimates import THRESHOLDS, first_epoch
 from ..training.run_folder import FINISHED, read_metrics
 from . import layers
@@ -106,7 +107,7 @@ def _training(said: Folder) -> RunRecord:
 
 
 def _damaged(folder: Path, error: Exception) -> UsageError:
-    problem = f"no {error}" if isinstance(error, KeyError) else str(error).replace(f"{folder}/", "").splitlines()[0]
+    problem = f"no {error}" if isinstance(error, KeyError) else first_line(error).replace(f"{folder}/", "")
     return UsageError(f"run folder '{folder.name}' is damaged ({problem}): delete it and run the same command again")
 
 

@@ -18,6 +18,7 @@ from filelock import FileLock
 from idinit.errors import UsageError
 
 from ..atomic import write_atomically
+from ..errors import first_line
 from .run_record import RunRecord, read_status
 
 Columns = Mapping[str, str]  # name -> dtype
@@ -208,7 +209,7 @@ def _read(file: Path, columns: Columns | None = None, added: Iterable[str] = ())
 
 def damaged(file: Path, error: Exception) -> UsageError:
     """The error of a file of an archive that cannot be read."""
-    problem = str(error).splitlines()[0]
+    problem = first_line(error)
     return UsageError(
         f"'{file.name}' of the archive '{file.parent.name}' is damaged ({problem}): restore it from version control"
     )

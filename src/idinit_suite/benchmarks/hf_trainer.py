@@ -90,11 +90,13 @@ class TrainerInTurns(TrainerCallback):
 
         Raises:
             Exception: What stopped the Trainer.
+            RuntimeError: If it has no steps left.
         """
         self._asked.release()
         while not self._done.acquire(timeout=1):
             if self._training.done():
                 self._training.result()
+                raise RuntimeError("the Trainer has taken all of its steps")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Waits for the first turn."""
@@ -103,7 +105,8 @@ class TrainerInTurns(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Waits for the next turn."""
         self._done.release()
-        self._asked.acquire()
+        if not self._ending:  # it may end before the first turn, and no other turn comes then
+            self._asked.acquire()
         control.should_training_stop = self._ending
 
 

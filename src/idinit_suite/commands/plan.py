@@ -15,7 +15,7 @@ from idinit.errors import UsageError, did_you_mean
 
 from ..archive.variants import BUDGETS
 from ..config.experiment import list_experiments
-from ..errors import not_trained
+from ..errors import first_line, not_trained
 from ..experiments.cost import Costs
 from ..experiments.grid import load, select
 from ..experiments.runner import outlook
@@ -71,7 +71,7 @@ def plan(overrides: Sequence[str]) -> None:
             try:
                 cells = planned([f"experiment={name}", *others, f"budget={budget}"])
             except UsageError as error:  # an override that means nothing to this experiment
-                cells = ["", "", "", str(error).splitlines()[0]]
+                cells = ["", "", "", first_line(error)]
             table.add_row(name, budget, *cells)
     console.print(table)
     for line in refused:
@@ -89,7 +89,7 @@ def _planned(overrides: Sequence[str], costs: Callable[[int], Costs], refused: l
         measured.require_data(to_train)
         hours = f"{measured.total(to_train) / 3600:,.2f}"
     except UsageError as error:
-        hours = str(error).splitlines()[0]
+        hours = first_line(error)
     runs, left = len(known.runs) + len(known.later), len(missing) + len(of_other_data)
     what = f"{experiment.info.name}, {known.runs[0].budget}"
     refused += [f"{what}: {line}" for line in not_trained({str(cell): reason for cell, reason in reasons.items()})]

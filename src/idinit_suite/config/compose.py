@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from idinit.errors import UsageError
 
+from ..errors import first_line
 from .errors import check_choices, missing_budget, usage_error
 from .hydra_compose import compose_with_hydra
 
@@ -38,6 +39,6 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise missing_budget(config) or UsageError(f"config: {str(error).splitlines()[0]}") from None
+        raise missing_budget(config) or UsageError(f"config: {first_line(error)}") from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

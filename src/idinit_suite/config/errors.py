@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from idinit.errors import UsageError, did_you_mean
 
+from ..errors import first_line
 from .groups import CONFIG_DIR, GROUPS, list_groups
 from .hydra_compose import compose_with_hydra
 from .schema import BUDGETS
@@ -55,7 +56,9 @@ def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:
     """Hydra's complaint about an override or a file as one line with the nearest valid names."""
     if isinstance(error, yaml.YAMLError):
         return UsageError(f"a file of the configuration is no YAML: {' '.join(str(error).split())}")
-    message = str(error) or str(error.__cause__)
+    if not str(error) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    message = str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         return UsageError(f"unknown {group} '{name}': {did_you_mean(name, error.options)}")
@@ -66,7 +69,7 @@ def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:
         return UsageError(f"unknown key '{found[1]}': {did_you_mean(leaf, _keys_of(parent, overrides))}")
     if found := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", message):
         return UsageError(f"'{found[1]}' has several values, and one run takes one: choose, or give scripts/train.py -m")
-    return UsageError(message.splitlines()[0])
+    return UsageError(first_line(error))
 
 
 def _keys_of(node: str, overrides: Sequence[str]) -> set[str]:

@@ -21,6 +21,7 @@ from idinit.initialize import initialize_
 from idinit.network.record import LEFT_ALONE
 from idinit.parts import find_parts
 
+from ..errors import in_one_line
 from .expert_labels import expected_parts, wrong_labels
 from .families import TRUE_FINDINGS
 
@@ -50,7 +51,7 @@ def check(model: nn.Module, inputs: Inputs, labels: str | None = None) -> dict[s
         try:
             row |= step(as_built if step is _alarms else model, inputs, problems)
         except Exception as error:  # a network of any library may fail in any way: that is a result
-            reason = " ".join(str(error).split())[:300]
+            reason = in_one_line(error)
             problems.append(f"{step.__name__[1:]}: {type(error).__name__}: {reason}")
             if step is _parts:  # nothing was initialized
                 break

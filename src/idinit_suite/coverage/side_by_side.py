@@ -23,6 +23,7 @@ from idinit.errors import UsageError
 from idinit.graph.probe import Inputs, call_arguments
 from idinit.initialize import initialize_
 
+from ..errors import in_one_line
 from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import this_machine
 from ..report.table import table
@@ -84,9 +85,7 @@ def outcome(case: Case, initialize: Initialize) -> Outcome:
     try:
         read = initialize(model, inputs)
     except Exception as error:  # whatever a library of others raises is its outcome
-        return Outcome(
-            "", False, time.perf_counter() - started, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        )
+        return Outcome("", False, time.perf_counter() - started, f"{type(error).__name__}: {in_one_line(error, 120)}")
     seconds = time.perf_counter() - started
     args, kwargs = call_arguments(model, inputs)
     with torch.no_grad():

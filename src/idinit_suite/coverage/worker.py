@@ -10,6 +10,7 @@ import torch
 import torchvision  # noqa: F401
 import transformers
 
+from ..errors import in_one_line
 from .check import check
 from .expert_labels import labels_of
 from .families import Case
@@ -23,6 +24,6 @@ def work(case: Case, sender: Connection) -> None:
     try:
         model, inputs = case.build()
     except Exception as error:
-        sender.send({"problems": f"build: {type(error).__name__}: {' '.join(str(error).split())[:300]}"})
+        sender.send({"problems": f"build: {type(error).__name__}: {in_one_line(error)}"})
         return
     sender.send(check(model, inputs, labels_of(f"{case.source}:{case.model}")))

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from idinit.errors import UsageError
 
+from ..errors import first_line
 from .cache import is_writable
 from .hidden import visible
 from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_parquet
@@ -221,12 +222,7 @@ def attempt(place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise NotHere(f"{place}: {reason_of(error)}") from None
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise NotHere(f"{place}: {first_line(error)}") from None
 
 
 @contextlib.contextmanager

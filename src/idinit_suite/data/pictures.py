@@ -15,7 +15,7 @@ from torch import Tensor
 
 from idinit.errors import UsageError
 
-from .locate import reason_of
+from ..errors import first_line
 
 _AHEAD = 1024  # pictures that are decoded before the first of them has been used
 _TURNS = {
@@ -112,7 +112,7 @@ def decode_each(
         try:
             return decode(contents[index], channels, size)
         except OSError as error:
-            raise unreadable(names(index), reason_of(error)) from None
+            raise unreadable(names(index), first_line(error)) from None
 
     first: np.ndarray | None = None
     with ThreadPoolExecutor(os.cpu_count()) as pool:

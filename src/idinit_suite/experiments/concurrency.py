@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from ..atomic import write_atomically
 from ..config import RunConfig
@@ -72,7 +73,8 @@ def _known_speeds(config: RunConfig, jobs: int, cores: Sequence[int]) -> tuple[f
         if (speeds := measure(config, jobs, cores)) is None:
             return None
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, (json.dumps(_read(file) | {key: speeds}, indent=1) + "\n").encode())
+        with FileLock(f"{file}.lock"):
+            write_atomically(file, (json.dumps(_read(file) | {key: speeds}, indent=1) + "\n").encode())
         return speeds
     one, several = known[key]
     return one, several

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import ExitStack, redirect_stderr
 
 import submitit
 import torch
@@ -94,20 +94,22 @@ def _on_this_machine(
     """Trains in several processes; returns where it is said what cannot be trained as asked, or nothing."""
     words = [str(jobs), "" if forced is None else repr(forced), *arguments]
     workers, relays = [], []
-    for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
-        worker = processes.start(_WORKER, words, cores, gpu, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        workers.append(worker)
-        relays.append(threading.Thread(target=_relay, args=(worker, number + 1), daemon=True))
-    for relay in relays:
-        relay.start()
-    while any(worker.poll() is None for worker in workers):
-        if stop.wait(0.2):
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                worker.wait()
-    for relay in relays:
-        relay.join()
+    with ExitStack() as started:  # what has started does not go on without the others
+        for number, (cores, gpu) in enumerate(processes.shares(jobs, processes.cores(), torch.cuda.device_count())):
+            worker = processes.start(_WORKER, words, cores, gpu, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            started.callback(worker.terminate)
+            workers.append(worker)
+            relays.append(threading.Thread(target=_relay, args=(worker, number + 1), daemon=True))
+        for relay in relays:
+            relay.start()
+        while any(worker.poll() is None for worker in workers):
+            if stop.wait(0.2):
+                for worker in workers:
+                    worker.terminate()
+                for worker in workers:
+                    worker.wait()
+        for relay in relays:
+            relay.join()
     if stop.is_set() or any(worker.returncode == EXIT_PREEMPTED for worker in workers):
         raise Preempted(f"{experiment.info.name} is not finished")
     return "see the lines above" if any(worker.returncode == EXIT_USAGE for worker in workers) else ""

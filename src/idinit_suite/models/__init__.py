@@ -21,6 +21,7 @@ from idinit.errors import UsageError
 from idinit.registry import Registry
 
 from ..data.spec import MaskedTokens, Spec
+from ..errors import in_one_line
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _require_logits(name: str, model: nn.Module, spec: Spec, inputs: tuple[Tenso
         with torch.no_grad():
             answer = model(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = in_one_line(error)
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise UsageError(f"model '{name}' fails on inputs of shape {shapes}: {reason}") from error
     wanted = (inputs[1].numel(), spec.vocabulary) if isinstance(spec, MaskedTokens) else (len(inputs[0]), spec.num_classes)

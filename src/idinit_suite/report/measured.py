@@ -32,14 +32,12 @@ class Measured:
         curves: Seed -> its evaluations.
         chance: The accuracy of a guess.
         last: The last epoch of the budget.
-        edge: ``highest`` or ``lowest`` where the learning rate is that of all that were searched; else empty.
     """
 
     accuracy: Mapping[int, float]
     curves: Mapping[int, Curve]
     chance: float
     last: float
-    edge: str = ""
 
     @property
     def seeds(self) -> frozenset[int]:
@@ -91,4 +89,4 @@ def measured(variant: Variant) -> Measured:
     column = "validation_accuracy" if variant.is_language_model else "test_accuracy"
     values = variant.runs[column].where(variant.runs["state"] == "done", math.nan)
     accuracy = {int(seed): float(value) for seed, value in zip(variant.runs["seed"], values, strict=True)}
-    return Measured(accuracy, curves, variant.chance, variant.last, variant.edge)
+    return Measured(accuracy, curves, variant.chance, variant.last)

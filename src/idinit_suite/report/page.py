@@ -104,11 +104,6 @@ class Page:
         said = [v for section in self.sections if not section.shorter for v in section.verdicts if v.claim == claim]
         return sorted(said, key=lambda verdict: verdict.outcome in SILENT)[:1]
 
-    @property
-    def budget(self) -> str:
-        """The budget of the largest scale; empty without results."""
-        return self.sections[0].budget if self.sections else ""
-
 
 def readme(page: Page) -> list[Block]:
     """The blocks of an experiment's README.md: longer trainings stand open, shorter and repeated ones are folded."""

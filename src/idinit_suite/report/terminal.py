@@ -22,6 +22,7 @@ from idinit.errors import UsageError
 from ..archive import runs as archive
 from ..archive.layers import from_table
 from ..archive.variants import flatten
+from ..errors import first_line
 from ..training.run_folder import RunFolder, read_metrics
 
 T = TypeVar("T")
@@ -136,6 +137,8 @@ def overview(runs: Path) -> RenderableType:
 def _from_folder(folder: Path) -> Run:
     try:
         config, status = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), RunFolder(folder).status()
+        if isinstance(config, dict) and "study" in config:
+            raise UsageError(f"'{folder.name}' is a study, which has no curves to compare: its page is in results/")
         rows = read_metrics(folder / "metrics.jsonl")
         for file, whole in (
             ("config.yaml", isinstance(config, dict)),
@@ -145,8 +148,10 @@ def _from_folder(folder: Path) -> Run:
             if not whole:
                 raise ValueError(f"{file} is damaged")
         return Run(folder.name, flatten(config), status or {}, rows, folder)
+    except UsageError:
+        raise
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"run folder '{folder.name}' cannot be read: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"run folder '{folder.name}' cannot be read: {first_line(error)}") from error
 
 
 def _from_archive(folder: Path, run: str) -> Run:

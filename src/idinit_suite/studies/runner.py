@@ -90,7 +90,6 @@ def compute(config: StudyConfig) -> dict[str, Any]:
                 folder.sync()
                 done = number
                 bar.say(done, cell.name)
-                bar.step(done)
                 if stop_requested.is_set() and done < len(cells):
                     write("preempted")
                     raise Preempted(f"{config.name} is saved at cell {done} of {len(cells)}")

@@ -22,7 +22,7 @@ from idinit.errors import UsageError
 
 from ..config import RunConfig
 from ..data import DataContext
-from ..errors import LostProcess, Preempted, RunLocked
+from ..errors import LostProcess, Preempted, RunLocked, in_one_line
 from ..tracking.wandb_follower import LAYERS
 from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
@@ -335,7 +335,7 @@ class Training:
         try:
             self.learner.load_state_dict(state)
         except (RuntimeError, ValueError, KeyError) as error:
-            problem = " ".join(str(error).split())[:200]
+            problem = in_one_line(error)
             raise UsageError(
                 f"run {self.config.name} was begun by other code: its checkpoint does not fit what this code builds "
                 f"({problem}): go back to that code, or delete {self.folder.path} to start again"

@@ -95,6 +95,13 @@ def test_the_trainer_takes_a_step_a_turn_and_learns(fused: bool, root: Path) -> 
         assert not torch.equal(before, model.bert.encoder.layer[0].intermediate.dense.weight)
 
 
+def test_a_trainer_without_a_turn_ends_with_the_others(root: Path) -> None:
+    run = config(root, *BERT)
+    with pytest.raises(ZeroDivisionError), TrainerInTurns(run, data_of(run), torch.device("cpu")) as rival:
+        raise ZeroDivisionError  # as one of the others may
+    assert rival.trainer.state.global_step <= 1
+
+
 def test_what_stops_the_trainer_is_told(root: Path) -> None:
     run = config(root, *BERT)
     with TrainerInTurns(run, data_of(run), torch.device("cpu")) as rival:

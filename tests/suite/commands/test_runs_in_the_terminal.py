@@ -84,6 +84,16 @@ def test_a_name_that_is_not_one_run_is_refused(
         main(["compare", name, *places(tmp_path if where == "archive" else runs[0])])
 
 
+def test_a_study_has_no_curves_to_compare(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "theory-depth" / "depth-0123abcd"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("experiment: theory-depth\nstudy: {name: depth}\n")
+    (folder / "status.json").write_text(json.dumps({"state": "done", "hash": "0123abcd", "step": 1, "steps": 1, "time_s": 1.0}))
+    (folder / "metrics.jsonl").write_text("")
+    with pytest.raises(UsageError, match="'depth-0123abcd' is a study"):
+        main(["compare", "depth-0123abcd", *places(tmp_path)])
+
+
 def test_status_counts_states_and_shows_what_is_unfinished(
     runs: tuple[Path, list[RunConfig]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from idinit.errors import UsageError
 
+from ...errors import first_line
 from ..base import DATASETS, DatasetInfo
 from ..context import DataContext
 from ..hidden import is_hidden, visible
-from ..locate import look_into_the_cache_without_internet, other_data, reason_of
+from ..locate import look_into_the_cache_without_internet, other_data
 from ..spec import Images
 from ..splits import HeldOut, whole_splits
 from .load import ImageFacts
@@ -93,7 +94,7 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
             else _file_readers(where)
         )
     except Exception as error:  # of many libraries
-        raise UsageError(f"data.folder={folder} cannot be read ({reason_of(error)})") from error
+        raise UsageError(f"data.folder={folder} cannot be read ({first_line(error)})") from error
     if "train" not in found:
         raise UsageError(
             f"data 'imagenet': there is no {where / 'train'} and no {where / 'train.tar'}: set the data root (DATA=... with "

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ...errors import first_line
 from ...seeds import derive, generator
 from ..base import Inputs, Mixed, Stateless
 from ..context import DataContext
-from ..locate import reason_of
 from ..order import EpochOrder
 from ..pictures import unreadable
 from ..spec import Images
@@ -89,7 +89,7 @@ class _Pictures(Dataset[Any]):
                 pixels = self._transform(file, derive(self._seed, "augment", epoch, index))
         except OSError as error:
             name = self._split.reader.filename(index, absolute=True) or f"picture {index}"  # tables may have no names
-            return _Unreadable(name, reason_of(error))
+            return _Unreadable(name, first_line(error))
         return pixels.permute(1, 2, 0), int(label)
 
 

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from idinit.errors import UsageError
 
+from ...errors import first_line
 from .. import cache
-from ..locate import hub_file, reason_of
+from ..locate import hub_file
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
     except Exception as error:  # the libraries raise many kinds
         raise UsageError(
             f"data.tokenizer={name}: neither a tokenizer file {root / name} nor one on the Hugging Face hub "
-            f"({reason_of(error)}): data.tokenizer=null trains one on the corpus"
+            f"({first_line(error)}): data.tokenizer=null trains one on the corpus"
         ) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()

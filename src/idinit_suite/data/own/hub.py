@@ -10,11 +10,12 @@ from pydantic import Field
 
 from idinit.errors import UsageError
 
+from ...errors import first_line
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
 from ..labels import number_labels
-from ..locate import load_from_hub, reason_of
+from ..locate import load_from_hub
 from ..pictures import decode_all
 from ..rows import Rows
 from ..spec import Images, Sentences
@@ -109,7 +110,7 @@ def _load(path: str, config: str | None) -> dict[str, Any]:
     except Exception as error:  # of many libraries: the network, the builder, the files
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise UsageError(
-            f"data.path={path} cannot be loaded ({reason_of(cause)}): give OWNER/NAME of the hub, or a folder with "
+            f"data.path={path} cannot be loaded ({first_line(cause)}): give OWNER/NAME of the hub, or a folder with "
             "parquet, CSV or JSON files"
         ) from error
     names = split_names(list(loaded))
