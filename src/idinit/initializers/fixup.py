@@ -10,7 +10,6 @@ from ..errors import UsageError
 from ..network import Network
 from ..network.scalars import Kind
 from ..parts import Branch
-from ..parts.structure import owner_of
 from . import INITIALIZERS, Method
 from ._default_rules import open_branches
 from ._layers import attends
@@ -104,8 +103,7 @@ def _add_scalars(net: Network, branch: Branch) -> None:
 
 
 def _add_scalar(net: Network, kind: Kind, value: float, weight: str, at: str | None = None, also: str | None = None) -> None:
-    place = at or owner_of(weight)
-    if net.can_act_on(place):
-        net.add_scalar(kind, value, weight, at=place, also=also, lr_scale=LR_SCALE)
+    if net.can_act_on(at) if at else net.can_act_at(weight):
+        net.add_scalar(kind, value, weight, at=at, also=also, lr_scale=LR_SCALE)
     else:
         net.note(weight, "scaling rule only, no scalars: no module returns its output, as one tensor and in one call")

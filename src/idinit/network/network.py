@@ -204,7 +204,7 @@ class Network:
             elif others := {piece.part for piece in self.structure.slices.get(branch.end, ())} - {"branch_end"}:
                 problem = f"other rows of it, of the part {' and '.join(sorted(others))}, lead elsewhere"
                 remedy = "give these rows a layer of their own"
-            elif not self.can_act_on(place) or (branch.output is None and branch.end_norm):
+            elif not (self.can_act_on(place) if branch.output else self.can_act_at(branch.end) and not branch.end_norm):
                 problem = "no module returns what its branch adds, as one tensor and in one call"
             elif branch.output is None and len(ends) > 1:
                 problem = f"the branch ends in '{ends[0]}' as well"
@@ -215,6 +215,11 @@ class Network:
                 )
             places[branch] = place
         return places
+
+    def can_act_at(self, weight: str) -> bool:
+        """Whether hooks on the module of a weight act on what the weight reads and makes, and on nothing else."""
+        is_alone = self.structure.alone is None or weight in self.structure.alone
+        return is_alone and self.can_act_on(owner_of(weight))
 
     def can_act_on(self, module: str) -> bool:
         """Whether a forward hook can act on what a module returns."""

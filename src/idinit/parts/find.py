@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import cast
@@ -113,6 +114,7 @@ def find_structure(
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
+        alone=frozenset(_alone(analysis.flow)),
     )
 
 
@@ -138,6 +140,17 @@ def _bare_tables(analysis: Analysis, makers: list[Node]) -> frozenset[str]:
     tokens = [use for use in flow.uses if use.role == "embedding" and use.node.index not in carrying]
     making = {use.parameter for use in tokens if any(flow.depends(maker, use.node) for maker in makers)}
     return frozenset(looked_up - others | making)
+
+
+def _alone(flow: Flow) -> Iterator[str]:
+    """The linear maps whose module applies no other one and adds no values up, as a block may whose weights are its own."""
+    work: Counter[tuple[str, str]] = Counter()
+    for node in flow.nodes:
+        if node.index in flow.maps_at or sum(flow.active[n.index] for n in addends(node)) > 1:
+            work.update(node.scope)
+    for use in flow.maps:
+        if any(work[call] == 1 and call[1] == owner_of(use.parameter) for call in use.node.scope):
+            yield use.parameter
 
 
 def _is_added(flow: Flow, use: Use) -> bool:

@@ -21,6 +21,8 @@ def neutral(flow: Flow, use: Use) -> float | None:
         number = value.arguments.get("other")
         if value.op == "add" and isinstance(number, (int, float)):
             result -= number
+        elif value.op == "mul" and isinstance(number, (int, float)) and number:
+            result /= number
         elif value.op not in REARRANGEMENTS:
             return None
         value = value.inputs[0]

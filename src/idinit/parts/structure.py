@@ -100,6 +100,8 @@ class Structure:
         rectified: Names of the last weights of branches after which a ReLU follows inside the branch.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
             they return; None in a structure by hand: all.
+        alone: Names of linear maps that are all that their module applies, so that a hook on the module acts on what the map
+            reads and makes, and on nothing else; None in a structure by hand: all.
         towers: For each branch the number of its tower: branches that do not follow one another, as those of CLIP's two
             encoders or of an encoder and its decoder's first layer, have two. Empty in a structure by hand: there is one.
     """
@@ -121,6 +123,7 @@ class Structure:
     added: frozenset[str] = frozenset()
     rectified: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
+    alone: frozenset[str] | None = None
     towers: tuple[int, ...] = ()
 
 

@@ -165,6 +165,36 @@ def test_branches_that_are_silent_twice_are_refused(method: str) -> None:
     assert model.blocks[0]["ada"].weight.any() and not check_zeros(model, inputs).violations
 
 
+class Gated(nn.Module):
+    """A block with a scalar gate of zero inside a function, as Flamingo's tanh(gate)."""
+
+    def __init__(self, open_gate: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.gate = nn.Parameter(torch.zeros(1))
+        self.open_gate = open_gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.outer(self.inner(x).relu()) * self.open_gate(self.gate)
+
+
+@pytest.mark.parametrize("method", ["fixup", "zero", "rezero", "skipinit"])
+@pytest.mark.parametrize("open_gate", [torch.tanh, torch.sin, torch.expm1, lambda gate: gate.clamp(-1, 1)])
+def test_a_gate_of_zero_that_cannot_be_opened_is_refused(open_gate: Callable[[Tensor], Tensor], method: str) -> None:
+    model = nn.Sequential(nn.Linear(16, 16), Gated(open_gate), nn.Linear(16, 4))
+    with pytest.raises(UsageError, match="'1.outer.*'1.gate'.*'idinit'"):
+        initialize_(model, method, (FEATURES,))
+    initialize_(model, "idinit", (FEATURES,))
+    assert model[1].gate == 0 and not check_zeros(model, (FEATURES,)).violations
+
+
+@pytest.mark.parametrize(("factor", "value"), [(1.0, 1.0), (2.0, 0.5), (-1.0, -1.0)])
+def test_a_gate_with_a_number_is_opened_to_one(factor: float, value: float) -> None:
+    model = nn.Sequential(nn.Linear(16, 16), Gated(lambda gate: factor * gate), nn.Linear(16, 4))
+    initialize_(model, "rezero", (FEATURES,))
+    assert model[1].gate == value
+
+
 class Rectified(nn.Module):
     """Blocks of a temporal convolutional network (Bai et al. 2018): a ReLU is the last layer of each branch."""
 
