@@ -15,6 +15,7 @@ from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
 from ..graph.traversal import walk_back
 from .attention import Attention, find_added_scores, find_attention
+from .bilinear import note_bilinear_gates
 from .exclusive import is_split
 from .heads import Heads, find_heads
 from .made_matrices import note_made_matrices
@@ -50,6 +51,7 @@ class Analysis:
         unknown: The other parameters, with the reason.
         idle: Those of them that take no part in the forward pass.
         carriers: The linear maps that values flow through, not only queries, keys, gates or positions.
+        bilinear: Names of the linear maps that make gates without an activation function.
     """
 
     graph: Graph
@@ -63,6 +65,7 @@ class Analysis:
     unknown: dict[str, str]
     idle: frozenset[str]
     carriers: frozenset[Use]
+    bilinear: frozenset[str]
 
     def own(self, side: Region) -> list[Use]:
         """The maps of a side through which its values flow and that are in no region inside it; the ends come last."""
@@ -109,6 +112,7 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     inside = frozenset(index for attention in attentions for index in attention.inside)
     products = frozenset(index for attention in attentions for index in attention.products)
     note_made_matrices(flow, inside | products)
+    bilinear = note_bilinear_gates(flow, inside | products)
     cells, packed = find_cells(flow), _find_packed_gates(flow)
     regions = _find_regions(flow, inside | find_added_scores(flow, products), products, cells, packed)
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
@@ -131,6 +135,7 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
         unknown=unknown | dict.fromkeys(sorted(idle), "takes no part in the forward pass"),
         idle=idle,
         carriers=frozenset(carriers),
+        bilinear=bilinear,
     )
 
 

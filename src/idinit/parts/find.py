@@ -110,6 +110,7 @@ def find_structure(
         computed={use.parameter: how for flow in flows for use in reversed(flow.maps) if (how := find_computed(flow, use))},
         coordinates=frozenset(use.parameter for flow in flows for use in _coordinates(flow)),
         made={use.parameter: fan for fans in made for use, fan in fans.items() if parts.get(use.parameter) == "gate"},
+        bilinear=analysis.bilinear,
         bare=_bare_tables(analysis, [use.node for use in made[-1]]),  # of the pass in evaluation mode
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),

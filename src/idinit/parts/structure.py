@@ -95,6 +95,8 @@ class Structure:
         coordinates: Names of linear maps whose outputs say where another value is read: sampling grids, deformable offsets.
         made: Names of linear maps whose outputs are the entries of matrices that values are multiplied with, and the largest
             fan-in of these.
+        bilinear: Names of the linear maps that make gates without an activation function, the first factors of products such as
+            ``a(x) * b(x)``.
         bare: Names of tables from which what is looked up reaches no normalization and no residual sum, or only makes matrices.
         added: Names of linear maps whose outputs are added to other values.
         rectified: Names of the last weights of branches after which a ReLU follows inside the branch.
@@ -119,6 +121,7 @@ class Structure:
     computed: dict[str, Computed] = field(default_factory=dict)
     coordinates: frozenset[str] = frozenset()
     made: dict[str, int] = field(default_factory=dict)
+    bilinear: frozenset[str] = frozenset()
     bare: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     rectified: frozenset[str] = frozenset()
