@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
+from pydantic import PositiveFloat
 from torch import nn
 
 from ..errors import UsageError
@@ -17,7 +15,7 @@ from . import INITIALIZERS, Method
     "delta_orthogonal",
     Method(paper="Xiao et al. 2018, arXiv 1806.05393", pitfalls=("The gain is applied as its square root.",)),
 )
-def delta_orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = 1.0) -> None:
+def delta_orthogonal(net: Network, *, gain: PositiveFloat = 1.0) -> None:
     """Delta-orthogonal: a random orthogonal matrix on the centre tap of each kernel, zeros around it.
 
     Weights of one position (matrices, 1x1 convolutions) are orthogonal, whatever their shape.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import PositiveFloat
 
 from ..network import Network
 from . import INITIALIZERS, Method
@@ -20,7 +20,7 @@ from .gpt2 import fill_normal
         pitfalls=("The divisor is applied to the gate, or to queries, keys and values, and not to the last weights alone.",),
     ),
 )
-def depth_scaled(net: Network, *, std: Annotated[float, Field(gt=0)] | Literal["fan_in"] = 0.02) -> None:
+def depth_scaled(net: Network, *, std: PositiveFloat | Literal["fan_in"] = 0.02) -> None:
     """Depth-scaled: normal weights of standard deviation 0.02, that of a branch's last weight over sqrt(branches so far).
 
     The last weights of a Transformer's layer l, from 0, with two branches each, are divided by sqrt(2 (l + 1)), as current

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
+from pydantic import PositiveFloat
 
 from ..network import Network, Weight
 from . import INITIALIZERS, Method
 
 
 @INITIALIZERS.register("gpt2", Method(paper="Radford et al. 2019, OpenAI technical report"))
-def gpt2(net: Network, *, std: Annotated[float, Field(gt=0)] = 0.02) -> None:
+def gpt2(net: Network, *, std: PositiveFloat = 0.02) -> None:
     """GPT-2: normal weights of standard deviation 0.02, that of each branch's last weight divided by sqrt(branches).
 
     A layer of GPT-2 has two branches, so the divisor is sqrt(2 * layers). Embeddings have the same standard deviation.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
@@ -21,11 +21,11 @@ COEFFICIENTS = ("query", "key", "gate")
 def idinit(
     net: Network,
     *,
-    tau: Annotated[float, Field(gt=0)] = 1.0,
-    eps: Annotated[float, Field(ge=0)] = 1e-6,
+    tau: PositiveFloat = 1.0,
+    eps: NonNegativeFloat = 1e-6,
     layout: Layout = "patch",
     loose: bool = False,
-    loose_std: Annotated[float, Field(gt=0)] = 1e-6,
+    loose_std: PositiveFloat = 1e-6,
     zero_preserving: bool = True,
     stem: Literal["idi", "kaiming", "default"] = "idi",
     head: Literal["idi", "zero", "default"] = "default",

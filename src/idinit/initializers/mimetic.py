@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import NonNegativeFloat
 from torch import Generator, Tensor
 
 from ..errors import UsageError
@@ -13,18 +13,16 @@ from ..network import Network, Weight
 from ..parts.heads import Heads
 from . import INITIALIZERS, Method
 
-Share = Annotated[float, Field(ge=0)]
-
 
 @INITIALIZERS.register("mimetic", Method(paper="Trockman & Kolter 2023, arXiv 2305.09828", needs=("attention",)))
 def mimetic(
     net: Network,
     *,
     weights: Literal["qkvo", "vo"] = "qkvo",
-    query_noise: Share = 0.7,
-    query_identity: Share = 0.7,
-    value_noise: Share | None = None,
-    value_identity: Share | None = None,
+    query_noise: NonNegativeFloat = 0.7,
+    query_identity: NonNegativeFloat = 0.7,
+    value_noise: NonNegativeFloat | None = None,
+    value_identity: NonNegativeFloat | None = None,
 ) -> None:
     """Mimetic: of trained attention, the products Wq' Wk near noise plus identity and Wo Wv near noise minus identity.
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated
-
-from pydantic import Field
+from pydantic import PositiveFloat
 from torch import nn
 
 from ..network import Network
@@ -14,7 +11,7 @@ from .kaiming import BODY
 
 
 @INITIALIZERS.register("orthogonal", Method(paper="Saxe et al. 2014, arXiv 1312.6120"))
-def orthogonal(net: Network, *, gain: Annotated[float, Field(gt=0)] = math.sqrt(2)) -> None:
+def orthogonal(net: Network, *, gain: PositiveFloat = 2**0.5) -> None:
     """Orthogonal: random weights whose matrix [out, in * positions] has all singular values equal to the gain.
 
     Args:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
-from pydantic import Field
+from pydantic import PositiveFloat
 
 from ..network import Network, Weight
 from ..parts.structure import owner_of
@@ -20,7 +19,7 @@ from . import INITIALIZERS, Method
         pitfalls=("The factor omega is applied twice: in the sines and again in the bounds.",),
     ),
 )
-def siren(net: Network, *, omega: Annotated[float, Field(gt=0)] = 30.0) -> None:
+def siren(net: Network, *, omega: PositiveFloat = 30.0) -> None:
     """SIREN: first layer U(-1/n, 1/n) of n inputs, all others U(-b, b), b = sqrt(6/n) / omega, for sin(omega (W x + b)).
 
     The factor omega is the model's own, inside its sines: where it has none, say ``omega=1``. Biases are U(-b, b) with

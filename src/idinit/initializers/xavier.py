@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import PositiveFloat
 from torch import nn
 
 from ..network import Network, Weight
@@ -18,7 +18,7 @@ def xavier(
     net: Network,
     *,
     distribution: Distribution = "uniform",
-    gain: Annotated[float, Field(gt=0)] = 1.0,
+    gain: PositiveFloat = 1.0,
 ) -> None:
     """Xavier: zero-mean weights of variance 2 gain^2 / (fan-in + fan-out), on every linear map.
 

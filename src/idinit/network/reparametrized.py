@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 
 import torch
@@ -111,4 +112,4 @@ def _size(weight: Tensor) -> float:
 
 def _difference(acting: Tensor, wanted: Tensor) -> float:
     difference = _size(acting - wanted) / max(_size(wanted), 1e-30) if wanted.any() else _size(acting)
-    return difference if difference == difference else torch.inf
+    return math.inf if math.isnan(difference) else difference

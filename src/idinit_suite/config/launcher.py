@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from idinit.options import Options
 
@@ -40,7 +40,7 @@ class LauncherConfig(Options):
     nodes: Annotated[int, Field(ge=1, le=_MOST_PROCESSES)] = 1
     hours: Annotated[float, Field(gt=0, le=8760)] = 24
     partition: str | None = None
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: NonNegativeInt = 0
     cores: PositiveInt = 1
     memory_gb: PositiveInt | None = None
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import torch
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from idinit.errors import UsageError
 from idinit.options import Options
@@ -37,7 +37,7 @@ class TrainConfig(_Strict):
 
     epochs: Annotated[float, Field(gt=0, le=1e5)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    clip_norm: Annotated[float, Field(gt=0)] | None  # largest norm of the gradient, None for any
+    clip_norm: PositiveFloat | None  # largest norm of the gradient, None for any
     evaluate_every: Annotated[float, Field(gt=0, le=1e5)]  # epochs
     log_every: PositiveInt  # steps
     precision: Literal["float32", "tf32", "bf16", "fp16"]  # of forward passes; weights are in float32

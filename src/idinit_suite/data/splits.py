@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from idinit.errors import UsageError
@@ -60,7 +60,7 @@ def split(labels: Tensor, validation: int, seed: int) -> tuple[Tensor, Tensor]:
 
 #: Examples to hold out of the training split: a number, or a share of it; 0 for none; None for a tenth, or for none where the
 #: data bring the split.
-HeldOut = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None
+HeldOut = NonNegativeInt | Annotated[float, Field(gt=0, lt=1)] | None
 
 
 def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test: HeldOut, seed: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from itertools import pairwise, product
 from typing import Annotated, Any
 
 from omegaconf import OmegaConf
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError, field_validator
 
 from idinit.errors import UsageError, did_you_mean
 from idinit.initializers import INITIALIZERS
@@ -39,9 +39,9 @@ class Tuning(Options):
 
     key: str
     factors: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=3)]
-    epochs: Annotated[float, Field(gt=0)]
+    epochs: PositiveFloat
     rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
-    widen: Annotated[int, Field(ge=0)] = 3
+    widen: NonNegativeInt = 3
     seed: Seed = 0
 
     @field_validator("factors", "rungs")

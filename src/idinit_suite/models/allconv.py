@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Annotated
 
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import nn
 
 from ..data.spec import Images
 from . import MODELS, ModelInfo
+from .sizes import Dropout
 
 
 @MODELS.register("allconv", ModelInfo(Images))
 def allconv(
     spec: Images,
     *,
-    width: Annotated[int, Field(gt=0)] = 96,
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    width: PositiveInt = 96,
+    dropout: Dropout = 0.0,
 ) -> nn.Module:
     """All-CNN-C (Springenberg et al. 2015, table 1): nine convolutions with biases, no shortcut, no pooling but the last.
 

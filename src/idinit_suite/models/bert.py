@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from idinit.errors import UsageError
 
 from ..data.spec import MaskedTokens
 from . import MODELS, ModelInfo
-from .sizes import require_whole_heads
-
-Count = Annotated[int, Field(gt=0)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+from .sizes import Dropout, require_whole_heads
 
 
 class MaskedLanguageModel(nn.Module):
@@ -35,11 +32,11 @@ class MaskedLanguageModel(nn.Module):
 def bert(
     spec: MaskedTokens,
     *,
-    width: Count = 768,
-    depth: Count = 12,
-    heads: Count = 12,
-    hidden: Count = 3072,
-    positions: Count = 512,
+    width: PositiveInt = 768,
+    depth: PositiveInt = 12,
+    heads: PositiveInt = 12,
+    hidden: PositiveInt = 3072,
+    positions: PositiveInt = 512,
     dropout: Dropout = 0.1,
 ) -> nn.Module:
     """BERT for masked language modelling, with the head for it and without next-sentence prediction.

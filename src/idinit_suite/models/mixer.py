@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import nn
 
 from ..data.spec import Images
 from . import MODELS, ModelInfo
 from .sizes import require_whole_patches
 
-Count = Annotated[int, Field(gt=0)]
-
 
 @MODELS.register("mixer", ModelInfo(Images))
-def mixer(spec: Images, *, patch: Count = 4, width: Count = 192, depth: Count = 8) -> nn.Module:
+def mixer(spec: Images, *, patch: PositiveInt = 4, width: PositiveInt = 192, depth: PositiveInt = 8) -> nn.Module:
     """MLP-Mixer: two-layer branches by turns across patches and across channels.
 
     Args:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from math import prod
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ..data.spec import Images
@@ -45,7 +45,7 @@ def mlp(
     spec: Images,
     *,
     depth: Annotated[int, Field(ge=2)] = 4,
-    width: Annotated[int, Field(gt=0)] = 256,
+    width: PositiveInt = 256,
     activation: Activation = "relu",
     bias: bool = True,
 ) -> nn.Module:
@@ -76,7 +76,7 @@ def residual_mlp(
     spec: Images,
     *,
     blocks: Annotated[int, Field(ge=1)] = 4,
-    width: Annotated[int, Field(gt=0)] = 256,
+    width: PositiveInt = 256,
     activation: Activation = "relu",
     bias: bool = True,
 ) -> nn.Module:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,7 +84,7 @@ def resnet(
     spec: Images,
     *,
     depth: Annotated[int, AfterValidator(_is_resnet_depth)] = 56,
-    width: Annotated[int, Field(gt=0)] = 16,
+    width: PositiveInt = 16,
     norm: Norm = "none",
     shortcut: Literal["pad", "projection"] = "pad",
     last_activation: Literal["sum", "branch"] = "sum",

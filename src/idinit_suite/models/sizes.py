@@ -1,8 +1,14 @@
-"""Checks of sizes that several networks share."""
+"""Types and checks of options that several networks share."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from idinit.errors import UsageError
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]  # a share that is dropped: of activations, or of branches
 
 
 def require_whole_heads(heads: int, width: int) -> None:

@@ -6,10 +6,9 @@ What they answer does not depend on how far a text is padded.
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -17,10 +16,7 @@ from idinit.errors import UsageError
 
 from ..data.spec import Sentences
 from . import MODELS, ModelInfo
-from .sizes import require_whole_heads
-
-Count = Annotated[int, Field(gt=0)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+from .sizes import Dropout, require_whole_heads
 
 
 class TextClassifier(nn.Module):
@@ -114,8 +110,8 @@ def sinusoids(length: int, width: int) -> Tensor:
 def textcnn(
     spec: Sentences,
     *,
-    windows: tuple[Count, ...] = (3, 4, 5),
-    maps: Count = 100,
+    windows: tuple[PositiveInt, ...] = (3, 4, 5),
+    maps: PositiveInt = 100,
     dropout: Dropout = 0.5,
 ) -> nn.Module:
     """TextCNN (Kim 2014): filters over windows of words, their largest answers, dropout, a linear head.
@@ -136,8 +132,8 @@ def textcnn(
 def textrnn(
     spec: Sentences,
     *,
-    hidden: Count = 100,
-    depth: Count = 1,
+    hidden: PositiveInt = 100,
+    depth: PositiveInt = 1,
     dropout: Dropout = 0.5,
 ) -> nn.Module:
     """TextRNN: a bidirectional LSTM, its last states, dropout, a linear head.
@@ -158,10 +154,10 @@ def textrnn(
 def text_transformer(
     spec: Sentences,
     *,
-    depth: Count = 2,
-    width: Count = 128,
-    heads: Count = 4,
-    hidden: Count = 256,
+    depth: PositiveInt = 2,
+    width: PositiveInt = 128,
+    heads: PositiveInt = 4,
+    hidden: PositiveInt = 256,
     dropout: Dropout = 0.1,
 ) -> nn.Module:
     """Transformer encoder on words: pre-norm, fixed positions, the mean over the text, a linear head.

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import PositiveFloat, PositiveInt
 from torch import nn
 
 from idinit.errors import UsageError
 
 from ..data.spec import Images
 from . import MODELS, ModelInfo
-from .sizes import require_whole_heads, require_whole_patches
-
-Count = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+from .sizes import Dropout, require_whole_heads, require_whole_patches
 
 
 @MODELS.register("vit", ModelInfo(Images))
 def vit(
     spec: Images,
     *,
-    patch: Count = 4,
-    width: Count = 192,
-    depth: Count = 12,
-    heads: Count = 3,
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0,
+    patch: PositiveInt = 4,
+    width: PositiveInt = 192,
+    depth: PositiveInt = 12,
+    heads: PositiveInt = 3,
+    mlp_ratio: PositiveFloat = 4.0,
     pool: Literal["token", "avg"] = "token",
-    drop_path: Share = 0.0,
+    drop_path: Dropout = 0.0,
 ) -> nn.Module:
     """Vision Transformer: patches of the image as tokens through pre-norm attention and MLP branches.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from torch import nn
 from torch.optim import Optimizer
 
@@ -17,7 +17,6 @@ from idinit.registry import Registry
 OPTIMIZERS: Registry[Callable[..., Optimizer], None] = Registry("optimizer")
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Decayed = Literal["all", "weights"]  # weights: tensors of two dimensions and more; not biases, norms or scalars
 
@@ -29,7 +28,7 @@ def sgd(
     lr: Rate = 0.1,
     momentum: Beta = 0.9,
     nesterov: bool = False,
-    weight_decay: Decay = 5e-4,
+    weight_decay: NonNegativeFloat = 5e-4,
     decay: Decayed = "all",
 ) -> Optimizer:
     """Stochastic gradient descent with momentum."""
@@ -46,7 +45,7 @@ def adam(
     lr: Rate = 1e-3,
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: Rate = 1e-8,
-    weight_decay: Decay = 0.0,
+    weight_decay: NonNegativeFloat = 0.0,
     decay: Decayed = "all",
 ) -> Optimizer:
     """Adam (Kingma & Ba 2015); weight decay is added to the gradient."""
@@ -61,7 +60,7 @@ def adamw(
     lr: Rate = 1e-3,
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: Rate = 1e-8,
-    weight_decay: Decay = 0.05,
+    weight_decay: NonNegativeFloat = 0.05,
     decay: Decayed = "weights",
 ) -> Optimizer:
     """AdamW (Loshchilov & Hutter 2019); weight decay is apart from the gradient."""

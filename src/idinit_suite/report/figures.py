@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import mul
@@ -122,7 +123,7 @@ def _draw_model(figure: FigureBase, variants: Sequence[Variant]) -> None:
 def _mark_work(axes: Axes, variant: Variant) -> None:
     """Shows steps, tokens and operations on upper axes, as they are the same for all variants."""
     totals = {"steps": variant.runs["steps"].max(), "tokens": variant.tokens.mean, "FLOPs": variant.flops.mean}
-    for place, (unit, total) in enumerate((unit, float(total)) for unit, total in totals.items() if total == total):
+    for place, (unit, total) in enumerate((unit, float(total)) for unit, total in totals.items() if not math.isnan(total)):
         rate = total / variant.last
         upper = axes.secondary_xaxis(1 + 0.17 * place, functions=(partial(mul, rate), partial(mul, 1 / rate)))
         upper.set_xlabel(unit, labelpad=2)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
@@ -18,6 +18,7 @@ from idinit.registry import explain
 
 from ..config import ImplConfig, PathsConfig, compose, parse_overrides, resolve
 from ..config.experiment import ExperimentInfo, list_experiments
+from ..config.schema import Budget
 from .base import STUDIES, Cell, Setting
 
 _OPEN = ("experiment", "study", "budget", "impl", "paths", "wandb")  # what the command line may set of a study
@@ -30,7 +31,7 @@ class StudyConfig(Options):
     model_config = ConfigDict(frozen=True)
 
     experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    budget: Literal["smoke", "cpu", "paper"]
+    budget: Budget
     study: dict[str, Any]
     impl: ImplConfig
     paths: PathsConfig

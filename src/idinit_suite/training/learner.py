@@ -33,7 +33,7 @@ class Learner:
     Attributes:
         data: The batches.
         network: The network whose weights are trained.
-        forward: The same weights as they are called: compiled, if the run says so.
+        compiled_model: The same weights as they are called: compiled, if the run says so.
         optimizer: Over its parameters.
         sums: Loss and accuracy of its steps.
         flops: Of a step over all processes; None where they cannot be counted.

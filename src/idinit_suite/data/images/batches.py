@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from ...seeds import derive, generator
@@ -131,14 +131,14 @@ def _register(name: str, image_set: ImageSet) -> None:
     def build(
         context: DataContext,
         *,
-        batch_size: Annotated[int, Field(gt=0)] = 128,
-        validation: Annotated[int, Field(ge=0)] = image_set.validation,
-        split_seed: Annotated[int, Field(ge=0)] = 0,
-        train_limit: Annotated[int, Field(gt=0)] | None = None,
+        batch_size: PositiveInt = 128,
+        validation: NonNegativeInt = image_set.validation,
+        split_seed: NonNegativeInt = 0,
+        train_limit: PositiveInt | None = None,
         crop: Annotated[int, Field(ge=0, le=16)] = 4,
         flip: bool = image_set.flip,
         cutout: Annotated[int, Field(ge=0, le=32)] = 0,
-        mixup: Annotated[float, Field(ge=0)] = 0.0,
+        mixup: NonNegativeFloat = 0.0,
     ) -> ImageBatches:
         data = load_images(name, context.root)
         train, held_out = split(data.train_labels, validation, split_seed)

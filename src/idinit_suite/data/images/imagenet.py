@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from pyarrow import compute
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from idinit.errors import UsageError
 
@@ -36,17 +36,17 @@ def imagenet(
     *,
     folder: str = "imagenet",
     size: Annotated[int, Field(ge=16)] = 224,
-    batch_size: Annotated[int, Field(gt=0)] = 256,
+    batch_size: PositiveInt = 256,
     validation: HeldOut = 10_000,
     test: HeldOut = None,
-    split_seed: Annotated[int, Field(ge=0)] = 0,
-    train_limit: Annotated[int, Field(gt=0)] | None = None,
+    split_seed: NonNegativeInt = 0,
+    train_limit: PositiveInt | None = None,
     min_scale: Annotated[float, Field(gt=0, le=1)] = 0.08,
     flip: bool = True,
     randaugment: Annotated[int, Field(ge=0, le=30)] = 0,
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0,
-    mixup: Annotated[float, Field(ge=0)] = 0.0,
-    cutmix: Annotated[float, Field(ge=0)] = 0.0,
+    mixup: NonNegativeFloat = 0.0,
+    cutmix: NonNegativeFloat = 0.0,
     crop_pct: Annotated[float, Field(gt=0, le=1)] = 0.875,
     interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> StreamedImages:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -139,13 +139,13 @@ def read_documents(path: Path) -> list[str]:
 def corpus(
     context: DataContext,
     *,
-    batch_size: Annotated[int, Field(gt=0)] = 32,
+    batch_size: PositiveInt = 32,
     folder: str = "corpus",
     length: Annotated[int, Field(ge=8)] = 128,
     masked: Share = 0.15,
     tokenizer: str | None = None,
     vocabulary: Annotated[int, Field(ge=100)] = 8192,
-    train_limit: Annotated[int, Field(gt=0)] | None = None,
+    train_limit: PositiveInt | None = None,
 ) -> MaskedBatches:
     """Masked language modelling on the text files of a folder in the data root, one document a line.
 

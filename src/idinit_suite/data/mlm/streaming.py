@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import torch
 import torch.distributed as dist
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -167,14 +167,14 @@ class StreamedBatches(MaskedBatches):
 def wikipedia_books(
     context: DataContext,
     *,
-    batch_size: Annotated[int, Field(gt=0)] = 256,
+    batch_size: PositiveInt = 256,
     length: Annotated[int, Field(ge=8)] = 128,
     masked: Share = 0.15,
     tokenizer: str | None = "google-bert/bert-base-uncased",
     vocabulary: Annotated[int, Field(ge=100)] = 30522,
-    validation: Annotated[int, Field(gt=0)] = 4096,
-    block: Annotated[int, Field(gt=0)] = 65536,
-    epoch_steps: Annotated[int, Field(gt=0)] = 10_000,
+    validation: PositiveInt = 4096,
+    block: PositiveInt = 65536,
+    epoch_steps: PositiveInt = 10_000,
 ) -> StreamedBatches:
     """Masked language modelling on English Wikipedia and BookCorpus, streamed from the Hugging Face hub.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from idinit.errors import UsageError
 
@@ -36,21 +36,21 @@ def hub(
     image: str | None = None,
     text: str | None = None,
     label: str | None = None,
-    batch_size: Annotated[int, Field(gt=0)] = 64,
+    batch_size: PositiveInt = 64,
     validation: HeldOut = None,
     test: HeldOut = None,
-    split_seed: Annotated[int, Field(ge=0)] = 0,
-    train_limit: Annotated[int, Field(gt=0)] | None = None,
+    split_seed: NonNegativeInt = 0,
+    train_limit: PositiveInt | None = None,
     size: Annotated[int, Field(ge=4)] | None = None,
     channels: Literal[1, 3] = 3,
-    crop: Annotated[int, Field(ge=0)] = 4,
+    crop: NonNegativeInt = 4,
     flip: bool = True,
-    cutout: Annotated[int, Field(ge=0)] = 0,
-    mixup: Annotated[float, Field(ge=0)] = 0.0,
-    length: Annotated[int, Field(gt=0)] = 256,
-    min_count: Annotated[int, Field(gt=0)] = 2,
+    cutout: NonNegativeInt = 0,
+    mixup: NonNegativeFloat = 0.0,
+    length: PositiveInt = 256,
+    min_count: PositiveInt = 2,
     vectors: str = "random",
-    width: Annotated[int, Field(gt=0)] | None = None,
+    width: PositiveInt | None = None,
 ) -> Batches:
     """A data set of the hub, OWNER/NAME, or a local folder of parquet, CSV or JSON files: pictures or texts."""
     if image and text:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
@@ -29,15 +29,15 @@ def image_folder(
     folder: str,
     size: Annotated[int, Field(ge=4)] | None = None,
     channels: Literal[1, 3] = 3,
-    batch_size: Annotated[int, Field(gt=0)] = 128,
+    batch_size: PositiveInt = 128,
     validation: HeldOut = None,
     test: HeldOut = None,
-    split_seed: Annotated[int, Field(ge=0)] = 0,
-    train_limit: Annotated[int, Field(gt=0)] | None = None,
-    crop: Annotated[int, Field(ge=0)] = 4,
+    split_seed: NonNegativeInt = 0,
+    train_limit: PositiveInt | None = None,
+    crop: NonNegativeInt = 4,
     flip: bool = True,
-    cutout: Annotated[int, Field(ge=0)] = 0,
-    mixup: Annotated[float, Field(ge=0)] = 0.0,
+    cutout: NonNegativeInt = 0,
+    mixup: NonNegativeFloat = 0.0,
 ) -> Batches:
     """Pictures in folders, one a class, with or without folders train, val and test around them."""
     where = Path(folder).expanduser()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from idinit.errors import UsageError
@@ -39,15 +39,15 @@ def python(
     *,
     target: str,
     options: dict[str, Any] = {},  # noqa: B006 (pydantic copies it)
-    batch_size: Annotated[int, Field(gt=0)] = 64,
+    batch_size: PositiveInt = 64,
     validation: HeldOut = None,
     test: HeldOut = None,
-    split_seed: Annotated[int, Field(ge=0)] = 0,
-    train_limit: Annotated[int, Field(gt=0)] | None = None,
-    crop: Annotated[int, Field(ge=0)] = 0,
+    split_seed: NonNegativeInt = 0,
+    train_limit: PositiveInt | None = None,
+    crop: NonNegativeInt = 0,
     flip: bool = False,
-    cutout: Annotated[int, Field(ge=0)] = 0,
-    mixup: Annotated[float, Field(ge=0)] = 0.0,
+    cutout: NonNegativeInt = 0,
+    mixup: NonNegativeFloat = 0.0,
 ) -> Batches:
     """What MODULE:FUNCTION returns: a Dataset of (input, class), or a mapping from train, validation and test to one each.
 

@@ -6,9 +6,8 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from idinit.errors import UsageError
@@ -119,13 +118,13 @@ def texts(
     test: HeldOut | str = None,
     text: str | None = None,
     label: str | None = None,
-    batch_size: Annotated[int, Field(gt=0)] = 50,
-    split_seed: Annotated[int, Field(ge=0)] = 0,
-    train_limit: Annotated[int, Field(gt=0)] | None = None,
-    length: Annotated[int, Field(gt=0)] = 256,
-    min_count: Annotated[int, Field(gt=0)] = 2,
+    batch_size: PositiveInt = 50,
+    split_seed: NonNegativeInt = 0,
+    train_limit: PositiveInt | None = None,
+    length: PositiveInt = 256,
+    min_count: PositiveInt = 2,
     vectors: str = "random",
-    width: Annotated[int, Field(gt=0)] | None = None,
+    width: PositiveInt | None = None,
 ) -> TextBatches:
     """Texts in tables: CSV, TSV, JSON, JSON lines or parquet; validation and test are files too, or held out of train."""
     paths = {"train": train, "validation": validation, "test": test}

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Generator, Tensor
 
 from idinit.errors import UsageError
@@ -200,14 +200,14 @@ def _register(name: str, text_set: TextSet) -> None:
     def build(
         context: DataContext,
         *,
-        batch_size: Annotated[int, Field(gt=0)] = 50,
-        validation: Annotated[int, Field(ge=0)] | None = text_set.validation,
-        split_seed: Annotated[int, Field(ge=0)] = 0,
-        train_limit: Annotated[int, Field(gt=0)] | None = None,
-        length: Annotated[int, Field(gt=0)] = 64,
-        min_count: Annotated[int, Field(gt=0)] = 2,
+        batch_size: PositiveInt = 50,
+        validation: NonNegativeInt | None = text_set.validation,
+        split_seed: NonNegativeInt = 0,
+        train_limit: PositiveInt | None = None,
+        length: PositiveInt = 64,
+        min_count: PositiveInt = 2,
         vectors: str = "random",
-        width: Annotated[int, Field(gt=0)] | None = None,
+        width: PositiveInt | None = None,
     ) -> TextBatches:
         source = resolve(name, text_set.places(name), context.root, f"text/{name}/, one JSON object with text and label a line")
         splits = source.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
             _rounded((results / page.info.name / f"{picture.name}.svg").read_bytes())
         ),
         "kind": lambda block: type(block).__name__.lower(),
-        "number": lambda key: "" if key != key else f"{key:.6g}",
+        "number": lambda key: "" if math.isnan(key) else f"{key:.6g}",
     }
     return environment.get_template("page.html.j2").render(
         title=TITLE,

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Annotated, Literal, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +33,7 @@ def branch(
     tasks: tuple[Task, ...] = get_args(Task),
     starts: tuple[Start, ...] = get_args(Start),
     optimizers: tuple[OptimizerName, ...] = ("adagrad", "sgd", "adam"),
-    rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+    rates: tuple[PositiveFloat, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
     widths: tuple[Annotated[int, Field(ge=1)], ...] = (64, 256),
     examples: Annotated[int, Field(ge=1)] = 1024,
     batch: Annotated[int, Field(ge=1)] = 64,

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from idinit.errors import UsageError
@@ -43,7 +43,7 @@ def convergence(
     examples: Annotated[int, Field(ge=2)] = 256,
     batches: tuple[Annotated[int, Field(ge=1)], ...] = (256, 64, 16, 4),
     optimizers: tuple[Literal["sgd", "momentum"], ...] = ("sgd", "momentum"),
-    rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.01, 0.03, 0.1, 0.3),
+    rates: tuple[PositiveFloat, ...] = (0.01, 0.03, 0.1, 0.3),
     targets: tuple[Target, ...] = get_args(Target),
     starts: tuple[Start, ...] = get_args(Start),
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,7 +54,7 @@ def dead(
     shrink: Literal[1, 2, 4] = 4,
     depth: int = 20,
     batch: Annotated[int, Field(ge=1)] = 64,
-    rate: Annotated[float, Field(gt=0)] = 0.05,
+    rate: PositiveFloat = 0.05,
     steps: Annotated[int, Field(ge=1)] = 300,
     seeds: tuple[int, ...] = (0, 1),
 ) -> Iterator[Cell]:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from idinit.parts import Structure
 
@@ -29,7 +29,7 @@ def depth(
     data: Literal["digits", "cifar10"] = "digits",
     shrink: Literal[1, 2, 4] = 4,
     batch: Annotated[int, Field(ge=1)] = 16,
-    rates: tuple[Annotated[float, Field(gt=0)], ...] = (0.001, 0.01),
+    rates: tuple[PositiveFloat, ...] = (0.001, 0.01),
     steps: Annotated[int, Field(ge=TAIL)] = 100,
     seeds: tuple[int, ...] = (0, 1),
 ) -> Iterator[Cell]:

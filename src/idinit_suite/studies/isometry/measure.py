@@ -9,7 +9,7 @@ from itertools import product
 from typing import Annotated, Any, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -43,7 +43,7 @@ def isometry(
     starts: tuple[str, ...] = (*_STARTS, CENTRE),
     depths: tuple[Annotated[int, Field(ge=2)], ...] = (2, 10, 32, 100, 316, 1000),
     deepest_of_others: int = 100,
-    taus: tuple[Annotated[float, Field(gt=0)], ...] = (0.8, 0.9, 0.95, *(1 + i / 50 for i in range(-1, 8)), 1.2, 2**0.5, 2.0),
+    taus: tuple[PositiveFloat, ...] = (0.8, 0.9, 0.95, *(1 + i / 50 for i in range(-1, 8)), 1.2, 2**0.5, 2.0),
     tau_depth: Annotated[int, Field(ge=2)] = 32,
     widths: tuple[Annotated[int, Field(ge=8)], ...] = (64, 256, 1024),
     exact_up_to: int = 256,

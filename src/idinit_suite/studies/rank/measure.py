@@ -8,7 +8,7 @@ from itertools import product
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,7 +38,7 @@ def rank(
     depth: Annotated[int, Field(ge=3)] = 3,
     starts: tuple[Start, ...] = get_args(Start),
     optimizers: tuple[OptimizerName, ...] = ("sgd", "momentum"),
-    rate: Annotated[float, Field(gt=0)] = 0.05,
+    rate: PositiveFloat = 0.05,
     batch: Annotated[int, Field(ge=1)] = 64,
     steps: Annotated[int, Field(ge=1)] = 1000,
     seeds: tuple[int, ...] = (0, 1, 2),
