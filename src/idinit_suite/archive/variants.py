@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..config import BUDGETS as ASCENDING_BUDGETS
-from ..config import completed
+from ..config import BUDGETS, completed
 from ..data import DATASETS, predicts_tokens
 from ..statistics.estimates import Estimate, Reached, estimate
 from .edges import edge
 from .runs import Archive
 
-BUDGETS = ASCENDING_BUDGETS[::-1]  # the largest first
+BUDGETS_LARGEST_FIRST = BUDGETS[::-1]
 BANDS = 8  # lines of a figure whose bands can be distinguished; those of more hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
@@ -179,7 +178,7 @@ def scales(archive: Archive) -> list[Scale]:
     main = main[main["phase"] == "main"]
     conditions = main[["budget", "epochs", "data"]].drop_duplicates().itertuples(index=False)
     found = [Scale(str(budget), float(epochs), str(data)) for budget, epochs, data in conditions]
-    return sorted(found, key=lambda scale: (BUDGETS.index(scale.budget), -scale.epochs, scale.data))
+    return sorted(found, key=lambda scale: (BUDGETS_LARGEST_FIRST.index(scale.budget), -scale.epochs, scale.data))
 
 
 def list_variants(archive: Archive, scale: Scale) -> list[Variant]:

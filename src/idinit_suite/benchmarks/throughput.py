@@ -14,7 +14,7 @@ from ..data import Batches, Inputs
 from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import environment_facts, in_one_line
 from ..training.compile_cache import CompiledNetworks
-from ..training.distributed import Workers
+from ..training.distributed import Team
 from ..training.environment import describe
 from ..training.run_folder import RunFolder
 from ..training.trainer import Training
@@ -37,7 +37,7 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
         Speeds of this loop, of the same steps on a batch that lies on the device, and of the usual alternatives for such a
         model, see `rivals`.
     """
-    team = Workers(0, 1, config.impl.torch_device())
+    team = Team(0, 1, config.impl.torch_device())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
         compiled = CompiledNetworks()  # once for both
         ours, held = (Training(config, team, RunFolder(Path(folder)), compiled, threading.Event()) for _ in range(2))

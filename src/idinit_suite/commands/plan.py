@@ -13,7 +13,7 @@ from rich.table import Table
 
 from idinit.errors import UsageError, did_you_mean
 
-from ..archive.variants import BUDGETS
+from ..archive.variants import BUDGETS_LARGEST_FIRST
 from ..config.experiment import list_experiments
 from ..errors import first_line, not_trained
 from ..experiments.cost import Costs
@@ -62,12 +62,12 @@ def plan(overrides: Sequence[str]) -> None:
         **dict.fromkeys(list_experiments("study"), _planned_study),
     }
     for budget in asked:
-        if budget not in BUDGETS:
-            raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, BUDGETS)}")
+        if budget not in BUDGETS_LARGEST_FIRST:
+            raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, BUDGETS_LARGEST_FIRST)}")
     for name, planned in experiments.items():
         if name not in selected:
             continue
-        for budget in asked or BUDGETS:
+        for budget in asked or BUDGETS_LARGEST_FIRST:
             try:
                 cells = planned([f"experiment={name}", *others, f"budget={budget}"])
             except UsageError as error:  # an override that means nothing to this experiment

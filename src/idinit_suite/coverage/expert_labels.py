@@ -32,7 +32,7 @@ _T5 = (
     "*.o.weight branch_end; *.wi.weight branch; *.wo.weight branch_end"
 )
 
-LIBRARIES: dict[str, str] = {
+LABELS: dict[str, str] = {
     # plain networks
     "torchvision:vgg11 3 64 64": "features.0.weight stem; classifier.6.weight head; * trunk",
     "torchvision:alexnet 3 64 64": "features.0.weight stem; classifier.6.weight head; * trunk",
@@ -218,7 +218,7 @@ LIBRARIES: dict[str, str] = {
 
 def labels_of(network: str) -> str | None:
     """The labels of a network by its name in `idinit.zoo`, without a shape; None where there are none."""
-    return next((labels for name, labels in LIBRARIES.items() if name.split()[0] == network), None)
+    return next((labels for name, labels in LABELS.items() if name.split()[0] == network), None)
 
 
 def expected_parts(model: nn.Module, labels: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from ..atomic import write_atomically
 from ..config import RunConfig
 from ..training.compile_cache import CompiledNetworks
-from ..training.distributed import workers
+from ..training.distributed import join_team
 from ..training.environment import describe
 from ..training.progress import console
 from ..training.run_folder import RunFolder
@@ -136,7 +136,7 @@ def _speed(group: Sequence[subprocess.Popen[str]]) -> float:
 def work() -> None:
     """The main function of a process that is measured: it trains for each number of seconds read, and prints its speed."""
     config = RunConfig.model_validate_json(sys.argv[1])
-    with workers(config.impl.torch_device()) as team:
+    with join_team(config.impl.torch_device()) as team:
         training = Training(config, team, RunFolder(config.folder), CompiledNetworks(), threading.Event())
         for _ in range(_WARM_UP):
             training.update()

@@ -19,7 +19,7 @@ from ..archive.forecasts import Forecast
 from ..config import RunConfig
 from ..data import Batches, DataContext
 from ..training.compile_cache import CompiledNetworks
-from ..training.distributed import Workers
+from ..training.distributed import Team
 from ..training.finished import load_data
 from ..training.learner import Learner
 from ..training.precision import autocast
@@ -170,7 +170,7 @@ def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
         torch.set_num_threads(config.impl.threads)
     device = config.impl.torch_device()
     eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
-    learner = Learner(eager, Workers(0, 1, device), data, CompiledNetworks())
+    learner = Learner(eager, Team(0, 1, device), data, CompiledNetworks())
 
     def evaluate(number: int) -> None:
         inputs, _ = data.train_batch(number)

@@ -65,7 +65,7 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
 
 
 def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
-    """Draws the curves of the variants' primary recipes.
+    """Draws the curves of the variants' best recipes.
 
     A line is the mean over completed runs, its band the 95 % t-interval at each point, or the lowest and the highest run; see
     `mean_curve`. More than `BANDS` lines have no bands. A run that diverged is a thin line of its

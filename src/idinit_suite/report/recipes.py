@@ -1,4 +1,4 @@
-"""The blocks of one scale by recipe: each variant's own, the one that variants share, and the map of all."""
+"""The blocks of one scale by recipe: each variant's best, the one that variants share, and the map of all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main_table(variants: Sequence[Variant], tuned: bool) -> list[Block]:
     """
     if maps(variants):
         lead = "Each variant with its best recipe on the validation split:"
-        return [lead, results_table(RESULTS, _own(variants), tuned)]
+        return [lead, results_table(RESULTS, _best(variants), tuned)]
     return [results_table(RESULTS, variants, tuned)]
 
 
@@ -36,14 +36,14 @@ def more_tables(variants: Sequence[Variant], baseline: str, name: str) -> list[B
         baseline: The variant that the others are compared with.
         name: The experiment.
     """
-    own = _own(variants)
+    best = _best(variants)
     blocks: list[Block] = []
-    if compared := against(own, baseline):
+    if compared := against(best, baseline):
         losses = variants[0].is_language_model
         heading = f"{'Compute to the final loss of' if losses else 'Against'} {baseline}"
         blocks += [Heading(3, heading), *compared, *([] if losses else [PAIRED_NOTES])]
-    if any(not variant.is_common_recipe for variant in own):
-        blocks += _shared(variants, own, name)
+    if any(not variant.is_common_recipe for variant in best):
+        blocks += _shared(variants, best, name)
     if found := maps(variants):
         lead = "Test accuracy in percent after the last epoch."
         blocks += [Heading(3, "All recipes"), lead, *(block for one in found.values() for block in _map(one))]
@@ -73,17 +73,17 @@ def against(variants: Sequence[Variant], baseline: str) -> list[Block]:
     return blocks
 
 
-def _own(variants: Sequence[Variant]) -> list[Variant]:
+def _best(variants: Sequence[Variant]) -> list[Variant]:
     return [variant for variant in variants if variant.is_best_recipe]
 
 
-def _shared(variants: Sequence[Variant], own: Sequence[Variant], name: str) -> list[Block]:
+def _shared(variants: Sequence[Variant], best: Sequence[Variant], name: str) -> list[Block]:
     """One recipe for all, as where methods are compared without tuning each."""
     shared = [variant for variant in variants if variant.is_common_recipe]
     keys = varied(variants)
     recipe = [f"{key}={shared[0].recipe[key]}" for key in keys if key in shared[0].recipe]
     names = {variant.name for variant in shared}
-    absent = [variant.name for variant in own if variant.name not in names]
+    absent = [variant.name for variant in best if variant.name not in names]
     missing = f' Not run with it: {", ".join(absent)}; `make {name} ARGS="{" ".join(recipe)}"` runs what is missing.'
     text = f"The recipe that most variants were run with (of equals, the one that is best on average): {', '.join(recipe)}."
     return [

@@ -11,7 +11,7 @@ from idinit.errors import UsageError
 
 from ..archive.run_record import Folder, RunRecord, compact, environment_key, read_folder
 from ..archive.store import Archive, Store
-from ..archive.variants import BUDGETS
+from ..archive.variants import BUDGETS_LARGEST_FIRST
 from .config import hash_of
 
 RUN_COLUMNS = {
@@ -60,7 +60,7 @@ def _record(said: Folder) -> RunRecord:
 
 def _largest_first(runs: pd.DataFrame) -> pd.DataFrame:
     """The largest budget first, then the run with the most cells."""
-    ranked = runs.assign(rank=runs["budget"].map(BUDGETS.index))
+    ranked = runs.assign(rank=runs["budget"].map(BUDGETS_LARGEST_FIRST.index))
     return ranked.sort_values(["rank", "cells", "hash"], ascending=[True, False, True]).drop(columns="rank")
 
 

@@ -17,7 +17,7 @@ from ..errors import LostProcess
 
 
 @dataclass(frozen=True)
-class Workers:
+class Team:
     """The processes that train one run together.
 
     Attributes:
@@ -70,11 +70,11 @@ class Workers:
 
 
 @contextmanager
-def workers(device: torch.device) -> Iterator[Workers]:
+def join_team(device: torch.device) -> Iterator[Team]:
     """Joins the processes started by torchrun, if any, for the time of a run."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        yield Workers(0, 1, device)
+        yield Team(0, 1, device)
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -83,7 +83,7 @@ def workers(device: torch.device) -> Iterator[Workers]:
     if started_here:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Workers(dist.get_rank(), world_size, device, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
+        yield Team(dist.get_rank(), world_size, device, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     finally:
         if started_here:
             dist.destroy_process_group()

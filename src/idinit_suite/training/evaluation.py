@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..config import RunConfig
 from ..data import Batches, Images, Inputs
-from .distributed import Workers
+from .distributed import Team
 from .objective import Classification
 from .precision import autocast
 from .sharding import is_sharded
@@ -30,7 +30,7 @@ class Evaluator:
     """
 
     config: RunConfig
-    team: Workers
+    team: Team
     data: Batches
     splits: Sequence[str]
 

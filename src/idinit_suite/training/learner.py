@@ -18,7 +18,7 @@ from ..seeds import derive
 from .build import build
 from .checkpoint_activations import checkpoint_activations
 from .compile_cache import CompiledNetworks
-from .distributed import Workers
+from .distributed import Team
 from .flops import count_flops
 from .objective import Classification
 from .precision import autocast, compile_options, gradient_scaler, replaced_functions
@@ -39,7 +39,7 @@ class Learner:
         flops: Of a step over all processes; None where they cannot be counted.
     """
 
-    def __init__(self, config: RunConfig, team: Workers, data: Batches, compiled: CompiledNetworks) -> None:
+    def __init__(self, config: RunConfig, team: Team, data: Batches, compiled: CompiledNetworks) -> None:
         """Builds and initializes the network.
 
         Args:

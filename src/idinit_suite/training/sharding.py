@@ -22,10 +22,10 @@ from idinit.errors import UsageError
 
 from ..config import RunConfig
 from .checkpoint_activations import repeated_blocks
-from .distributed import Workers
+from .distributed import Team
 
 
-def is_sharded(config: RunConfig, team: Workers) -> bool:
+def is_sharded(config: RunConfig, team: Team) -> bool:
     """Whether each process of a run holds a part of its weights."""
     return config.impl.fsdp and team.world_size > 1
 

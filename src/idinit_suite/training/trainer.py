@@ -28,7 +28,7 @@ from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
 from .compile_cache import CompiledNetworks
 from .debugging import debugging
-from .distributed import Workers, lost_process, workers
+from .distributed import Team, join_team, lost_process
 from .environment import describe
 from .evaluation import Evaluator
 from .finished import load_data, other_data, say_finished
@@ -65,7 +65,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
     configure_backends(config)
     if config.impl.torch_device().type == "cpu":
         keep_freed_memory()
-    with workers(config.impl.torch_device()) as team, _memory_errors(config):
+    with join_team(config.impl.torch_device()) as team, _memory_errors(config):
         folder = RunFolder(config.folder)
         with _held(folder, team):
             status = team.broadcast(folder.status() if team.is_main_process else None)
@@ -82,7 +82,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
 
 
 @contextmanager
-def _held(folder: RunFolder, team: Workers) -> Iterator[None]:
+def _held(folder: RunFolder, team: Team) -> Iterator[None]:
     """Holds a run's folder in the process that writes it; all raise what prevents that, as they would wait for it else."""
     with ExitStack() as stack:
         refusal: Exception | None = None
@@ -125,7 +125,7 @@ class Training:
     def __init__(
         self,
         config: RunConfig,
-        team: Workers,
+        team: Team,
         folder: RunFolder,
         compiled: CompiledNetworks,
         stop_requested: threading.Event,

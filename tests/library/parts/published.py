@@ -1,7 +1,7 @@
 """Published architectures that are in no library, rewritten small, with the part of every decisive weight written by hand.
 
 `PUBLISHED` has of each a factory of the network and its inputs, and its labels in the form of
-`idinit_suite.coverage.expert_labels.LIBRARIES`.
+`idinit_suite.coverage.expert_labels.LABELS`.
 """
 
 from __future__ import annotations

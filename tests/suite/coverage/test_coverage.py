@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from idinit.errors import UsageError
 from idinit_suite.coverage import check as checking
 from idinit_suite.coverage.check import check
-from idinit_suite.coverage.expert_labels import LIBRARIES, labels_of
+from idinit_suite.coverage.expert_labels import LABELS, labels_of
 from idinit_suite.coverage.families import REASONS, TIMM, TORCHVISION, TRANSFORMERS, Case, list_cases
 from idinit_suite.coverage.page import update_page
 from idinit_suite.coverage.runner import checked, read_rows, run
@@ -72,7 +72,7 @@ def test_labels_are_compared_with_an_experts(tmp_path: Path) -> None:
 
 
 def test_labels_are_looked_up_by_the_network() -> None:
-    assert labels_of("hf:bert") == LIBRARIES["hf:bert"] and labels_of("timm:test_vit") and labels_of("timm:coat") is None
+    assert labels_of("hf:bert") == LABELS["hf:bert"] and labels_of("timm:test_vit") and labels_of("timm:coat") is None
 
 
 def test_a_branch_that_is_not_silent() -> None:

@@ -7,14 +7,14 @@ from published import PUBLISHED
 
 from idinit.parts import find_parts
 from idinit.zoo import load
-from idinit_suite.coverage.expert_labels import LIBRARIES, expected_parts, wrong_labels
+from idinit_suite.coverage.expert_labels import LABELS, expected_parts, wrong_labels
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("name", LABELS)
 def test_networks_of_libraries(name: str) -> None:
     network, *shape = name.split()
     model, inputs = load(network, tuple(map(int, shape)) or None)
-    assert wrong_labels(expected_parts(model, LIBRARIES[name]), find_parts(model, inputs)) == {}
+    assert wrong_labels(expected_parts(model, LABELS[name]), find_parts(model, inputs)) == {}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

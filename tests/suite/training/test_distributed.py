@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from idinit_suite.config import check, compose
-from idinit_suite.training.distributed import workers
+from idinit_suite.training.distributed import join_team
 from idinit_suite.training.run_folder import RunFolder
 
 TRAIN = Path(__file__).parents[3] / "scripts" / "train.py"
@@ -24,7 +24,7 @@ def test_processes_of_one_machine_share_its_cores_for_decoding(monkeypatch: pyte
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_rank", lambda: 3)
     monkeypatch.setattr("os.cpu_count", lambda: 64)
-    with workers(torch.device("cpu")) as team:
+    with join_team(torch.device("cpu")) as team:
         assert (team.rank, team.world_size, team.local_world_size) == (3, 128, 8)
         assert check(compose([])).impl.workers_of(team.local_world_size) == 8
 

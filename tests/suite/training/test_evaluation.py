@@ -13,7 +13,7 @@ from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.training import evaluation
 from idinit_suite.training import trainer as loop
 from idinit_suite.training.compile_cache import CompiledNetworks
-from idinit_suite.training.distributed import Workers
+from idinit_suite.training.distributed import Team
 from idinit_suite.training.run_folder import RunFolder, read_metrics
 
 SMALL = [
@@ -25,7 +25,7 @@ SMALL = [
 
 def training(runs: Path, *overrides: str) -> tuple[loop.Training, RunConfig]:
     run = check(compose([*SMALL, *overrides, f"paths.runs={runs}"]))
-    team = Workers(0, 1, torch.device("cpu"))
+    team = Team(0, 1, torch.device("cpu"))
     return loop.Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event()), run
 
 

@@ -24,7 +24,7 @@ from idinit_suite.data.mlm.hub import Collection
 from idinit_suite.training import checkpoint, learner
 from idinit_suite.training import trainer as loop
 from idinit_suite.training.compile_cache import CompiledNetworks
-from idinit_suite.training.distributed import Workers
+from idinit_suite.training.distributed import Team
 from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import train
 
@@ -145,7 +145,7 @@ def test_a_step_waits_for_nothing(
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))  # the graph is what counts
     words = [*{**FAMILIES, "resnet": RESNET}[family], *COMMON, f"train.compile={compiled}", "train.clip_norm=1"]
     run = check(compose([*words, f"paths.data={root}", f"paths.runs={tmp_path}"]))
-    team = Workers(0, 1, torch.device("cpu"))
+    team = Team(0, 1, torch.device("cpu"))
     training = loop.Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
     if family.startswith("text"):  # texts are on the host, where their lengths are known
         held = training.learner.data.train_batch(0)

@@ -13,7 +13,7 @@ from outcomes import assert_same, outcome
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.experiments.together import train_together
 from idinit_suite.training.compile_cache import CompiledNetworks
-from idinit_suite.training.distributed import Workers
+from idinit_suite.training.distributed import Team
 from idinit_suite.training.run_folder import RunFolder
 from idinit_suite.training.trainer import Training, train
 
@@ -50,7 +50,7 @@ def test_it_trains(network: str, precision: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_step_waits_for_nothing(network: str, tmp_path: Path) -> None:
     run = config(network, tmp_path, "train.clip_norm=1")
-    team = Workers(0, 1, torch.device("cuda"))
+    team = Team(0, 1, torch.device("cuda"))
     training = Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())
     for _ in range(3):
         training.update()

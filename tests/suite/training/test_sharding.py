@@ -26,7 +26,7 @@ TWO = """
 import shutil, sys
 from idinit_suite.config import check, compose
 from idinit_suite.training import trainer
-from idinit_suite.training.distributed import workers
+from idinit_suite.training.distributed import join_team
 
 words, folder = sys.argv[2:], sys.argv[1]
 update = trainer.Training.update
@@ -44,7 +44,7 @@ def broken(training):
 def run(name, *more):
     return check(compose([*words, f"paths.runs={folder}/{name}", *more]))
 
-with workers(run("whole").impl.torch_device()) as team:
+with join_team(run("whole").impl.torch_device()) as team:
     trainer.train(run("copied"))
     trainer.train(run("whole", "impl.fsdp=true"))
     trainer.Training.update = broken

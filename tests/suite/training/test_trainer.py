@@ -19,7 +19,7 @@ from idinit_suite.data.base import micro_batches
 from idinit_suite.training import checkpoint
 from idinit_suite.training.build import build
 from idinit_suite.training.compile_cache import CompiledNetworks
-from idinit_suite.training.distributed import Workers
+from idinit_suite.training.distributed import Team
 from idinit_suite.training.run_folder import RunFolder, read_metrics
 from idinit_suite.training.trainer import Training, train
 
@@ -213,7 +213,7 @@ def test_a_batch_passed_in_parts_takes_the_same_step(tmp_path: Path) -> None:
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_before_data_are_read(tmp_path: Path) -> None:
     run = config(tmp_path, "data=cifar10", "train.accumulate=8")  # which is not there
-    team = Workers(0, 4, torch.device("cpu"))
+    team = Team(0, 4, torch.device("cpu"))
     message = r"data\.batch_size=16.* 32 .*train\.accumulate=8.* 4"
     with pytest.raises(UsageError, match=message):
         Training(run, team, RunFolder(run.folder), CompiledNetworks(), threading.Event())

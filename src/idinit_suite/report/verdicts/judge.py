@@ -23,26 +23,26 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
     Args:
         claim: Its id.
         scale: The scale; it opens the evidence, since a verdict holds for no other.
-        variants: All variants at that scale; only their primary recipes count.
+        variants: All variants at that scale; only their best recipes count.
 
     Raises:
         UsageError: If no verdict function has that name.
     """
     entry = CLAIMS[claim]
-    primary = {variant.name: variant for variant in variants if variant.is_best_recipe}
+    best = {variant.name: variant for variant in variants if variant.is_best_recipe}
     if scale.budget == "smoke":
         return Verdict(claim, SMOKE.outcome, f"{scale}: {SMOKE.evidence}.")
     if is_other_data(scale.data):
         return Verdict(claim, "not run at this scale", f"{scale}: not the data that the claim is about.")
-    found: Mapping[str, Measured | Cells] = {name: measured(variant) for name, variant in primary.items()}
+    found: Mapping[str, Measured | Cells] = {name: measured(variant) for name, variant in best.items()}
     if entry.info.maps and set(entry.info.needs) <= found.keys():
         found = {name: {at: measured(variant) for at, variant in one.cells.items()} for name, one in maps(variants).items()}
         if not set(entry.info.needs) <= found.keys():
             return Verdict(claim, "not run at this scale", f"{scale}: the grid is not complete.")
     outcome, sentence, headline = decide(claim, found)
     against = entry.info.against
-    named = primary if against is None else [name for name in primary if name in (*entry.info.needs, *against)]
-    edges = ", ".join(f"{name} ({primary[name].edge})" for name in named if primary[name].edge)
+    named = best if against is None else [name for name in best if name in (*entry.info.needs, *against)]
+    edges = ", ".join(f"{name} ({best[name].edge})" for name in named if best[name].edge)
     remark = f" Learning rates at an edge of those searched: {edges}." if edges and outcome not in SILENT else ""
     if headline and not headline.interval and not entry.info.maps:
         headline = replace(
