@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from idinit_suite.cli import run_command
-from idinit_suite.coverage.page import update_page
+from idinit_suite.coverage.page import update_coverage_page
 from idinit_suite.coverage.runner import run
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "coverage"
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="check networks again that have been checked")
     given = parser.parse_args()
     run(RESULTS / "coverage.csv", given.patterns, force=given.force)
-    update_page(RESULTS)
+    update_coverage_page(RESULTS)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from idinit_suite.build_all import update_everything
 from idinit_suite.cli import run_command
-from idinit_suite.report.readme import update_page
+from idinit_suite.report.readme import update_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     results = update_everything(sys.argv[1:])
     if results.resolve() == ROOT / "results":
-        update_page(ROOT / "README.md", ROOT / "results")
+        update_readme(ROOT / "README.md", ROOT / "results")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import sys
 
 from idinit_suite.cli import run_command
 from idinit_suite.experiments.launcher import launch
-from idinit_suite.studies.config import asks_for_a_study
-from idinit_suite.studies.config import load as load_study
-from idinit_suite.studies.runner import run as run_study
+from idinit_suite.studies.config import asks_for_a_study, load_study
+from idinit_suite.studies.runner import run_study
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from idinit.cli import main as idinit_command
 from idinit.initializers import INITIALIZERS
 from idinit_suite import commands as suite_commands
 from idinit_suite.config import CONFIG_DIR, GROUPS, compose
-from idinit_suite.experiments.grid import list_experiments, load
+from idinit_suite.experiments.grid import list_experiments, load_experiment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -86,7 +86,7 @@ def test_commands_are_valid(words: list[str], tmp_path: Path, monkeypatch: pytes
             ]
             experiments = [name for name in names if name in list_experiments()]
             for name in experiments or ["demo"]:
-                load([f"experiment={name}", *overrides, *shlex.split(variables.get("ARGS", ""))])
+                load_experiment([f"experiment={name}", *overrides, *shlex.split(variables.get("ARGS", ""))])
         case ["python", "scripts/train.py", *overrides] | ["torchrun", _, "scripts/train.py", *overrides]:
             compose(overrides)
         case ["python", "-m", "idinit_suite", command, *_]:

@@ -11,15 +11,14 @@ from idinit.errors import UsageError
 from .atomic import write_atomically
 from .config import PathsConfig, checked, compose, resolve
 from .config.experiment import ExperimentInfo, list_experiments
-from .coverage.page import update_page as update_coverage
-from .experiments.grid import load, select
+from .coverage.page import update_coverage_page
+from .experiments.grid import load_experiment, select
 from .report.blocks import write_markdown
 from .report.html.render import report_page
 from .report.page import Page
 from .report.reproduction import reproduction
 from .report.update import GRID, Kind, archived_page, update_page
-from .studies.config import asks_for_a_study
-from .studies.config import load as load_study
+from .studies.config import asks_for_a_study, load_study
 from .studies.page import STUDY
 from .training.progress import console
 
@@ -59,7 +58,7 @@ def update_everything(overrides: Sequence[str]) -> Path:
         else:
             page = archived_page(info, results / name, kind)
         pages.append(page)
-    pages.append(update_coverage(results / "coverage"))
+    pages.append(update_coverage_page(results / "coverage"))
     found = sorted((page for page in pages if page is not None), key=_first_claim)
     if found:
         write_markdown(results / "REPRODUCTION.md", reproduction(found))
@@ -73,7 +72,7 @@ def _experiment(overrides: Sequence[str]) -> tuple[ExperimentInfo, Path, Kind]:
     if asks_for_a_study(overrides):
         info, study = load_study(overrides)
         return info, study.paths.runs, STUDY
-    grid = load(overrides)
+    grid = load_experiment(overrides)
     return grid.info, grid.paths.runs, GRID
 
 

@@ -59,7 +59,7 @@ class Forecast(BaseModel):
 _LIST = TypeAdapter(list[Forecast])
 
 
-def read(results_dir: Path) -> list[Forecast]:
+def read_forecasts(results_dir: Path) -> list[Forecast]:
     """The forecasts of an experiment, the oldest first; none where there is no file.
 
     Raises:
@@ -81,7 +81,7 @@ def keep(forecast: Forecast, results_dir: Path) -> None:
     """
     results_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(results_dir / ".lock"):
-        known = read(results_dir)
+        known = read_forecasts(results_dir)
         if all(other.grid != forecast.grid for other in known):
             text = json.dumps([entry.model_dump() for entry in [*known, forecast]], indent=1) + "\n"
             write_atomically(results_dir / FILE, text.encode())

@@ -95,15 +95,15 @@ def read_run(folder: Path) -> RunRecord | None:
     return read_folder(folder, _training)
 
 
-def _training(said: Folder) -> RunRecord:
-    rows = [row for row in said.rows if row["split"] in SPLITS]
-    if not rows and said.status["state"] == "done":  # one that diverges at once has none
+def _training(folder: Folder) -> RunRecord:
+    rows = [row for row in folder.rows if row["split"] in SPLITS]
+    if not rows and folder.status["state"] == "done":  # one that diverges at once has none
         raise ValueError("metrics.jsonl is empty")
     metrics = pd.DataFrame(rows, columns=METRICS)
-    run = hash_of_stored(said.config) or said.status["hash"]
-    row = _row(run, said.status, said.config, metrics, said.environment)
-    tables = {"curves": _curve(run, metrics), "layers": layers.to_table(run, layers.measurements(said.rows))}
-    return RunRecord(said.config["experiment"], row, tables, said.environment)
+    run = hash_of_stored(folder.config) or folder.status["hash"]
+    row = _row(run, folder.status, folder.config, metrics, folder.environment)
+    tables = {"curves": _curve(run, metrics), "layers": layers.to_table(run, layers.measurements(folder.rows))}
+    return RunRecord(folder.config["experiment"], row, tables, folder.environment)
 
 
 def _damaged(folder: Path, error: Exception) -> UsageError:

@@ -17,10 +17,10 @@ from ..archive.variants import BUDGETS_LARGEST_FIRST
 from ..config.experiment import list_experiments
 from ..errors import first_line, not_trained
 from ..experiments.cost import Costs
-from ..experiments.grid import load, select
+from ..experiments.grid import load_experiment, select
 from ..experiments.runner import outlook
-from ..studies.archive import archived as archived_studies
-from ..studies.config import load as load_study
+from ..studies.archive import archived_studies
+from ..studies.config import load_study
 from ..training.progress import console
 
 
@@ -80,10 +80,10 @@ def plan(overrides: Sequence[str]) -> None:
 
 def _planned(overrides: Sequence[str], costs: Callable[[int], Costs], refused: list[str]) -> list[str]:
     """The cells of a row; adds a line for the variants that a sweep would refuse to train."""
-    experiment = load(overrides)
+    experiment = load_experiment(overrides)
     known, missing, of_other_data = outlook(experiment)
-    reasons = {known.cells[run]: reason for run, reason in of_other_data.items()}
-    to_train = [config for config in missing if known.cells[config.hash] not in reasons]
+    reasons = {known.points[run]: reason for run, reason in of_other_data.items()}
+    to_train = [config for config in missing if known.points[config.hash] not in reasons]
     try:
         measured = costs(experiment.launcher.world_size)
         measured.require_data(to_train)
@@ -92,7 +92,7 @@ def _planned(overrides: Sequence[str], costs: Callable[[int], Costs], refused: l
         hours = first_line(error)
     runs, left = len(known.runs) + len(known.later), len(missing) + len(of_other_data)
     what = f"{experiment.info.name}, {known.runs[0].budget}"
-    refused += [f"{what}: {line}" for line in not_trained({str(cell): reason for cell, reason in reasons.items()})]
+    refused += [f"{what}: {line}" for line in not_trained({str(point): reason for point, reason in reasons.items()})]
     return [*map(str, (runs, runs - left, left)), hours]
 
 

@@ -12,7 +12,7 @@ from ..report.table import table
 from .check import LIMIT, LIMIT_BEFORE_NORM
 from .families import REASONS, TRUE_FINDINGS
 from .runner import Row, read_rows
-from .verdict import GOALS, INFO, LIBRARIES, count, judge
+from .verdict import GOALS, INFO, LIBRARIES, count, judge_coverage
 
 _INTRO: tuple[Block, ...] = (
     '`initialize_(model, "idinit", inputs)` on one small network of every architecture family of timm and torchvision and of '
@@ -44,7 +44,7 @@ def coverage_page(rows: Sequence[Row]) -> Page | None:
     Args:
         rows: The rows of coverage.csv.
     """
-    verdict = judge(rows)
+    verdict = judge_coverage(rows)
     if verdict is None:
         return None
     sources = [(source, [row for row in rows if row["source"] == source]) for source in LIBRARIES]
@@ -66,7 +66,7 @@ def coverage_page(rows: Sequence[Row]) -> Page | None:
     return Page(INFO, sources="`coverage.csv` in this folder", sections=[section], lead=_INTRO)
 
 
-def update_page(folder: Path) -> Page | None:
+def update_coverage_page(folder: Path) -> Page | None:
     """Writes the page of ``folder/coverage.csv`` and returns it; None where nothing was checked."""
     page = coverage_page(list(read_rows(folder / "coverage.csv").values()))
     if page is not None:

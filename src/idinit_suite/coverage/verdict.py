@@ -33,7 +33,7 @@ def count(rows: Iterable[Row], source: str) -> tuple[int, int]:
     return status.count("ok"), len(status)
 
 
-def judge(rows: Iterable[Row]) -> Verdict | None:
+def judge_coverage(rows: Iterable[Row]) -> Verdict | None:
     """What the coverage says of the claim: where the method can be applied; never that it helps there.
 
     Where it can be applied to fewer than half of the families of some library, the claim is not reproduced.

@@ -199,12 +199,15 @@ def load_from_hub(repository: str, **options: Any) -> Any:
     """`datasets.load_dataset`; without internet, only what an earlier download has left in its cache."""
     import datasets
 
-    look_into_the_cache_without_internet()
+    set_hub_offline_if_unreachable()
     return datasets.load_dataset(repository, **options)
 
 
-def look_into_the_cache_without_internet() -> None:
-    """Tells `datasets` that there is no internet: it would retry for minutes before it looks into its cache."""
+def set_hub_offline_if_unreachable() -> None:
+    """Tells `datasets` whether the hub can be reached: if not, it would retry for minutes before it looks into its cache.
+
+    It may also switch the hub back on, where an earlier call had no internet.
+    """
     import datasets
     from huggingface_hub import constants
 

@@ -23,7 +23,7 @@ from ..training.distributed import Team
 from ..training.finished import load_data
 from ..training.learner import Learner
 from ..training.precision import autocast
-from ..training.progress import console, duration
+from ..training.progress import clock_time, console
 from .grid import Experiment
 from .other_data import data_key
 from .tuning import Plan
@@ -116,7 +116,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
     if missing:
         costs.require_data(missing)
-        console.print(f"By a few steps of each network here: about {duration(costs.left(missing))}", soft_wrap=True)
+        console.print(f"By a few steps of each network here: about {clock_time(costs.left(missing))}", soft_wrap=True)
 
 
 def forecast(experiment: Experiment, missing: Sequence[RunConfig], costs: Costs, before: Iterable[str]) -> Forecast:

@@ -78,19 +78,19 @@ class Grid(Options):
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridPoint:
     """A variant at one point of the sweep: what a search is made for, and trained with each seed.
 
     Attributes:
         variant: Label of the row of the table.
-        point: The overrides of that point; none where nothing is swept.
+        overrides: What is swept, as overrides; none where nothing is.
     """
 
     variant: str
-    point: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join([self.variant, *self.point])
+        return " ".join([self.variant, *self.overrides])
 
 
 @dataclass(frozen=True)
@@ -120,27 +120,27 @@ class Experiment:
         said = {*self.sweep, *(text.lstrip("+").partition("=")[0] for text in self.overrides)}
         return self.grid.tune is not None and self.grid.tune.key not in said
 
-    def cells(self) -> list[Cell]:
+    def points(self) -> list[GridPoint]:
         """Every variant at every point of the sweep."""
-        points = [
+        swept = [
             tuple(f"{key}={value}" for key, value in zip(self.sweep, values, strict=True))
             for values in product(*self.sweep.values())
         ]
-        return [Cell(variant, point) for variant in self.grid.arms for point in points]
+        return [GridPoint(variant, overrides) for variant in self.grid.arms for overrides in swept]
 
-    def recipe_value(self, cell: Cell) -> float:
-        """The value that the recipe of a cell has for the search's key, e.g. its learning rate."""
+    def recipe_value(self, point: GridPoint) -> float:
+        """The value that the recipe of a point has for the search's key, e.g. its learning rate."""
         assert self.grid.tune is not None
-        value = OmegaConf.select(compose(self._overrides(cell)), self.grid.tune.key)
+        value = OmegaConf.select(compose(self._overrides(point)), self.grid.tune.key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"grid.tune.key={self.grid.tune.key} is no number of the recipe, so it cannot be searched")
         return float(value)
 
-    def search_run(self, cell: Cell, value: float, share: float) -> RunConfig:
-        """A run of a cell's search.
+    def search_run(self, point: GridPoint, value: float, share: float) -> RunConfig:
+        """A run of a point's search.
 
         Args:
-            cell: What it is for.
+            point: What it is for.
             value: What it tries.
             share: Its length, as a share of a whole search run's.
 
@@ -150,29 +150,29 @@ class Experiment:
         tune = self.grid.tune
         assert tune is not None
         changes = {"seed": tune.seed, "train.epochs": tune.epochs * share, "phase": "tune", tune.key: value}
-        run = _checked(self._overrides(cell), tuple(changes.items()))
+        run = _checked(self._overrides(point), tuple(changes.items()))
         if run.data.get("validation") == 0:
             raise UsageError(f"data.validation=0 leaves nothing to pick {tune.key} by: hold images out, or set {tune.key}")
         return run
 
-    def main_runs(self, picked: Mapping[Cell, float], cells: Sequence[Cell] | None = None) -> list[RunConfig]:
+    def main_runs(self, picked: Mapping[GridPoint, float], points: Sequence[GridPoint] | None = None) -> list[RunConfig]:
         """Main runs, seed by seed across variants.
 
         Args:
-            picked: Value of the search's key by cell; those without one keep the recipe's.
-            cells: Those whose runs are meant; None for all.
+            picked: Value of the search's key by point; those without one keep the recipe's.
+            points: Those whose runs are meant; None for all.
         """
         tune = self.grid.tune
-        found = {cell: {tune.key: value} for cell, value in picked.items()} if tune is not None else {}
+        found = {point: {tune.key: value} for point, value in picked.items()} if tune is not None else {}
         return [
-            _checked(self._overrides(cell), tuple({**found.get(cell, {}), "seed": seed}.items()))
+            _checked(self._overrides(point), tuple({**found.get(point, {}), "seed": seed}.items()))
             for seed in self.grid.seeds
-            for cell in (self.cells() if cells is None else cells)
+            for point in (self.points() if points is None else points)
         ]
 
-    def _overrides(self, cell: Cell) -> tuple[str, ...]:
-        own = self.grid.arms[cell.variant]
-        return (f"experiment={self.info.name}", *own, f"arm={cell.variant}", *cell.point, *self.overrides)
+    def _overrides(self, point: GridPoint) -> tuple[str, ...]:
+        own = self.grid.arms[point.variant]
+        return (f"experiment={self.info.name}", *own, f"arm={point.variant}", *point.overrides, *self.overrides)
 
 
 @lru_cache(maxsize=4096)  # a sweep asks again and again which runs it has
@@ -202,7 +202,7 @@ def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def load(arguments: Sequence[str]) -> Experiment:
+def load_experiment(arguments: Sequence[str]) -> Experiment:
     """Reads an experiment and what the command line changes of it.
 
     Args:

@@ -26,7 +26,7 @@ from ..training.preemption import stop_signals
 from ..training.progress import console
 from . import processes
 from .concurrency import choose_jobs
-from .grid import Experiment, load
+from .grid import Experiment, load_experiment
 from .nodes import nodes_of_job
 from .runner import missing_runs, run, run_folders, unfinished
 from .together import follow
@@ -52,7 +52,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
         UsageError: If the request is invalid. If that is so of some variants only, the others are still trained.
         Preempted: If SIGTERM or SIGINT came; the same command goes on.
     """
-    experiment = load(arguments)
+    experiment = load_experiment(arguments)
     launcher = experiment.launcher
     forced = time.time() if force else None
     jobs = _jobs(experiment, forced)
@@ -81,7 +81,7 @@ def work() -> None:
 
     def sweep() -> None:
         sweeps, forced, *arguments = sys.argv[1:]
-        failures = run(load(arguments), forced=float(forced) if forced else None, quiet=True, sweeps=int(sweeps))
+        failures = run(load_experiment(arguments), forced=float(forced) if forced else None, quiet=True, sweeps=int(sweeps))
         if failures:
             sys.exit("\n".join(failures))
 
@@ -143,7 +143,7 @@ class SlurmWorker:
                 if nodes and nodes.rank:
                     follow(nodes)
                 else:
-                    run(load(self.arguments), forced=self.forced, quiet=True, nodes=nodes, sweeps=self.jobs)
+                    run(load_experiment(self.arguments), forced=self.forced, quiet=True, nodes=nodes, sweeps=self.jobs)
         except UsageError as error:
             print(error, flush=True)
             return str(error)

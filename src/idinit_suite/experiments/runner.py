@@ -23,7 +23,7 @@ from ..training.progress import SweepProgress, console
 from ..training.run_folder import FINISHED, RunFolder
 from ..training.trainer import train
 from .cost import Costs, announce, forecast
-from .grid import Cell, Experiment
+from .grid import Experiment, GridPoint
 from .nodes import Nodes
 from .other_data import DataCheck
 from .together import train_together
@@ -109,8 +109,8 @@ def _to_train(plan: Plan, done: Set[str]) -> list[RunConfig]:
     return [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
 
 
-def _waits(cell: Cell) -> str:
-    return f"{cell}: not trained, as its search is not finished"
+def _waits(point: GridPoint) -> str:
+    return f"{point}: not trained, as its search is not finished"
 
 
 class _Sweep:
@@ -133,7 +133,7 @@ class _Sweep:
         self.forced = forced
         self.ended: set[str] = set()  # hashes of the runs that this call has finished or found finished since it began
         self.failed: dict[str, str] = {}  # hash of a run -> what went wrong
-        self.refused: dict[Cell, str] = {}  # why it cannot be trained as asked
+        self.refused: dict[GridPoint, str] = {}  # why it cannot be trained as asked
         self.compiled = CompiledNetworks()
         self.processes = experiment.launcher.processes
         self.costs = Costs(self.processes, sweeps)
@@ -172,14 +172,14 @@ class _Sweep:
     def _missing(self, plan: Plan) -> list[RunConfig]:
         """The runs that are to be trained, in their order."""
         missing = _to_train(plan, self._done(archived(self.results)))
-        return [config for config in missing if plan.cells[config.hash] not in self.refused]
+        return [config for config in missing if plan.points[config.hash] not in self.refused]
 
     def _refuse_other_data(self, plan: Plan) -> None:
-        """Refuses the cells with finished runs of other data: their search and their seeds would be of two data sets."""
+        """Refuses the points with finished runs of other data: their search and their seeds would be of two data sets."""
         if self.forced is not None:
             return
         for run, reason in self.data.differences(plan.runs, self._missing(plan)).items():
-            self.refused[plan.cells[run]] = reason
+            self.refused[plan.points[run]] = reason
 
     def _train_next(self) -> bool:
         """Trains the first missing run that no other process trains, or waits a moment; returns False if none is missing."""
@@ -221,7 +221,7 @@ class _Sweep:
         except (RunLocked, OSError):
             raise  # the next run would meet the state of the disk too
         except UsageError as error:
-            self.refused[plan.cells[config.hash]] = str(error)
+            self.refused[plan.points[config.hash]] = str(error)
         except LostProcess as error:
             self.failed[config.hash] = str(error)
         except Exception as error:
@@ -236,14 +236,14 @@ class _Sweep:
         Raises:
             UsageError: If a variant cannot be trained as asked.
         """
-        waiting = [cell for cell in self._plan().waiting if cell not in self.refused]
+        waiting = [point for point in self._plan().waiting if point not in self.refused]
         failures = [*self.failed.values(), *map(_waits, waiting)]
         if not self.refused:
             return failures
         reasons = set(self.refused.values())
-        if self.refused.keys() == set(self.experiment.cells()) and len(reasons) == 1:
+        if self.refused.keys() == set(self.experiment.points()) and len(reasons) == 1:
             raise UsageError(*reasons)
-        raise UsageError("; ".join([*not_trained({str(cell): why for cell, why in self.refused.items()}), *failures]))
+        raise UsageError("; ".join([*not_trained({str(point): why for point, why in self.refused.items()}), *failures]))
 
     def _describe(self, config: RunConfig) -> str:
         keys = dict.fromkeys(["optim.lr", *self.experiment.sweep])

@@ -97,7 +97,7 @@ def _take_part(config: RunConfig, processes: int, nodes: int, rank: int, endpoin
             saved = (RunFolder(config.folder).status() or {}).get("state") == "preempted"
             raise Preempted(f"{config.name} {'is saved' if saved else 'goes on from its last checkpoint'}") from None
         except ChildFailedError as error:
-            raise _told(error, config) from None
+            raise _error_of(error, config) from None
     if stop.is_set():  # before the launcher's handlers were there
         raise Preempted(f"{config.name} is finished, no other run was begun")
 
@@ -134,30 +134,30 @@ def _without_its_log() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _told(error: ChildFailedError, config: RunConfig) -> BaseException:
+def _error_of(error: ChildFailedError, config: RunConfig) -> BaseException:
     """What ended the processes of a run, as one process alone would have raised it."""
     failures = dict(sorted(error.failures.items(), key=lambda item: item[1].timestamp))
-    told = {rank: _words(failure) for rank, failure in failures.items()}
+    reasons = {rank: _reason_of(failure) for rank, failure in failures.items()}
     for rank, failure in failures.items():
         if failure.exitcode == EXIT_PREEMPTED:
             return Preempted(f"{config.name} is saved")
         if failure.exitcode == EXIT_USAGE:
-            kind, _, text = told[rank].partition(": ")
+            kind, _, text = reasons[rank].partition(": ")
             return RunLocked(text) if kind == RunLocked.__name__ else UsageError(text)
     # Those that are left when one is lost say so, or are ended by the launcher.
-    causes = [rank for rank, words in told.items() if not words.startswith(LostProcess.__name__)] or list(told)
+    causes = [rank for rank, reason in reasons.items() if not reason.startswith(LostProcess.__name__)] or list(reasons)
     rank = min(causes, key=lambda rank: failures[rank].signal_name() == "SIGTERM")
-    if told[rank].startswith(LostProcess.__name__):  # on another node
-        return LostProcess(told[rank].partition(": ")[2])
+    if reasons[rank].startswith(LostProcess.__name__):  # on another node
+        return LostProcess(reasons[rank].partition(": ")[2])
     lost = LostProcess(
-        f"process {rank} of run {config.name} has ended ({told[rank]}): run the same command again to go on from the last "
+        f"process {rank} of run {config.name} has ended ({reasons[rank]}): run the same command again to go on from the last "
         "checkpoint"
     )
-    _note(config, str(lost))
+    _write_failure(config, str(lost))
     return lost
 
 
-def _words(failure: ProcessFailure) -> str:
+def _reason_of(failure: ProcessFailure) -> str:
     """What a process has raised, as ``Name: text`` in one line, or the name of the signal that ended it."""
     if failure.exitcode < 0:
         return failure.signal_name()
@@ -165,7 +165,7 @@ def _words(failure: ProcessFailure) -> str:
     return " ".join(recorded["message"].split()) if isinstance(recorded, dict) else f"exit code {failure.exitcode}"
 
 
-def _note(config: RunConfig, error: str) -> None:
+def _write_failure(config: RunConfig, error: str) -> None:
     """Writes into a run's status how it ended, where the process that would have done so was killed."""
     with suppress(RunLocked), RunFolder(config.folder) as folder:
         status = folder.status()

@@ -1,6 +1,6 @@
 """The search before the main runs: its state, from the archive, and the runs that come next.
 
-Every cell of an experiment (`Cell`) is searched by the same rule, in two parts:
+Every point of an experiment (`GridPoint`) is searched by the same rule, in two parts:
 
 1. Successive halving (Jamieson & Talwalkar, 2016; Li et al., 2018). All values of the grid are tried with runs of the first
    rung's length, the better half of them again with those of the next rung's, and so on to whole search runs. A run of a rung
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from ..archive.runs import load
 from ..config import RunConfig
 from ..data import predicts_tokens
-from .grid import Cell, Experiment, Tuning
+from .grid import Experiment, GridPoint, Tuning
 
 Score = tuple[float, float]  # the higher the better
 
@@ -43,18 +43,18 @@ class Plan:
     """The runs of an experiment, as far as its search has come.
 
     Attributes:
-        runs: Those that are known to be needed, archived or not: of the search, then of the cells whose search is finished.
+        runs: Those that are known to be needed, archived or not: of the search, then of the points whose search is finished.
         later: Stand-ins for those that depend on them, as many and as long as they will be at least.
-        picked: The values that the search has found, by cell.
+        picked: The values that the search has found, by point.
         waiting: Cells whose search is not finished.
-        cells: Hash of a run, or of a stand-in -> what it is for.
+        points: Hash of a run, or of a stand-in -> what it is for.
     """
 
     runs: Sequence[RunConfig]
     later: Sequence[RunConfig]
-    picked: Mapping[Cell, float]
-    waiting: Sequence[Cell]
-    cells: Mapping[str, Cell]
+    picked: Mapping[GridPoint, float]
+    waiting: Sequence[GridPoint]
+    points: Mapping[str, GridPoint]
 
 
 def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
@@ -67,34 +67,34 @@ def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
     Raises:
         UsageError: If there is no validation split to compare search runs on.
     """
-    tuning, cells = experiment.grid.tune, experiment.cells()
+    tuning, points = experiment.grid.tune, experiment.points()
     if tuning is None or not experiment.tuned:
-        return Plan(experiment.main_runs({}, cells), (), {}, (), _cells_of_main_runs(experiment, {}))
-    searches: dict[str, RunConfig] = {}  # a run may serve two cells, where what is swept makes no difference to it
+        return Plan(experiment.main_runs({}, points), (), {}, (), _points_of_main_runs(experiment, {}))
+    searches: dict[str, RunConfig] = {}  # a run may serve two points, where what is swept makes no difference to it
     later: dict[str, RunConfig] = {}
-    picked: dict[Cell, float] = {}
-    searched: dict[str, Cell] = {}
-    for cell in cells:
-        run = partial(experiment.search_run, cell)
-        steps = proceed(tuning, Values(tuning, experiment.recipe_value(cell)), partial(_score_of, scores, run))
+    picked: dict[GridPoint, float] = {}
+    searched: dict[str, GridPoint] = {}
+    for point in points:
+        run = partial(experiment.search_run, point)
+        steps = proceed(tuning, Values(tuning, experiment.recipe_value(point)), partial(_score_of, scores, run))
         known, expected = ({config.hash: config for config in starmap(run, trials)} for trials in (steps.trials, steps.later))
         searches |= known
         later |= expected
-        searched |= dict.fromkeys([*known, *expected], cell)
+        searched |= dict.fromkeys([*known, *expected], point)
         if steps.pick is not None:
-            picked[cell] = steps.pick
-    waiting = [cell for cell in cells if cell not in picked]
+            picked[point] = steps.pick
+    waiting = [point for point in points if point not in picked]
     return Plan(
-        [*searches.values(), *experiment.main_runs(picked, [cell for cell in cells if cell in picked])],
+        [*searches.values(), *experiment.main_runs(picked, [point for point in points if point in picked])],
         [*(config for run, config in later.items() if run not in searches), *experiment.main_runs({}, waiting)],
         picked,
         waiting,
-        searched | _cells_of_main_runs(experiment, picked),
+        searched | _points_of_main_runs(experiment, picked),
     )
 
 
-def _cells_of_main_runs(experiment: Experiment, picked: Mapping[Cell, float]) -> dict[str, Cell]:
-    return {config.hash: cell for cell in experiment.cells() for config in experiment.main_runs(picked, [cell])}
+def _points_of_main_runs(experiment: Experiment, picked: Mapping[GridPoint, float]) -> dict[str, GridPoint]:
+    return {config.hash: point for point in experiment.points() for config in experiment.main_runs(picked, [point])}
 
 
 def _score_of(scores: Mapping[str, Score], run: Callable[[float, float], RunConfig], trial: Trial) -> Score | None:
@@ -142,7 +142,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Steps:
-    """The state of the search of one cell.
+    """The state of the search of one point.
 
     Attributes:
         trials: What is known to be needed.
@@ -156,7 +156,7 @@ class Steps:
 
 
 def proceed(tuning: Tuning, values: Values, score: Callable[[Trial], Score | None]) -> Steps:
-    """The search of one cell, by the rule that this module states.
+    """The search of one point, by the rule that this module states.
 
     Args:
         tuning: The rule's options.

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..archive.forecasts import Forecast
-from ..archive.forecasts import read as read_forecasts
+from ..archive.forecasts import Forecast, read_forecasts
 from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
 from ..archive.variants import BANDS, Scale, Variant, list_variants, pluralize, scales
@@ -24,7 +23,7 @@ from .layers import layer_maps, measured_runs
 from .outcomes import SILENT
 from .page import Page, Section, archive_page
 from .recipes import main_table, more_tables
-from .tables import results_table, tuning
+from .tables import results_table, search_tables
 from .verdicts import judge
 
 
@@ -61,7 +60,7 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
     for scale in every:
         variants = list_variants(archive, scale)
         suffix = f"-{scale.slug}" if found else ""
-        tried = tuning(archive, scale, variants)
+        tried = search_tables(archive, scale, variants)
         layers = measured_runs(archive, variants, suffix)
         single = [variant for variant in variants if variant.is_best_recipe] if maps(variants) else variants
         found.append(

@@ -13,7 +13,7 @@ from ..archive.variants import list_variants, scales
 from ..atomic import write_atomically
 from .recipes import RESULTS
 from .table import markdown_table
-from .tables import results_table, tuning
+from .tables import results_table, search_tables
 
 _BLOCK = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n)(?P<body>.*?)(<!-- end of results -->)", re.DOTALL)
 
@@ -39,14 +39,14 @@ def with_results(text: str, results: Path) -> str:
             raise UsageError(f"the page shows results of '{name}', of which there are none: run `make {name}` first")
         scale = scales(archive)[0]
         rows = list_variants(archive, scale)
-        table = markdown_table(results_table(RESULTS, rows, bool(tuning(archive, scale, rows))))
+        table = markdown_table(results_table(RESULTS, rows, bool(search_tables(archive, scale, rows))))
         table += f"\n\n{LEGEND}" if any(variant.edge for variant in rows) else ""
         return f"{block[1]}\n{scale}\n\n{table}\n\n{block[4]}"
 
     return _BLOCK.sub(fill, text)
 
 
-def update_page(page: Path, results: Path) -> None:
+def update_readme(page: Path, results: Path) -> None:
     """Fills in the blocks of results of a file; see `with_results`."""
     old = page.read_text(encoding="utf-8")
     new = with_results(old, results)

@@ -111,7 +111,7 @@ def _against(found: Comparison) -> list[Cell]:
     return [pairs, Cell(apart, found.difference), Cell(f"{found.improvement:.2f}", found.improvement)]
 
 
-def tuning(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[Block]:
+def search_tables(archive: Archive, scale: Scale, variants: Sequence[Variant]) -> list[Block]:
     """The search for learning rates: mean validation accuracy, or loss, by variant, recipe and learning rate.
 
     Args:

@@ -12,7 +12,7 @@ from idinit.errors import UsageError
 from ..archive.run_record import Folder, RunRecord, compact, environment_key, read_folder
 from ..archive.store import Archive, Store
 from ..archive.variants import BUDGETS_LARGEST_FIRST
-from .config import hash_of
+from .config import hash_of_study
 
 RUN_COLUMNS = {
     **dict.fromkeys(["hash", "study", "budget"], "string"),
@@ -30,7 +30,7 @@ def tables_of(archive: Archive, run: str) -> dict[str, pd.DataFrame]:
 
 def _hash_today(options: str) -> str | None:
     try:
-        return hash_of(json.loads(options))
+        return hash_of_study(json.loads(options))
     except UsageError:  # the study no longer has some option
         return None
 
@@ -39,23 +39,23 @@ def _read(folder: Path) -> RunRecord | None:
     return read_folder(folder, _record)
 
 
-def _record(said: Folder) -> RunRecord:
-    run = said.status["hash"]
+def _record(folder: Folder) -> RunRecord:
+    run = folder.status["hash"]
     row = {
         "hash": run,
-        "study": said.config["study"]["name"],
-        "budget": said.config["budget"],
-        "cells": said.status["steps"],
-        "time_s": said.status["time_s"],
-        "environment": environment_key(said.environment),
-        "options": compact(said.config["study"]),
+        "study": folder.config["study"]["name"],
+        "budget": folder.config["budget"],
+        "cells": folder.status["steps"],
+        "time_s": folder.status["time_s"],
+        "environment": environment_key(folder.environment),
+        "options": compact(folder.config["study"]),
     }
-    names = dict.fromkeys(measured["table"] for measured in said.rows)
+    names = dict.fromkeys(measured["table"] for measured in folder.rows)
     tables = {
-        name: pd.DataFrame([{"hash": run, **measured["values"]} for measured in said.rows if measured["table"] == name])
+        name: pd.DataFrame([{"hash": run, **measured["values"]} for measured in folder.rows if measured["table"] == name])
         for name in names
     }
-    return RunRecord(said.config["experiment"], row, tables, said.environment)
+    return RunRecord(folder.config["experiment"], row, tables, folder.environment)
 
 
 def _largest_first(runs: pd.DataFrame) -> pd.DataFrame:
@@ -73,4 +73,4 @@ STORE = Store(
     sort_table=lambda table: table.sort_values("hash", kind="stable"),
     digits=5,
 )
-load, archived, merge = STORE.load, STORE.archived, STORE.merge
+load, archived_studies, merge = STORE.load, STORE.archived, STORE.merge

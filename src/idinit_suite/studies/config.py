@@ -39,7 +39,7 @@ class StudyConfig(Options):
     @property
     def hash(self) -> str:
         """Eight hexadecimal digits that name the run: of the study and all its options."""
-        return hash_of(self.study)
+        return hash_of_study(self.study)
 
     @property
     def name(self) -> str:
@@ -62,13 +62,13 @@ class StudyConfig(Options):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def hash_of(study: Mapping[str, Any]) -> str:
+def hash_of_study(study: Mapping[str, Any]) -> str:
     """The hash of a study, given by its name and any of its options; the others have their defaults."""
-    content = json.dumps(to_jsonable_python(checked(study)), sort_keys=True)
+    content = json.dumps(to_jsonable_python(checked_study(study)), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
-def checked(study: Mapping[str, Any]) -> dict[str, Any]:
+def checked_study(study: Mapping[str, Any]) -> dict[str, Any]:
     """A study with all its options.
 
     Raises:
@@ -88,7 +88,7 @@ def asks_for_a_study(arguments: Sequence[str]) -> bool:
     return any(argument == f"experiment={name}" for argument in arguments for name in list_experiments("study"))
 
 
-def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
+def load_study(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     """Reads an experiment that is a study: its options are those of ``study``, of the budget, and of the command line.
 
     Args:
@@ -114,7 +114,7 @@ def load(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     try:
         info = ExperimentInfo(**settings["experiment"])
         fields = {key: settings[key] for key in ("budget", "impl", "paths")}
-        config = StudyConfig(experiment=info.name, study=checked(study), **fields)
+        config = StudyConfig(experiment=info.name, study=checked_study(study), **fields)
     except ValidationError as error:
         raise UsageError(f"config: {explain(error, '', StudyConfig.model_fields)}") from None
     return info, config

@@ -16,7 +16,7 @@ from ..report.page import Page, Section, archive_page
 from ..report.update import Kind
 from ..statistics.significance import ENOUGH
 from .archive import STORE, tables_of
-from .config import checked
+from .config import checked_study
 from .findings import FINDINGS
 
 
@@ -79,7 +79,7 @@ def _options(text: str) -> dict[str, object]:
     """All options of an archived run; just what is stored where the study no longer has one of them."""
     stored = json.loads(text)
     try:
-        return checked(stored)
+        return checked_study(stored)
     except UsageError:
         return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 

@@ -15,14 +15,14 @@ from ..training.environment import describe
 from ..training.preemption import stop_signals
 from ..training.progress import RunProgress, console
 from ..training.run_folder import FINISHED, RunFolder
-from .archive import archived
+from .archive import archived_studies
 from .config import StudyConfig
 from .page import STUDY
 
 log = logging.getLogger(__name__)
 
 
-def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> None:
+def run_study(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> None:
     """Runs a study, or what is left of it, and brings its results up to date; one that is archived is not run again.
 
     Args:
@@ -40,7 +40,7 @@ def run(info: ExperimentInfo, config: StudyConfig, *, force: bool = False) -> No
         with folder:
             folder.clear()
     status = folder.status()
-    if status is None and not force and config.hash in archived(results):
+    if status is None and not force and config.hash in archived_studies(results):
         console.print(f"{config.experiment}: budget {config.budget}: archived, nothing to do")
     elif status is None or status["state"] not in FINISHED:
         compute(config)

@@ -24,11 +24,11 @@ class _TimeLeft(TimeRemainingColumn):
 
     def render(self, task: Task) -> Text:
         if (ends := task.fields.get("ends")) is not None:
-            return Text(duration(max(0.0, ends - time.monotonic())), style="progress.remaining")
+            return Text(clock_time(max(0.0, ends - time.monotonic())), style="progress.remaining")
         return super().render(task)
 
 
-def duration(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
     """A time as ``0:02:10``."""
     return str(timedelta(seconds=round(seconds)))
 
@@ -97,7 +97,7 @@ class SweepProgress:
         self._left = predicted
         left = self.seconds_left()
         if self._bars is None:
-            console.print(f"[{count}] {what}; about {duration(left)} left for all", markup=False, soft_wrap=True)
+            console.print(f"[{count}] {what}; about {clock_time(left)} left for all", markup=False, soft_wrap=True)
         else:
             self._update(left, f"{count}: {what}")
 
@@ -171,7 +171,7 @@ class RunProgress:
             self._bar.update(self._task, completed=step, news=news)
             return
         left = self._seconds_left(step)
-        eta = "" if left is None else f"  {duration(left)} left"
+        eta = "" if left is None else f"  {clock_time(left)} left"
         console.print(f"{self._label}  {step}/{self._steps}  {news}{eta}", soft_wrap=True)
 
     def _seconds_left(self, step: int) -> float | None:

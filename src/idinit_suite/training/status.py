@@ -16,7 +16,7 @@ class StatusWriter:
 
     Args:
         folder: The run's folder, locked; None in a process that does not write.
-        name: Hash of the run.
+        run_hash: Of the run, by which the archive knows it.
         steps: Steps of the whole run.
         steps_per_epoch: Steps of an epoch.
         tokens: Of a step; None where that is not a number of the run.
@@ -24,9 +24,16 @@ class StatusWriter:
     """
 
     def __init__(
-        self, folder: RunFolder | None, name: str, *, steps: int, steps_per_epoch: int, tokens: int | None, flops: int | None
+        self,
+        folder: RunFolder | None,
+        run_hash: str,
+        *,
+        steps: int,
+        steps_per_epoch: int,
+        tokens: int | None,
+        flops: int | None,
     ) -> None:
-        self._folder, self._name, self._steps, self._per_epoch = folder, name, steps, steps_per_epoch
+        self._folder, self._run_hash, self._steps, self._per_epoch = folder, run_hash, steps, steps_per_epoch
         self._tokens, self._flops = tokens, flops
         self._earlier = (folder.status() or {}).get("time_s", 0.0) if folder else 0.0
         self._started = time.monotonic()
@@ -48,7 +55,7 @@ class StatusWriter:
         """
         status = {
             "state": state,
-            "hash": self._name,
+            "hash": self._run_hash,
             "step": step,
             "steps": self._steps,
             "epoch": step / self._per_epoch,

@@ -12,7 +12,7 @@ import pytest
 from idinit.errors import UsageError
 from idinit_suite.commands import main
 from idinit_suite.config import RunConfig
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.runner import run as sweep
 from idinit_suite.training.progress import console
 from idinit_suite.training.run_folder import RunFolder
@@ -24,7 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunConfig
     folder = tmp_path_factory.mktemp("made")
     places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
     tiny = ["model=resnet", "model.depth=8", "data.batch_size=16", "data.train_limit=32", "impl.threads=1", "train.epochs=2"]
-    grid = load(["experiment=demo", "budget=smoke", "init=idinit,fixup", "wandb.mode=disabled", *tiny, *places])
+    grid = load_experiment(["experiment=demo", "budget=smoke", "init=idinit,fixup", "wandb.mode=disabled", *tiny, *places])
     assert sweep(grid) == []
     return folder, grid.main_runs({})
 

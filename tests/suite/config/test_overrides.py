@@ -16,14 +16,14 @@ from idinit_suite.cli import run_command
 from idinit_suite.config import GROUPS, check, compose
 from idinit_suite.config.experiment import list_experiments
 from idinit_suite.errors import EXIT_OK, EXIT_USAGE
-from idinit_suite.experiments.grid import load, select
+from idinit_suite.experiments.grid import load_experiment, select
 from idinit_suite.report.wandb_report import build_report, mirror_all
-from idinit_suite.studies.config import load as load_study
+from idinit_suite.studies.config import load_study
 
 
 def sweep(overrides: Sequence[str]) -> None:
-    experiment = load(overrides)
-    experiment.main_runs({}, experiment.cells()[:2])
+    experiment = load_experiment(overrides)
+    experiment.main_runs({}, experiment.points()[:2])
 
 
 # The part of each command that comes before it reads data or trains.

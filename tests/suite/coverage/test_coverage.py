@@ -18,9 +18,9 @@ from idinit_suite.coverage import check as checking
 from idinit_suite.coverage.check import check
 from idinit_suite.coverage.expert_labels import LABELS, labels_of
 from idinit_suite.coverage.families import REASONS, TIMM, TORCHVISION, TRANSFORMERS, Case, list_cases
-from idinit_suite.coverage.page import update_page
+from idinit_suite.coverage.page import update_coverage_page
 from idinit_suite.coverage.runner import checked, read_rows, run
-from idinit_suite.coverage.verdict import judge
+from idinit_suite.coverage.verdict import judge_coverage
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
 
@@ -55,7 +55,7 @@ def test_a_false_alarm_is_counted_and_shown(tmp_path: Path) -> None:
     )
     line = f'timm,a,a,timm,ok,6,1,6,,0,0,0,0,0,0,1,1,,1,"{row["findings"]}"\n'
     (tmp_path / "coverage.csv").write_text(ROWS.replace("problems\n", "problems,alarms,findings\n", 1) + line)
-    update_page(tmp_path)
+    update_coverage_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "| 1 of 1 |" in page and "| not examined |" in page and f"| timm:a | a | {row['findings']} |" in page
 
@@ -66,7 +66,7 @@ def test_labels_are_compared_with_an_experts(tmp_path: Path) -> None:
     head = "problems,labels,labels_wrong,mislabelled\n"
     line = f"timm,a,a,timm,ok,6,1,6,,0,0,0,0,0,0,1,1,,2,1,{row['mislabelled'].replace(',', ';')}\n"
     (tmp_path / "coverage.csv").write_text(ROWS.replace("problems\n", head, 1) + line)
-    update_page(tmp_path)
+    update_coverage_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "| 0 of 1 |" in page and "| 1 of 2 |" in page and "| timm:a | a | 0.weight is stem; not head |" in page
 
@@ -193,7 +193,7 @@ hf,c,c,"transformers 5.0, torch 2.0",ok,4,1000,4,,0,0,0.0e+00,0.0e+00,0,0,0.5,1,
 
 def test_the_page(tmp_path: Path) -> None:
     (tmp_path / "coverage.csv").write_text(ROWS)
-    update_page(tmp_path)
+    update_coverage_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "| timm | 2 | 1 | 50.0 % | 95 % | 0 |" in page
     assert "| transformers | 1 | 1 | 100.0 % | 95 % | 1 |" in page
@@ -220,7 +220,7 @@ def test_the_verdict_on_universality(failed: dict[str, int], outcome: str) -> No
         for source in ("timm", "torchvision", "hf")
         for number in range(20)
     ]
-    verdict = judge(rows)
+    verdict = judge_coverage(rows)
     assert verdict is not None
     assert (verdict.claim, verdict.outcome) == ("C15", outcome)
     fine = [20 - failed.get(source, 0) for source in ("timm", "torchvision", "hf")]
@@ -229,4 +229,4 @@ def test_the_verdict_on_universality(failed: dict[str, int], outcome: str) -> No
 
 
 def test_there_is_no_verdict_without_a_check() -> None:
-    assert judge([]) is None
+    assert judge_coverage([]) is None

@@ -16,7 +16,7 @@ from small_sweeps import TINY, places
 
 from idinit.errors import UsageError
 from idinit_suite.experiments.concurrency import choose_jobs
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.launcher import launch
 from idinit_suite.experiments.processes import cores, shares
 from idinit_suite.experiments.runner import missing_runs
@@ -47,7 +47,7 @@ def test_processes_get_equal_shares_of_cores_and_gpus(jobs: int, cores: list[int
 
 @pytest.mark.parametrize(("name", "jobs"), [("serial", 1), ("local", "auto"), ("slurm", 4)])
 def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
-    config = load(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher
+    config = load_experiment(["experiment=cifar10-resnet20", f"launcher={name}"]).launcher
     assert (config.name, config.jobs) == (name, jobs)
 
 
@@ -130,6 +130,6 @@ def test_the_number_of_jobs_is_measured_once(tmp_path: Path, capfd: pytest.Captu
 
 
 def test_runs_of_one_thread_are_as_many_as_cores(tmp_path: Path) -> None:
-    runs = missing_runs(load(arguments(tmp_path, "init=idinit,fixup,zero", "seed=range(40)")))
+    runs = missing_runs(load_experiment(arguments(tmp_path, "init=idinit,fixup,zero", "seed=range(40)")))
     assert choose_jobs(runs) == len(cores())
     assert choose_jobs(runs[:1]) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from idinit.errors import UsageError
 from idinit_suite.commands.plan import plan
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.runner import run
 
 WORDS = [
@@ -35,7 +35,7 @@ def write_texts(count: int) -> None:
 
 
 def sweep(*more: str, forced: float | None = None) -> list[str]:
-    return run(load([*WORDS, *more]), forced=forced, quiet=True)
+    return run(load_experiment([*WORDS, *more]), forced=forced, quiet=True)
 
 
 def checksums() -> dict[str, str]:
@@ -48,7 +48,7 @@ def checksums() -> dict[str, str]:
 
 
 def begin_again() -> None:
-    (config,) = load([*WORDS, "init=idinit"]).main_runs({})
+    (config,) = load_experiment([*WORDS, "init=idinit"]).main_runs({})
     status = config.folder / "status.json"
     status.write_text(json.dumps({**json.loads(status.read_text()), "state": "preempted"}))
 
@@ -103,11 +103,11 @@ def test_a_forced_run_that_was_stopped_goes_on() -> None:
 def test_a_variant_whose_search_was_on_other_data_is_not_trained() -> None:
     search = ["grid.tune.factors=[0.3,1,3]", "grid.tune.rungs=[1]", "+grid.tune.widen=0"]
     searched = [*(word for word in WORDS if not word.startswith("optim.lr")), *search]
-    run(load([*searched, "init=idinit"]), quiet=True)
+    run(load_experiment([*searched, "init=idinit"]), quiet=True)
     before = checksums()
     write_texts(44)
     with pytest.raises(UsageError, match="force=true"):
-        run(load([*searched, "init=idinit", "seed=1"]), quiet=True)
+        run(load_experiment([*searched, "init=idinit", "seed=1"]), quiet=True)
     assert checksums() == before
 
 

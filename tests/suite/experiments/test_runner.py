@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from idinit.errors import UsageError
-from idinit_suite.archive.forecasts import read as read_forecasts
+from idinit_suite.archive.forecasts import read_forecasts
 from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
 from idinit_suite.config import RunConfig
 from idinit_suite.errors import Preempted
-from idinit_suite.experiments.grid import Experiment, load
+from idinit_suite.experiments.grid import Experiment, load_experiment
 from idinit_suite.experiments.runner import run, unfinished
 from idinit_suite.experiments.tuning import plan_runs, read_scores
 from idinit_suite.training.compile_cache import CompiledNetworks
@@ -40,12 +40,12 @@ TINY = [
 def picks(grid: Experiment) -> dict[str, float]:
     """What the search of each variant has found."""
     scores = read_scores(grid.paths.results / grid.info.name)
-    return {cell.variant: value for cell, value in plan_runs(grid, scores).picked.items()}
+    return {point.variant: value for point, value in plan_runs(grid, scores).picked.items()}
 
 
 def experiment(folder: Path, *arguments: str, name: str = "cifar10-resnet20-ablation") -> Experiment:
     places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
-    return load(
+    return load_experiment(
         [f"experiment={name}", "budget=smoke", "data.train_limit=32", "wandb.mode=disabled", *TINY, *places, *arguments]
     )
 
@@ -94,7 +94,7 @@ def test_the_search_of_a_language_model_goes_by_its_loss(tmp_path: Path) -> None
     tiny = ["model.width=16", "model.depth=1", "model.heads=2", "model.hidden=32", "model.positions=8", "data.length=8"]
     small = ["data.vocabulary=100", "data.batch_size=16", "impl.threads=1", "train.precision=float32", "wandb.mode=disabled"]
     places = [f"paths.data={tmp_path}", *(f"paths.{place}={tmp_path}/{place}" for place in ("runs", "results"))]
-    pretraining = load(["experiment=bert-mini", "budget=smoke", "init=default", *tiny, *small, *places])
+    pretraining = load_experiment(["experiment=bert-mini", "budget=smoke", "init=default", *tiny, *small, *places])
     assert run(pretraining) == []
     results = tmp_path / "results" / "bert-mini"
     tried = pd.read_csv(results / "runs.csv").query("phase == 'tune'").set_index("lr")["validation_loss"]
@@ -292,7 +292,9 @@ def test_a_point_of_a_sweep_that_cannot_be_trained_is_listed_and_the_others_run(
 ) -> None:
     """One that the network refuses, and one that the data refuse."""
     small = [override for override in experiment(tmp_path, name="demo").overrides if not override.startswith(f"{key}=")]
-    grid = load(["experiment=demo", "init=zero_gamma", "seed=0,1", "optim.lr=0.1", f"{key}={refused},{trained}", *small])
+    grid = load_experiment(
+        ["experiment=demo", "init=zero_gamma", "seed=0,1", "optim.lr=0.1", f"{key}={refused},{trained}", *small]
+    )
     with pytest.raises(UsageError, match=f"^zero_gamma {key}={refused} was not trained: [^;]*$"):
         run(grid)
     rows = pd.read_csv(tmp_path / "results" / "demo" / "runs.csv")

@@ -12,7 +12,7 @@ from idinit_suite.config import RunConfig
 from idinit_suite.data import Batches
 from idinit_suite.experiments import cost
 from idinit_suite.experiments.cost import Costs
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.runner import run
 from idinit_suite.experiments.tuning import plan_runs
 from idinit_suite.training.run_folder import read_metrics
@@ -26,8 +26,8 @@ def overrides(folder: Path) -> list[str]:
 
 
 def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> None:
-    run(load(["experiment=cifar10-resnet56", "init=idinit", "seed=0", *overrides(tmp_path)]))
-    demo = load(["experiment=demo", "init=idinit", "seed=0", *overrides(tmp_path)]).main_runs({})[0]
+    run(load_experiment(["experiment=cifar10-resnet56", "init=idinit", "seed=0", *overrides(tmp_path)]))
+    demo = load_experiment(["experiment=demo", "init=idinit", "seed=0", *overrides(tmp_path)]).main_runs({})[0]
     train(demo)
     results = tmp_path / "results" / "cifar10-resnet56"
     before = {path.name: path.read_bytes() for path in results.iterdir()}
@@ -48,7 +48,7 @@ def test_report_makes_the_same_results_from_the_run_folders(tmp_path: Path) -> N
 
 def test_plan_says_what_is_done_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["init=idinit", "seed=0", *overrides(tmp_path)]
-    run(load(["experiment=demo", *arguments]))
+    run(load_experiment(["experiment=demo", *arguments]))
     capsys.readouterr()
     plan(arguments)
     rows = {line.split()[1]: line.split()[3:] for line in capsys.readouterr().out.splitlines() if " smoke " in line}
@@ -60,7 +60,9 @@ def test_plan_says_what_is_done_and_what_is_missing(tmp_path: Path, capsys: pyte
 def test_the_estimate_counts_the_steps_and_the_evaluations_that_runs_make(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = load(["experiment=cifar10-resnet20-ablation", "init=both", *[o for o in overrides(tmp_path) if "lr=" not in o]])
+    grid = load_experiment(
+        ["experiment=cifar10-resnet20-ablation", "init=both", *[o for o in overrides(tmp_path) if "lr=" not in o]]
+    )
     searches, main = plan_runs(grid, {}).runs[:1], grid.main_runs({})
     for costs, counted in (((1.0, 0.0), "steps"), ((0.0, 1.0), "evaluations")):
         monkeypatch.setattr("idinit_suite.experiments.cost._seconds", lambda config, data, costs=costs: costs)
@@ -74,7 +76,9 @@ def test_the_estimate_counts_the_steps_and_the_evaluations_that_runs_make(
 
 
 def test_a_network_is_measured_once_whatever_fills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grid = load(["experiment=cifar10-resnet56", "init=t_fixup,idinit,kaiming,zero_gamma", "seed=0", *overrides(tmp_path)])
+    grid = load_experiment(
+        ["experiment=cifar10-resnet56", "init=t_fixup,idinit,kaiming,zero_gamma", "seed=0", *overrides(tmp_path)]
+    )
     measured: list[str] = []
 
     def seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
@@ -90,7 +94,7 @@ def test_a_network_is_measured_once_whatever_fills_it(tmp_path: Path, monkeypatc
 
 
 def test_the_time_left_counts_on_every_process_that_shares_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grid = load(["experiment=cifar10-resnet56", "init=idinit,kaiming,xavier", "seed=0", *overrides(tmp_path)])
+    grid = load_experiment(["experiment=cifar10-resnet56", "init=idinit,kaiming,xavier", "seed=0", *overrides(tmp_path)])
     monkeypatch.setattr(cost, "_seconds", lambda config, data: (1.0, 0.0))
     runs = grid.main_runs({})
     one, three = Costs().of(runs[0]), Costs().total(runs)

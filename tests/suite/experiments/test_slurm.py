@@ -19,7 +19,7 @@ from small_sweeps import TINY, places
 
 from idinit.errors import UsageError
 from idinit_suite.config import RunConfig
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.launcher import launch
 from idinit_suite.experiments.together import train_together
 from idinit_suite.training import checkpoint
@@ -205,8 +205,8 @@ def test_a_run_over_two_nodes_is_preempted_as_a_whole_and_ends_in_the_bits_of_on
     ]
     logs = preempted(tmp_path, arguments(tmp_path, *words, "launcher.jobs=1", "launcher.nodes=2"), checkpoints=1)
     assert "node=0(2)" in logs and "node=1(2)" in logs
-    (run,) = load(arguments(tmp_path, *words)).main_runs({})
-    (alone,) = load(arguments(tmp_path / "alone", *words)).main_runs({})
+    (run,) = load_experiment(arguments(tmp_path, *words)).main_runs({})
+    (alone,) = load_experiment(arguments(tmp_path / "alone", *words)).main_runs({})
     train_together(alone, 2)
     assert bits(run) == bits(alone)
     assert trained_steps(run.folder) == sorted(set(trained_steps(run.folder))), "a step was recorded twice"

@@ -21,7 +21,7 @@ from idinit.errors import UsageError
 from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.errors import LostProcess, Preempted, RunLocked
 from idinit_suite.experiments import together
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.launcher import launch
 from idinit_suite.experiments.nodes import Nodes
 from idinit_suite.experiments.together import train_together
@@ -95,7 +95,7 @@ def bits(run: RunConfig) -> tuple[dict[str, list[float]], list[dict[str, object]
 
 @needs_proc
 def test_killed_and_stopped_it_ends_in_the_bits_of_a_run_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (run,) = load(words(tmp_path / "disturbed")).main_runs({})
+    (run,) = load_experiment(words(tmp_path / "disturbed")).main_runs({})
     folder = RunFolder(run.folder)
     with disturbed(run, 0, lambda: os.kill(ranks()["1"], signal.SIGKILL)):
         (failure,) = launch(words(tmp_path / "disturbed"))
@@ -116,7 +116,7 @@ def test_killed_and_stopped_it_ends_in_the_bits_of_a_run_left_alone(tmp_path: Pa
     assert launch(words(tmp_path / "disturbed")) == []
     assert capfd.readouterr().err == ""
     assert len(pd.read_csv(tmp_path / "disturbed" / "results" / "demo" / "runs.csv")) == 1
-    (alone,) = load(words(tmp_path / "alone")).main_runs({})
+    (alone,) = load_experiment(words(tmp_path / "alone")).main_runs({})
     train_together(alone, 2)
     assert bits(run) == bits(alone)
     assert json.loads((run.folder / "env.json").read_text())["processes"] == 2
@@ -124,7 +124,7 @@ def test_killed_and_stopped_it_ends_in_the_bits_of_a_run_left_alone(tmp_path: Pa
 
 @needs_proc
 def test_what_a_killed_node_leaves_is_gone_on_with_by_the_nodes_that_are_there(tmp_path: Path) -> None:
-    (run,) = load(words(tmp_path, "train.epochs=20")).main_runs({})
+    (run,) = load_experiment(words(tmp_path, "train.epochs=20")).main_runs({})
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -145,7 +145,7 @@ def test_what_a_killed_node_leaves_is_gone_on_with_by_the_nodes_that_are_there(t
 
 
 def test_what_all_processes_refuse_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (run,) = load(words(tmp_path, "init=t_fixup")).main_runs({})
+    (run,) = load_experiment(words(tmp_path, "init=t_fixup")).main_runs({})
     with pytest.raises(UsageError, match="^initializer 't_fixup'"):
         train_together(run, 2)
     assert capfd.readouterr().err == ""
@@ -159,7 +159,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(
 ) -> None:
     """Also where the process that refuses is slow to end, and the other, whose exchange fails, could end before it."""
     monkeypatch.setattr(together, "_PROCESS", end + together._PROCESS)
-    (run,) = load(words(tmp_path)).main_runs({})
+    (run,) = load_experiment(words(tmp_path)).main_runs({})
     with RunFolder(run.folder), pytest.raises(RunLocked, match=f"run {run.name} is being trained by another process"):
         train_together(run, 2)
     assert capfd.readouterr().err == ""

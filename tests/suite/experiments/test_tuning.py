@@ -7,7 +7,7 @@ import math
 import pytest
 
 from idinit_suite.config.experiment import list_experiments
-from idinit_suite.experiments.grid import Cell, Experiment, Tuning, load
+from idinit_suite.experiments.grid import Experiment, GridPoint, Tuning, load_experiment
 from idinit_suite.experiments.tuning import Score, Trial, Values, plan_runs, proceed
 
 GRID = (0.1, 0.3, 1.0, 3.0)
@@ -106,7 +106,7 @@ def first_runs(experiment: Experiment) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("name", list_experiments())
 def test_every_variant_of_an_experiment_gets_the_same_search(name: str) -> None:
-    experiment = load([f"experiment={name}", "budget=cpu"])
+    experiment = load_experiment([f"experiment={name}", "budget=cpu"])
     if not experiment.tuned:
         pytest.skip("its rates are given")
     tune = experiment.grid.tune
@@ -115,8 +115,8 @@ def test_every_variant_of_an_experiment_gets_the_same_search(name: str) -> None:
     assert {(run.train.epochs, run.seed, run.phase) for run in runs} == {(tune.epochs * tune.rungs[0], tune.seed, "tune")}
     grids = first_runs(experiment)
     assert grids.keys() == experiment.grid.arms.keys()
-    for cell in experiment.cells():
-        assert grids[cell.variant] == [float(f"{factor * experiment.recipe_value(cell):.6g}") for factor in tune.factors]
+    for point in experiment.points():
+        assert grids[point.variant] == [float(f"{factor * experiment.recipe_value(point):.6g}") for factor in tune.factors]
 
 
 @pytest.mark.parametrize(
@@ -127,22 +127,24 @@ def test_every_variant_of_an_experiment_gets_the_same_search(name: str) -> None:
     ],
 )
 def test_rates_are_multiples_of_the_recipes_own(overrides: list[str], rates: list[float]) -> None:
-    experiment = load(["experiment=cifar10-resnet20-ablation", "init=both", "budget=cpu", *overrides])
+    experiment = load_experiment(["experiment=cifar10-resnet20-ablation", "init=both", "budget=cpu", *overrides])
     assert first_runs(experiment) == {"both": rates}
 
 
 def test_a_rate_that_is_swept_over_or_given_is_not_searched() -> None:
-    experiment = load(["experiment=cifar10-resnet20-ablation", "init=both", "seed=0", "budget=cpu", "optim.lr=0.1,0.2"])
+    experiment = load_experiment(
+        ["experiment=cifar10-resnet20-ablation", "init=both", "seed=0", "budget=cpu", "optim.lr=0.1,0.2"]
+    )
     plan = plan_runs(experiment, {})
     assert [run.optim["lr"] for run in plan.runs] == [0.1, 0.2] and not plan.later and not plan.waiting
 
 
 def test_each_point_of_a_sweep_has_its_own_search() -> None:
-    experiment = load(
+    experiment = load_experiment(
         ["experiment=cifar10-resnet20-ablation", "init=both", "seed=0,1", "budget=cpu", "optim.weight_decay=0,0.001"]
     )
-    first, second = experiment.cells()
-    assert first == Cell("both", ("optim.weight_decay=0",))
+    first, second = experiment.points()
+    assert first == GridPoint("both", ("optim.weight_decay=0",))
     full = [(run, Trial(run.optim["lr"], run.train.epochs)) for run in plan_runs(experiment, {}).runs]
     assert len(full) == 8 and len({run.hash for run, _ in full}) == 8
 
@@ -157,7 +159,9 @@ def test_each_point_of_a_sweep_has_its_own_search() -> None:
 
 
 def test_the_search_costs_less_than_a_third_of_a_night_on_cifar10() -> None:
-    experiment = load(["experiment=cifar10-resnet20", "budget=cpu", "seed=0,1,2", "grid.tune.epochs=2", "train.epochs=16"])
+    experiment = load_experiment(
+        ["experiment=cifar10-resnet20", "budget=cpu", "seed=0,1,2", "grid.tune.epochs=2", "train.epochs=16"]
+    )
     plan = plan_runs(experiment, {})
     epochs = {
         phase: sum(run.train.epochs for run in (*plan.runs, *plan.later) if run.phase == phase) for phase in ("tune", "main")

@@ -19,7 +19,7 @@ from idinit_suite.archive.runs import load, merge
 from idinit_suite.commands import main
 from idinit_suite.config import RunConfig
 from idinit_suite.config.experiment import ExperimentInfo
-from idinit_suite.experiments.grid import load as load_grid
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.experiments.runner import run as sweep
 from idinit_suite.report.grid_page import grid_page
 from idinit_suite.report.html.render import report_page
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunCon
     """The folder of two runs that measured their layers, one of them diverged, beside their archive."""
     folder = tmp_path_factory.mktemp("made")
     places = [f"paths.{place}={folder}/{place}" for place in ("data", "runs", "results")]
-    grid = load_grid(
+    grid = load_experiment(
         ["experiment=demo", "budget=smoke", "init=kaiming,idinit", "optim.lr=100", "diagnostics.every=2", *TINY, *places]
     )
     assert sweep(grid) == []

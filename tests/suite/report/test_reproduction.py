@@ -9,7 +9,7 @@ import pytest
 from idinit_suite.archive.runs import load as load_archive
 from idinit_suite.archive.runs import merge
 from idinit_suite.config.experiment import ExperimentInfo, list_claims, list_experiments
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.report.blocks import markdown
 from idinit_suite.report.grid_page import grid_page
 from idinit_suite.report.outcomes import Headline, Outcome, Verdict
@@ -34,7 +34,7 @@ def test_every_claim_is_there_once_and_in_order() -> None:
 @pytest.mark.parametrize("name", list_experiments())
 def test_experiments_say_of_a_claim_only_what_differs(name: str) -> None:
     known = {claim.id: claim for claim in list_claims()}
-    for claim in load([f"experiment={name}"]).info.claims:
+    for claim in load_experiment([f"experiment={name}"]).info.claims:
         assert (claim.text, claim.tag) == (known[claim.id].text, known[claim.id].tag)
 
 
@@ -87,7 +87,7 @@ def test_a_demonstration_has_no_say(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("name", ["demo", "demo-text"])
 def test_the_demonstrations_say_that_they_are_none(name: str) -> None:
-    assert not load([f"experiment={name}"]).info.evidence
+    assert not load_experiment([f"experiment={name}"]).info.evidence
 
 
 def test_the_number_of_a_claim_is_that_of_an_experiment_with_its_verdict() -> None:

@@ -17,7 +17,7 @@ from idinit.errors import UsageError
 from idinit_suite.archive.runs import load, merge
 from idinit_suite.archive.variants import list_variants, scales
 from idinit_suite.config.experiment import ExperimentInfo
-from idinit_suite.experiments.grid import load as load_grid
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.report.figures import _STYLE, draw_curves, line_style, loss_limits
 from idinit_suite.report.sparklines import sparklines
 from idinit_suite.report.update import update_results
@@ -266,5 +266,5 @@ def test_bars_and_suggestions_keep_to_80_columns(info: ExperimentInfo, runs: lis
     archive = load(tmp_path / "r")
     shown = [one for one in list_variants(archive, scales(archive)[0]) if one.is_best_recipe]
     assert len(lines_of(sparklines(shown))) == 1 + len(shown), "the title is a line of its own"
-    suggestions = [line for name in ("demo", "demo-text") for line in load_grid([f"experiment={name}"]).info.next]
+    suggestions = [line for name in ("demo", "demo-text") for line in load_experiment([f"experiment={name}"]).info.next]
     assert len(suggestions) == 6 and max(map(len, suggestions)) <= 78  # below them two spaces

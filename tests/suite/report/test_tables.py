@@ -17,7 +17,7 @@ from idinit_suite.report.columns import notes
 from idinit_suite.report.formatting import amount, difference_interval, duration, percent, plain
 from idinit_suite.report.recipes import more_tables
 from idinit_suite.report.table import Cell, markdown_table, table, terminal_table
-from idinit_suite.report.tables import paired, results_table, tuning
+from idinit_suite.report.tables import paired, results_table, search_tables
 from idinit_suite.statistics.estimates import estimate
 
 
@@ -146,7 +146,7 @@ def test_what_was_tried_to_pick_learning_rates(make_run: Callable[..., Path], tm
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    assert markdown(tuning(archive, scale, list_variants(archive, scale))).splitlines() == [
+    assert markdown(search_tables(archive, scale, list_variants(archive, scale))).splitlines() == [
         "Validation accuracy in percent after 1 epoch, 2 seeds; in bold what was used.",
         "",
         "| initializer | lr 0.01 | lr 0.1 |",
@@ -170,7 +170,7 @@ def test_searches_of_another_recipe_are_rows_of_their_own(make_run: Callable[...
     merge(runs, tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    assert markdown(tuning(archive, scale, list_variants(archive, scale))).splitlines()[2:] == [
+    assert markdown(search_tables(archive, scale, list_variants(archive, scale))).splitlines()[2:] == [
         "| initializer | lr 0.01 | lr 0.03 | lr 0.1 |",
         "| --- | ---: | ---: | ---: |",
         "| idinit | 20.0 | – | **30.0** |",
@@ -206,14 +206,14 @@ def test_of_a_language_model_the_losses_are_told_that_were_tried(make_run: Calla
     merge([*tried, make_run("idinit", [0.1, 0.5], lr=0.1, language=True)], tmp_path / "r")
     archive = load(tmp_path / "r")
     (scale,) = scales(archive)
-    heading, _, *_, row = markdown(tuning(archive, scale, list_variants(archive, scale))).splitlines()
+    heading, _, *_, row = markdown(search_tables(archive, scale, list_variants(archive, scale))).splitlines()
     assert heading.startswith("Validation loss after 1 epoch")
     assert row == "| idinit | 1.386 | **0.693** |"  # minus the logarithms of 1/4 and 1/2
 
 
 def test_no_tuning_runs_no_tuning_table(archive: Archive) -> None:
     (scale,) = scales(archive)
-    assert tuning(archive, scale, list_variants(archive, scale)) == []
+    assert search_tables(archive, scale, list_variants(archive, scale)) == []
 
 
 @pytest.mark.parametrize(

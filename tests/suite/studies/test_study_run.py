@@ -15,11 +15,11 @@ from idinit_suite.errors import Preempted
 from idinit_suite.report.blocks import pictures
 from idinit_suite.report.update import update_results
 from idinit_suite.report.wandb_report import mirror_all
-from idinit_suite.studies.archive import archived
+from idinit_suite.studies.archive import archived_studies
 from idinit_suite.studies.archive import load as load_archive
-from idinit_suite.studies.config import StudyConfig, load
+from idinit_suite.studies.config import StudyConfig, load_study
 from idinit_suite.studies.page import STUDY, sections
-from idinit_suite.studies.runner import compute, run
+from idinit_suite.studies.runner import compute, run_study
 from idinit_suite.training.run_folder import RunFolder
 
 Asked = Callable[..., tuple[ExperimentInfo, StudyConfig]]
@@ -31,7 +31,7 @@ def asked(tmp_path: Path) -> Asked:
 
     def ask(name: str, *more: str) -> tuple[ExperimentInfo, StudyConfig]:
         places = [f"paths.runs={tmp_path}/runs", f"paths.results={tmp_path}/results"]
-        return load([f"experiment={name}", "budget=smoke", *places, *more])
+        return load_study([f"experiment={name}", "budget=smoke", *places, *more])
 
     return ask
 
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", list_experiments("study"))
 def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name: str, asked: Asked) -> None:
     info, config = asked(name)
-    run(info, config)
+    run_study(info, config)
     results = config.paths.results / name
     first = contents(results)
     (section,) = sections(load_archive(results))
@@ -54,7 +54,7 @@ def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name
     shutil.rmtree(config.paths.runs)
     update_results(info, [], results, STUDY)
     assert contents(results) == first
-    run(info, config)
+    run_study(info, config)
     assert not config.folder.exists(), "what is archived is not run again"
 
 
@@ -76,7 +76,7 @@ def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name
 )
 def test_a_run_with_other_options_has_its_page(name: str, options: list[str], asked: Asked) -> None:
     info, config = asked(f"theory-{name}", *(f"study.{option}" for option in options))
-    run(info, config)
+    run_study(info, config)
     results = config.paths.results / info.name
     (section,) = sections(load_archive(results))
     assert [verdict.outcome for verdict in section.verdicts] == ["not run at this scale"]
@@ -122,9 +122,9 @@ def test_a_signal_stops_it_after_the_cell_in_hand(asked: Asked, monkeypatch: pyt
 
 def test_force_runs_again_what_is_archived(asked: Asked) -> None:
     info, config = asked("theory-convergence", "study.steps=2")
-    run(info, config)
+    run_study(info, config)
     shutil.rmtree(config.paths.runs)
-    run(info, config, force=True)
+    run_study(info, config, force=True)
     status = RunFolder(config.folder).status()
     assert status is not None and status["state"] == "done"
 
@@ -136,7 +136,7 @@ def test_plan_and_the_mirror_know_studies(asked: Asked) -> None:
     assert mirror_all([*places, "wandb.mode=offline"]) == [], "a study has no curves for W&B"
     command = ["experiment=theory-convergence", "budget=smoke", *places]
     assert _planned_study(command)[:3] == ["1", "0", "1"]
-    run(*load(command))
+    run_study(*load_study(command))
     assert _planned_study(command) == ["1", "1", "0", "0.00"]
 
 
@@ -153,35 +153,35 @@ def test_an_environment_whose_key_looks_like_a_number_is_found(asked: Asked, mon
 def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) -> None:
     few = ["init=identity", "study.targets=[minus_identity]"]  # few panels to draw
     for more in (["study.batches=[256]"], []):
-        run(*asked("theory-convergence", *few, *more))
+        run_study(*asked("theory-convergence", *few, *more))
     info, config = asked("theory-convergence", *few)
     results = config.paths.results / info.name
     found = sections(load_archive(results))
     scales = [section.scale for section in found]
     assert scales == ["smoke budget", "smoke budget; batches 256"]  # the one with more cells first
     assert [section.shorter for section in found] == [False, True]  # all of the second is in the first
-    assert len(archived(results)) == 2
+    assert len(archived_studies(results)) == 2
     before = contents(results)
-    run(info, config, force=True)
+    run_study(info, config, force=True)
     after = contents(results)
     assert {name for name in before if before[name] != after[name]} <= {"runs.csv"}, "only the time it took may differ"
 
 
 def test_a_run_that_adds_a_value_is_not_folded_away(asked: Asked) -> None:
     few = ["init=identity", "study.targets=[minus_identity]"]
-    run(*asked("theory-convergence", *few))
+    run_study(*asked("theory-convergence", *few))
     info, config = asked("theory-convergence", *few, "study.batches=[256,128]")
-    run(info, config)
+    run_study(info, config)
     assert [section.shorter for section in sections(load_archive(config.paths.results / info.name))] == [False, False]
 
 
 def test_a_run_with_an_option_that_is_gone_stays_in_the_archive(asked: Asked) -> None:
     few = ["init=identity", "study.targets=[minus_identity]"]
     info, config = asked("theory-convergence", *few)
-    run(info, config)
+    run_study(info, config)
     results = config.paths.results / info.name
     rows = (results / "runs.csv").read_text()
     (results / "runs.csv").write_text(rows.replace('""depth"":3', '""depth"":3,""once"":1'))
-    run(*asked("theory-convergence", *few, "study.batches=[256]"))
+    run_study(*asked("theory-convergence", *few, "study.batches=[256]"))
     first, second = sections(load_archive(results))
     assert first.scale == "smoke budget" and "batches 256" in second.scale

@@ -15,7 +15,7 @@ from digits_runs import digits_run
 from outcomes import assert_same, outcome
 
 from idinit_suite.config import RunConfig, check, compose, hash_of, hash_of_stored
-from idinit_suite.studies.config import hash_of as hash_of_study
+from idinit_suite.studies.config import hash_of_study
 from idinit_suite.training.trainer import train
 
 RESULTS = Path(__file__).parents[3] / "results"

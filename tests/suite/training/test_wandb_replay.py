@@ -18,7 +18,7 @@ from wandb_toys import WandbServer, as_history, offline_history, say, without_cl
 
 from idinit.errors import UsageError
 from idinit_suite.config import check, compose
-from idinit_suite.experiments.grid import load
+from idinit_suite.experiments.grid import load_experiment
 from idinit_suite.report.wandb_report import build_report, mirror_all, report_of
 from idinit_suite.tracking.wandb_follower import labels, run_id_of
 from idinit_suite.tracking.wandb_mirror import mirror
@@ -117,7 +117,7 @@ def test_a_report_needs_an_experiment() -> None:
 
 def test_the_report_groups_the_curves_of_an_experiment_by_initializer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_ENTITY", "team")
-    info = load(["experiment=cifar10-resnet56"]).info
+    info = load_experiment(["experiment=cifar10-resnet56"]).info
     model = report_of(info, "idinit")._to_model().model_dump(mode="json", by_alias=True)
     text = json.dumps(model)
     assert all(f'"{split}/accuracy"' in text for split in ("validation", "test")) and '"train/loss"' in text

@@ -16,7 +16,7 @@ from ...errors import first_line
 from ..base import DATASETS, DatasetInfo
 from ..context import DataContext
 from ..hidden import is_hidden, visible
-from ..locate import look_into_the_cache_without_internet, other_data
+from ..locate import other_data, set_hub_offline_if_unreachable
 from ..spec import Images
 from ..splits import HeldOut, whole_splits
 from .load import ImageFacts
@@ -171,7 +171,7 @@ def _hub_readers(name: str, root: Path) -> dict[str, Any]:
     """timm's readers of a data set of the hub, OWNER/NAME, or of a folder of tables in the data root."""
     from timm.data.readers import create_reader
 
-    look_into_the_cache_without_internet()
+    set_hub_offline_if_unreachable()
     place = root / Path(name).expanduser()
     found: dict[str, Any] = {}
     for split, names in _NAMES.items():

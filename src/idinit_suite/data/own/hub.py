@@ -21,7 +21,7 @@ from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut
 from .folders import split_names
-from .images import ImageOptions, facts_of, from_cache, own_images
+from .images import ImageOptions, from_cache, image_facts_of, own_images
 from .texts import label_column, own_texts, text_column
 
 _READER = 1  # raised when the same rows would be decoded to other pixels
@@ -87,12 +87,18 @@ def hub(
             arrays[f"{split}_images"] = decode_all(pictures_of[split], rows.where, channels, size)
             arrays[f"{split}_labels"] = labels[split]
         _require_one_size({split: tuple(arrays[f"{split}_images"].shape[1:]) for split in found}, source)
-        return arrays, facts_of(arrays, classes, source)
+        return arrays, image_facts_of(arrays, classes, source)
 
-    prints = {split: loaded[split]._fingerprint for split in found}
+    fingerprints = {split: loaded[split]._fingerprint for split in found}
     files = [picture for contents in pictures_of.values() for picture in contents if isinstance(picture, Path)]
     key = cache.key(
-        filter(Path.exists, files), prints=prints, reader=_READER, image=image_of, label=label_of, size=size, channels=channels
+        filter(Path.exists, files),
+        prints=fingerprints,  # this word and the others are part of the key
+        reader=_READER,
+        image=image_of,
+        label=label_of,
+        size=size,
+        channels=channels,
     )
     splits, about = from_cache(cache.cached(cache.folder(context.root) / f"hub-{key}.safetensors", build))
     return own_images(splits, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))

@@ -15,7 +15,7 @@ from ..pictures import decode_all
 from ..spec import Images
 from ..splits import HeldOut
 from .folders import find_pictures
-from .images import ImageOptions, facts_of, from_cache, own_images
+from .images import ImageOptions, from_cache, image_facts_of, own_images
 from .streamed_folder import decoded_shape, streamed_folder
 
 MEMORY = 2 * 2**30  # bytes of decoded pictures that are kept in memory; more are streamed from their files
@@ -56,7 +56,7 @@ def image_folder(
             arrays[f"{split}_images"] = pixels[start : start + len(pictures)].clone()
             arrays[f"{split}_labels"] = pictures.labels
             start += len(pictures)
-        return arrays, facts_of(arrays, classes, where.name)
+        return arrays, image_facts_of(arrays, classes, where.name)
 
     splits, about = from_cache(cache.cached(kept / f"images-{key}.safetensors", build))
     return own_images(splits, about, context, options)

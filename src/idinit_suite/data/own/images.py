@@ -65,12 +65,12 @@ def pick(examples: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]
     return inputs[rows], labels[rows]
 
 
-def facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
+def image_facts_of(arrays: Mapping[str, Tensor], classes: Sequence[str], source: str) -> dict[str, Any]:
     """The facts that the cache keeps beside decoded images."""
-    return facts(histogram(arrays["train_images"].transpose(0, 1)), classes, source)
+    return image_facts(histogram(arrays["train_images"].transpose(0, 1)), classes, source)
 
 
-def facts(counts: Tensor, classes: Sequence[str], source: str) -> dict[str, Any]:
+def image_facts(counts: Tensor, classes: Sequence[str], source: str) -> dict[str, Any]:
     """The facts about images that a cache keeps.
 
     Args:

@@ -27,7 +27,7 @@ from ..rows import Rows
 from ..spec import Images, Sentences
 from ..splits import HeldOut, whole_splits
 from .folders import SPLITS
-from .images import ImageOptions, facts_of, own_images, pick
+from .images import ImageOptions, image_facts_of, own_images, pick
 from .tensors import TensorBatches
 
 _KINDS = "give a PIL image, uint8 [C, H, W], finite floats, or numbers of words from 0 [T]"
@@ -76,7 +76,7 @@ def python(
     checksum, facts = cache.checksum(arrays), {"classes": len(classes)}
     found = {split: (inputs[split], labels[split]) for split in inputs}
     if inputs["train"].dtype == torch.uint8:
-        known = facts_of(arrays, classes, target)
+        known = image_facts_of(arrays, classes, target)
         about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
         return own_images(found, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
     if crop or flip or cutout or mixup:

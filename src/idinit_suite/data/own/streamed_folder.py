@@ -19,7 +19,7 @@ from ..images.mixing import Mixing
 from ..images.streaming import Split, StreamedImages
 from ..pictures import decode, decode_all, decode_each
 from .folders import PictureFiles
-from .images import ImageOptions, facts
+from .images import ImageOptions, image_facts
 
 logger = logging.getLogger(__name__)
 
@@ -112,4 +112,4 @@ def _first_pass(
             yield f"{split}_labels", labels.shape, labels.dtype, [labels]
 
     contents = cache.checksum_of_pieces(arrays())
-    return {**facts(counts, classes, source), "contents": contents}
+    return {**image_facts(counts, classes, source), "contents": contents}
