@@ -161,4 +161,4 @@ def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
             of_a_group = item["type"] == "value_error" and isinstance(item["input"], dict)  # which options do not go together
             what = f"'{path}'" if of_a_group else f"'{path}={item['input']}'"
             problems.setdefault(what, []).append(f"{message[0].lower()}{message[1:]}")
-    return "; ".join(": ".join(filter(None, (what, ", or ".join(said)))) for what, said in problems.items())
+    return "; ".join(": ".join(filter(None, (what, ", or ".join(reasons)))) for what, reasons in problems.items())

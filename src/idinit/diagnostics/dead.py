@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..graph.probe import left_as_it_was
+from ..graph.probe import preserve_state
 from .signals import watched
 
 
@@ -45,7 +45,7 @@ def largest_gradients(
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     largest = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    with left_as_it_was(model):
+    with preserve_state(model):
         for inputs, targets in batches:
             gradients = torch.autograd.grad(loss(model(*inputs), targets), list(parameters.values()), allow_unused=True)
             for name, gradient in zip(parameters, gradients, strict=True):

@@ -106,7 +106,7 @@ class Examination:
         path = [s for s in self.signals if s.part not in ("query", "key", "gate")]
         if path:
             activations, gradients = [s.activation for s in path], [s.gradient for s in path]
-            yield f"Activations, from the first layer to the last: {_travel(activations)}; gradients: {_travel(gradients)}."
+            yield f"Activations, from the first layer to the last: {_course(activations)}; gradients: {_course(gradients)}."
         if self.branches:
             yield f"{len(self.branches)} residual branches add {_range([b.ratio for b in self.branches])} of their input."
         if self.softmaxes:
@@ -121,5 +121,5 @@ def _range(values: Sequence[float]) -> str:
     return f"{low:.3g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.3g} to {high:.3g}"
 
 
-def _travel(values: Sequence[float]) -> str:
+def _course(values: Sequence[float]) -> str:
     return f"{values[0]:.2g} -> {values[-1]:.2g} (between {min(values):.2g} and {max(values):.2g})"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError, did_you_mean
-from ..graph.probe import left_as_it_was
+from ..graph.probe import preserve_state
 from .signal_profile import root_mean_square
 
 
@@ -47,7 +47,7 @@ def watched(model: nn.Module, modules: Iterable[str], record: Callable[[str, Any
         UsageError: If a module is not there.
     """
     children = dict(model.named_modules())
-    with left_as_it_was(model), ExitStack() as stack:
+    with preserve_state(model), ExitStack() as stack:
         for name in modules:
             if name not in children:
                 raise UsageError(f"unknown module '{name}': {did_you_mean(name, filter(None, children))}")

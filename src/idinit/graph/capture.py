@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .node import Graph
-from .probe import Inputs, call_arguments, does_not_run, left_as_it_was, tensors_in
+from .probe import Inputs, call_arguments, does_not_run, preserve_state, tensors_in
 from .recorder import Recorder
 
 
@@ -35,7 +35,7 @@ def capture(model: nn.Module, example_inputs: Inputs, *, training: bool = False)
     """
     args, kwargs = call_arguments(model, example_inputs)
     recorder = Recorder(model)
-    with left_as_it_was(model), _attention_unfused(), _outputs_noted() as tensors_only:
+    with preserve_state(model), _attention_unfused(), _record_outputs() as tensors_only:
         model.train(training)
         model.register_forward_hook(lambda _module, _args, output: tensors_in(output))  # caches and the like do not export
         try:
@@ -82,7 +82,7 @@ def _trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> f
 
 
 @contextmanager
-def _outputs_noted() -> Iterator[dict[int, bool]]:
+def _record_outputs() -> Iterator[dict[int, bool]]:
     """Notes for each module that is called whether it returns one tensor and nothing else.
 
     Modules are identified by their attributes' dictionary: export runs shared modules through stand-ins, which share it.

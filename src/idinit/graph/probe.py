@@ -116,7 +116,7 @@ def gradients(
     args, kwargs = call_arguments(model, example_inputs)
     own = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     leaves = {name: (values or {}).get(name, parameter).detach().requires_grad_() for name, parameter in own.items()}
-    with left_as_it_was(model):
+    with preserve_state(model):
         model.train()
         try:
             output = functional_call(model, leaves, args, kwargs)
@@ -145,7 +145,7 @@ def _refuse_hidden(loss: Tensor) -> None:
 
 
 @contextmanager
-def left_as_it_was(model: nn.Module) -> Iterator[None]:
+def preserve_state(model: nn.Module) -> Iterator[None]:
     """Restores modules' attributes (mode and hooks among them), buffers' values and the random state afterwards.
 
     Random numbers are the same every time. Nothing is logged and no warning shown: what is tried here need not work.

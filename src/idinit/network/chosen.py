@@ -43,7 +43,7 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     for name, value in parameters.items():
         keeper = structure.keepers.get(name)
         is_ours = keeper is not None and value.sum() == keeper.stop - keeper.start == value.count_nonzero()
-        is_end = structure.parts.get(_beside(name, "weight")) == "branch_end"
+        is_end = structure.parts.get(_sibling(name, "weight")) == "branch_end"
         if structure.parts.get(name) in ("embedding", "position") and _is_laid_out(value.double()):
             found[name] = _described(value)
         if (
@@ -57,7 +57,7 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     for name, value in parameters.items():
         if structure.parts.get(name) not in MAPS or value.any():
             continue
-        bias = _beside(name, "bias")
+        bias = _sibling(name, "bias")
         is_silent = bias in parameters and not parameters[bias].any()
         is_gate = structure.parts[name] == "gate" and is_silent
         joins = name in structure.added and structure.parts[name] in ("stem", "trunk", "branch", "shortcut") and is_silent
@@ -104,7 +104,7 @@ def pattern_of(value: Tensor) -> str:
     return "the identity" if is_identity else ""
 
 
-def _beside(parameter: str, name: str) -> str:
+def _sibling(parameter: str, name: str) -> str:
     """The name of another parameter of the same module."""
     return f"{owner_of(parameter)}.{name}".lstrip(".")
 
@@ -143,7 +143,7 @@ def _is_laid_out(value: Tensor) -> bool:
 
 def _default_bound(name: str, parameters: dict[str, Tensor]) -> float:
     """The bound of the uniform distribution that torch draws a layer's bias from."""
-    weight = parameters.get(_beside(name, "weight"))
+    weight = parameters.get(_sibling(name, "weight"))
     return 1.0 if weight is None or weight.ndim < 2 else weight[0].numel() ** -0.5  # of a transposed convolution too
 
 

@@ -38,7 +38,7 @@ class Forecast(BaseModel):
     seconds: float
     before: tuple[str, ...]
 
-    def took(self, runs: pd.DataFrame, until: Forecast | None = None) -> tuple[int, float]:
+    def runs_since(self, runs: pd.DataFrame, until: Forecast | None = None) -> tuple[int, float]:
         """The runs since the forecast, until the next one.
 
         Args:

@@ -41,7 +41,7 @@ def bench(config: RunConfig, *, rounds: int = ROUNDS, steps: int = STEPS) -> Con
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
         compiled = CompiledNetworks()  # once for both
         ours, held = (Training(config, team, RunFolder(Path(folder)), compiled, threading.Event()) for _ in range(2))
-        held.learner.data = _Held(held.learner.data)
+        held.learner.data = _OneBatch(held.learner.data)
         contestants = {OURS: ours.update, CEILING: held.update, **rivals(config, ours.learner.data, team.device, ends)}
         tokens = ours.learner.data.tokens_per_step
         turns = take_turns(contestants, tokens or ours.learner.data.batch_size, rounds + 1, steps, team.device)
@@ -69,7 +69,7 @@ def write_page(contests: Sequence[Contest], folder: Path, rounds: int = ROUNDS, 
     write_markdown(folder / "README.md", blocks)
 
 
-class _Held:
+class _OneBatch:
     """A data set that always gives the same batch, which is on the device already."""
 
     def __init__(self, data: Batches) -> None:

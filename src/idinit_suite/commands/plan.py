@@ -53,8 +53,8 @@ def plan(overrides: Sequence[str]) -> None:
     for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
         table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
     costs = functools.cache(Costs)
-    said = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
-    asked = [budget for value in said for budget in value.split(",")]
+    given = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    asked = [budget for value in given for budget in value.split(",")]
     others = [override for override in overrides if not override.startswith("budget=")]
     refused: list[str] = []
     experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {

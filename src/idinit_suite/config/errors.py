@@ -83,8 +83,8 @@ def _keys_of(node: str, overrides: Sequence[str]) -> set[str]:
 def missing_budget(config: DictConfig) -> UsageError | None:
     """Why an experiment has no values for a budget, if that is what is wrong."""
     experiment, budget = OmegaConf.select(config, "experiment.name"), str(config.budget)
-    said = config.get("budgets")
-    budgets = {str(n): v if isinstance(v, Mapping) else {} for n, v in said.items()} if isinstance(said, DictConfig) else {}
+    given = config.get("budgets")
+    budgets = {str(n): v if isinstance(v, Mapping) else {} for n, v in given.items()} if isinstance(given, DictConfig) else {}
     keys = sorted({key for values in budgets.values() for key in values})
     if not budgets or (missing := [key for key in keys if key not in budgets.get(budget, {})]) == []:
         return None

@@ -117,8 +117,8 @@ class Experiment:
     @property
     def tuned(self) -> bool:
         """Whether there is a search: not where the command line sets or sweeps what it would find."""
-        said = {*self.sweep, *(text.lstrip("+").partition("=")[0] for text in self.overrides)}
-        return self.grid.tune is not None and self.grid.tune.key not in said
+        given = {*self.sweep, *(text.lstrip("+").partition("=")[0] for text in self.overrides)}
+        return self.grid.tune is not None and self.grid.tune.key not in given
 
     def points(self) -> list[GridPoint]:
         """Every variant at every point of the sweep."""
@@ -184,14 +184,14 @@ def _checked(overrides: tuple[str, ...], changes: tuple[tuple[str, Any], ...]) -
 
 
 def select(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The experiments that ``experiment=a,b`` selects, grids and studies, all if it is not said; and the other overrides.
+    """The experiments that ``experiment=a,b`` selects, grids and studies, all where there is none; and the other overrides.
 
     Raises:
         UsageError: If there is no experiment of such a name.
     """
     every = [*list_experiments(), *list_experiments("study")]
-    said = [text.partition("=")[2] for text in overrides if _key(text) == "experiment"]
-    names = [name for value in said for name in value.split(",")]
+    given = [text.partition("=")[2] for text in overrides if _key(text) == "experiment"]
+    names = [name for value in given for name in value.split(",")]
     for name in names:
         if name not in every:
             raise UsageError(f"unknown experiment '{name}': {did_you_mean(name, every)}")
@@ -246,8 +246,8 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
     try:
         info = ExperimentInfo(**settings["experiment"], variants=tuple(planned))
         runs = Grid(**grid)
-        said = {override.key_or_group for override in parsed}
-        mapped = {key: tuple(map(str, values)) for key, values in runs.sweep.items() if key not in said}
+        given = {override.key_or_group for override in parsed}
+        mapped = {key: tuple(map(str, values)) for key, values in runs.sweep.items() if key not in given}
         return Experiment(info, runs, paths, tuple(plain), {**mapped, **sweep}, launcher)
     except ValidationError as error:
         raise UsageError(f"experiment '{name}': {explain(error, '', Grid.model_fields)}") from None

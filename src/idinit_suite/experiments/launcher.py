@@ -91,7 +91,7 @@ def work() -> None:
 def _on_this_machine(
     jobs: int, experiment: Experiment, arguments: Sequence[str], forced: float | None, stop: threading.Event
 ) -> str:
-    """Trains in several processes; returns where it is said what cannot be trained as asked, or nothing."""
+    """Trains in several processes; returns where to read what cannot be trained as asked, or nothing."""
     words = [str(jobs), "" if forced is None else repr(forced), *arguments]
     workers, relays = [], []
     with ExitStack() as started:  # what has started does not go on without the others
@@ -184,8 +184,8 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
         with redirect_stderr(io.StringIO()):  # submitit prints sbatch's words besides
             submitted = executor.map_array(SlurmWorker(arguments, forced, jobs), list(range(jobs)))
     except submitit.core.utils.FailedJobError as error:
-        said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
-        raise UsageError(f"launcher=slurm: sbatch refuses the jobs: {said}") from None
+        reason = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
+        raise UsageError(f"launcher=slurm: sbatch refuses the jobs: {reason}") from None
     array = submitted[0].job_id.split("_")[0]
     console.print(f"{experiment.info.name}: Slurm's array {array}, {jobs} jobs; their output is in {folder}", markup=False)
     while reasons := _squeue(array):
@@ -204,8 +204,8 @@ def _on_slurm(jobs: int, experiment: Experiment, arguments: Sequence[str], force
 
 def _squeue(array: str) -> set[str]:
     """Why the jobs of an array wait (None for those that do not, or if Slurm does not answer); empty if none is left."""
-    asked = ["squeue", "--noheader", "--format=%r", "--jobs", array]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if said.returncode and "Invalid job id" not in said.stderr:
+    command = ["squeue", "--noheader", "--format=%r", "--jobs", array]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode and "Invalid job id" not in answer.stderr:
         return {"None"}
-    return set(said.stdout.splitlines())
+    return set(answer.stdout.splitlines())

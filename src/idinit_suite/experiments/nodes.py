@@ -16,7 +16,7 @@ from ..errors import Preempted
 
 _PORTS = range(20_000, 30_000)  # below those that Linux gives to outgoing connections
 _POLL_S = 0.5
-_NONE = "none"  # there is no more run
+_NONE = "none"  # there are no more runs
 _GOODBYE = timedelta(seconds=10)
 
 
@@ -66,10 +66,10 @@ class Nodes:
             while not self._store.check([key]):  # to wait in the store would be deaf to signals
                 if stop.wait(_POLL_S):
                     raise Preempted(f"node {self.rank} of the job")
-            said = self._store.get(key).decode()
-            if said == _NONE:
+            text = self._store.get(key).decode()
+            if text == _NONE:
                 return
-            yield Announcement(**json.loads(said))
+            yield Announcement(**json.loads(text))
             self._number += 1
 
     def leave(self) -> None:

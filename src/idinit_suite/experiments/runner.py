@@ -86,14 +86,14 @@ def missing_runs(experiment: Experiment, forced: float | None = None) -> list[Ru
         config
         for config in _plan(experiment).runs
         if config.hash not in done
-        or _begun(config)
+        or _was_begun_again(config)
         or (forced is not None and not _trained_since(RunFolder(config.folder), forced))
     ]
 
 
 def unfinished(experiment: Experiment, forced: float | None = None) -> list[str]:
     """A line for each run of an experiment that is missing, and each variant that waits for one; see `missing_runs`."""
-    return [*(config.name for config in missing_runs(experiment, forced)), *map(_waits, _plan(experiment).waiting)]
+    return [*(config.name for config in missing_runs(experiment, forced)), *map(_waiting_notice, _plan(experiment).waiting)]
 
 
 def _results(experiment: Experiment) -> Path:
@@ -106,10 +106,10 @@ def _plan(experiment: Experiment) -> Plan:
 
 def _to_train(plan: Plan, done: Set[str]) -> list[RunConfig]:
     """The runs of a plan that are not finished, in their order."""
-    return [*(config for config in plan.runs if config.hash not in done or _begun(config)), *plan.later]
+    return [*(config for config in plan.runs if config.hash not in done or _was_begun_again(config)), *plan.later]
 
 
-def _waits(point: GridPoint) -> str:
+def _waiting_notice(point: GridPoint) -> str:
     return f"{point}: not trained, as its search is not finished"
 
 
@@ -237,7 +237,7 @@ class _Sweep:
             UsageError: If a variant cannot be trained as asked.
         """
         waiting = [point for point in self._plan().waiting if point not in self.refused]
-        failures = [*self.failed.values(), *map(_waits, waiting)]
+        failures = [*self.failed.values(), *map(_waiting_notice, waiting)]
         if not self.refused:
             return failures
         reasons = set(self.refused.values())
@@ -264,7 +264,7 @@ def _trained_since(folder: RunFolder, moment: float) -> bool:
     return status.exists() and status.stat().st_mtime > moment
 
 
-def _begun(config: RunConfig) -> bool:
+def _was_begun_again(config: RunConfig) -> bool:
     """Whether a run that is archived was begun again here (``force=true``) and not finished."""
     status = RunFolder(config.folder).status()
     return status is not None and status["state"] not in FINISHED

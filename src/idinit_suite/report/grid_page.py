@@ -104,7 +104,7 @@ def _blocks(
 
 def _forecasts(forecasts: Sequence[Forecast], runs: pd.DataFrame) -> list[str]:
     followed = zip(forecasts, [*forecasts[1:], None], strict=False)  # none where there are no forecasts
-    return [_forecast(forecast, *forecast.took(runs, following)) for forecast, following in followed]
+    return [_forecast(forecast, *forecast.runs_since(runs, following)) for forecast, following in followed]
 
 
 def _forecast(forecast: Forecast, count: int, seconds: float) -> str:

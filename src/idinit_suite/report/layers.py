@@ -103,10 +103,10 @@ def layer_table(rows: Rows) -> list[list[str]]:
 def _change(statistic: str, first: Mapping[str, Any], last: Mapping[str, Any], layer: str) -> str:
     if layer not in first[statistic] and layer not in last[statistic]:
         return ""
-    return " → ".join(_said(statistic, row[statistic].get(layer)) for row in (first, last))
+    return " → ".join(_value_text(statistic, row[statistic].get(layer)) for row in (first, last))
 
 
-def _said(statistic: str, value: float | None) -> str:
+def _value_text(statistic: str, value: float | None) -> str:
     if value is None:
         return "not finite"
     return f"{100 * value:.0f} %" if statistic == "dead_units" else f"{value:.2g}"

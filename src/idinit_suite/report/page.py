@@ -101,8 +101,8 @@ class Page:
 
     def verdicts(self, claim: str) -> list[Verdict]:
         """The verdict on a claim at the largest scale, or at the first of like length with enough runs: one, or none."""
-        said = [v for section in self.sections if not section.shorter for v in section.verdicts if v.claim == claim]
-        return sorted(said, key=lambda verdict: verdict.outcome in SILENT)[:1]
+        found = [v for section in self.sections if not section.shorter for v in section.verdicts if v.claim == claim]
+        return sorted(found, key=lambda verdict: verdict.outcome in SILENT)[:1]
 
 
 def readme(page: Page) -> list[Block]:

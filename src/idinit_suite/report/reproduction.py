@@ -99,7 +99,7 @@ def _verdicts(summaries: Sequence[Summary]) -> Table:
     head = ["", "claim", "verdict", "ours", "the paper's", "seeds", "details"]
     rows: list[list[Cell | str]] = []
     for summary in summaries:
-        page, verdict = summary.said[0] if summary.said else (None, None)
+        page, verdict = summary.verdicts[0] if summary.verdicts else (None, None)
         headline = verdict.headline if verdict else None
         rows.append(
             [
@@ -117,13 +117,13 @@ def _verdicts(summaries: Sequence[Summary]) -> Table:
 
 def _result(summary: Summary) -> str:
     claim = summary.claim
-    said = [
+    found = [
         f"[{page.info.name}]({page.info.name}/) *{verdict.outcome}*"
         + (f", {verdict.headline.number}" if verdict.headline else "")
         + ("" if page.info.evidence else " (a demonstration, without a say)")
-        for page, verdict in summary.said
+        for page, verdict in summary.verdicts
     ]
-    return f"**{claim.id}** {claim.text} The paper: {paper_value(claim)} (*{claim.tag}*). {'; '.join(said) or 'No runs yet'}."
+    return f"**{claim.id}** {claim.text} The paper: {paper_value(claim)} (*{claim.tag}*). {'; '.join(found) or 'No runs yet'}."
 
 
 def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> list[str]:

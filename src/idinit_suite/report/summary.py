@@ -18,22 +18,22 @@ class Summary:
     Attributes:
         claim: The claim.
         outcome: The verdict over all of them.
-        said: Each experiment with its verdict; the first is the one whose number stands for the claim.
+        verdicts: Each experiment with its verdict; the first is the one whose number stands for the claim.
     """
 
     claim: ClaimInfo
     outcome: Outcome
-    said: Sequence[tuple[Page, Verdict]]
+    verdicts: Sequence[tuple[Page, Verdict]]
 
 
 def summarize(pages: Sequence[Page]) -> list[Summary]:
     """A summary of each claim of the paper, in the order of the claims."""
     found = []
     for claim in list_claims():
-        said = [(page, verdict) for page in pages for verdict in page.verdicts(claim.id)]
-        outcome = outcome_of([(page.info.evidence, verdict.outcome) for page, verdict in said])
-        said.sort(key=lambda one: (not one[0].info.evidence, one[1].outcome != outcome, one[1].outcome in SILENT))
-        found.append(Summary(claim, outcome, said))
+        verdicts = [(page, verdict) for page in pages for verdict in page.verdicts(claim.id)]
+        outcome = outcome_of([(page.info.evidence, verdict.outcome) for page, verdict in verdicts])
+        verdicts.sort(key=lambda one: (not one[0].info.evidence, one[1].outcome != outcome, one[1].outcome in SILENT))
+        found.append(Summary(claim, outcome, verdicts))
     return found
 
 
@@ -46,15 +46,15 @@ def outcome_of(outcomes: Sequence[tuple[bool, Outcome]]) -> Outcome:
     Args:
         outcomes: For each experiment whether it is evidence, and its outcome.
     """
-    said = [outcome for evidence, outcome in outcomes if evidence and outcome not in SILENT]
-    if not said:
+    counted = [outcome for evidence, outcome in outcomes if evidence and outcome not in SILENT]
+    if not counted:
         few = any(outcome == "not enough runs" for evidence, outcome in outcomes if evidence)
         return "not enough runs" if few else "not run at this scale"
-    if len(set(said)) == 1:
-        return said[0]
-    if "reproduced" in said or said.count("partly") > 1:
+    if len(set(counted)) == 1:
+        return counted[0]
+    if "reproduced" in counted or counted.count("partly") > 1:
         return "partly"
-    rest = set(said) - {"partly"}
+    rest = set(counted) - {"partly"}
     return rest.pop() if len(rest) == 1 else "not reproduced"
 
 

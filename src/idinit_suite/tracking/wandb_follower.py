@@ -215,15 +215,15 @@ def main() -> None:
     threading.Thread(target=_watch, args=(folder, ended, linger_s), daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(10)  # the run comes first
-    told = io.StringIO()
+    errors = io.StringIO()
     try:
         (folder / "wandb").mkdir(exist_ok=True)
-        with FileLock(folder / "wandb" / "mirror.lock"), redirect_stderr(told):  # an earlier follower may still be sending
+        with FileLock(folder / "wandb" / "mirror.lock"), redirect_stderr(errors):  # an earlier follower may still be sending
             (folder / NOT_MIRRORED).unlink(missing_ok=True)
             follow(folder, "offline" if mode == "offline" else "online", project, ended, clone)
     except Exception as error:  # whatever it is, it must not matter to the run
         _give_up(folder, f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}")
-    if UPLOAD_DIED in told.getvalue():
+    if UPLOAD_DIED in errors.getvalue():
         _give_up(folder, "W&B refused the upload")
 
 

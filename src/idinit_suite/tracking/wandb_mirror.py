@@ -117,11 +117,11 @@ def _relay(folder: Path, follower: subprocess.Popen[str]) -> None:
     with follower.stdout as lines:
         for line in lines:
             log.warning("W&B: %s", line.strip())  # the run's address, or what went wrong: shown by default
-    if died := _died(folder, follower.wait()):
+    if died := _unexpected_end(folder, follower.wait()):
         log.warning("W&B: %s", died)
 
 
-def _died(folder: Path, code: int) -> str:
+def _unexpected_end(folder: Path, code: int) -> str:
     """What to say of a follower that ended without a word, as one that is killed does; it is noted in the folder as well."""
     if code == 0 or (folder / NOT_MIRRORED).exists():
         return ""
@@ -167,7 +167,7 @@ def mirror(folder: Path, *, mode: Literal["online", "offline"], project: str) ->
         return True  # nothing was written to the run since
     command, no = _command(folder, mode, project, WHOLE_RUN_S), subprocess.DEVNULL
     done = subprocess.run(command, stdin=no, stdout=subprocess.PIPE, stderr=no, text=True, check=False)
-    for line in [*done.stdout.splitlines(), _died(folder, done.returncode)]:
+    for line in [*done.stdout.splitlines(), _unexpected_end(folder, done.returncode)]:
         if line:
             log.warning("W&B: %s: %s", folder.name, line.strip())
     return done.returncode == 0

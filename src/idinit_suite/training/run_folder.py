@@ -44,7 +44,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = SoftFileLease(path / ".lease", timeout=0, lease_duration=LEASE_S, on_compromise=self._take_note)
+        self._lock = SoftFileLease(path / ".lease", timeout=0, lease_duration=LEASE_S, on_compromise=self._note_lost_lease)
         self._lost = False
         self._metrics: Any = None
         self._lines: list[str] = []  # of the metrics, without what depends on the clock
@@ -132,7 +132,7 @@ class RunFolder:
             probe.flush()
             return os.fstat(probe.fileno()).st_mtime
 
-    def _take_note(self, _: LeaseCompromise) -> None:
+    def _note_lost_lease(self, _: LeaseCompromise) -> None:
         self._lost = True
 
     def check_held(self) -> None:
@@ -191,13 +191,13 @@ class RunFolder:
         """
         path = self.path / "metrics.jsonl"
         rows = [row for row in _intact_metrics(path) if row["step"] <= step] if path.exists() else []
-        if saved is not None and "".join(map(_clockless, rows)) != saved:
+        if saved is not None and "".join(map(_without_times, rows)) != saved:
             log.warning("metrics.jsonl of run %s lacks rows or is damaged: made again from the checkpoint", self.path.name)
             speeds = {(row["step"], row.get("split")): row.get(_MEASURED) for row in rows}
             rows = [json.loads(line) for line in saved.splitlines()]
             rows = [{**row, _MEASURED: speeds.get((row["step"], row.get("split")))} for row in rows]
         write_atomically(path, b"".join(_encode(row) for row in rows))
-        self._lines = [_clockless(row) for row in rows]
+        self._lines = [_without_times(row) for row in rows]
         if self._metrics is not None:
             self._metrics.close()
         self._metrics = path.open("ab")
@@ -208,7 +208,7 @@ class RunFolder:
         self.check_held()
         self._metrics.write(_encode(row))
         self._metrics.flush()
-        self._lines.append(_clockless(row))
+        self._lines.append(_without_times(row))
 
     def sync(self) -> str:
         """Makes sure that all rows are on the disk, before a checkpoint counts on them. See `check_held`.
@@ -246,7 +246,7 @@ def _intact_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _clockless(row: Mapping[str, Any]) -> str:
+def _without_times(row: Mapping[str, Any]) -> str:
     return _encode({key: value for key, value in row.items() if key != _MEASURED}).decode()
 
 

@@ -67,7 +67,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         keep_freed_memory()
     with join_team(config.impl.torch_device()) as team, _memory_errors(config):
         folder = RunFolder(config.folder)
-        with _held(folder, team):
+        with _locked(folder, team):
             status = team.broadcast(folder.status() if team.is_main_process else None)
             if isinstance(status, dict) and status["state"] in FINISHED:
                 if team.is_main_process:
@@ -82,8 +82,8 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
 
 
 @contextmanager
-def _held(folder: RunFolder, team: Team) -> Iterator[None]:
-    """Holds a run's folder in the process that writes it; all raise what prevents that, as they would wait for it else."""
+def _locked(folder: RunFolder, team: Team) -> Iterator[None]:
+    """Locks a run's folder in the process that writes it; if that fails, all raise, as they would else wait for that one."""
     with ExitStack() as stack:
         refusal: Exception | None = None
         if team.is_main_process:
@@ -167,7 +167,7 @@ class Training:
 
     def run(self) -> Status:
         """Trains what is left; see `train`."""
-        with self._failure_noted():
+        with self._failures_in_status():
             self._restore()
         if self.team.is_main_process:
             self.folder.write_config(self.config.to_yaml())
@@ -178,11 +178,11 @@ class Training:
         mirror = (
             mirrored(self.folder.path, mode=wandb.mode, project=wandb.project) if self.team.is_main_process else nullcontext()
         )
-        with mirror, self._failure_noted():
+        with mirror, self._failures_in_status():
             return self._loop()
 
     @contextmanager
-    def _failure_noted(self) -> Iterator[None]:
+    def _failures_in_status(self) -> Iterator[None]:
         """Writes what goes wrong into the status, but for what the disk does not take and what is another's to write."""
         try:
             yield
@@ -190,9 +190,9 @@ class Training:
             raise
         except Exception as error:
             lost = lost_process(error, self.config.name, self.team.world_size)
-            told = lost or error
-            says = str(told) if isinstance(told, UsageError | LostProcess) else f"{type(told).__name__}: {told}"
-            self._write_status("failed", error=says)
+            cause = lost or error
+            reason = str(cause) if isinstance(cause, UsageError | LostProcess) else f"{type(cause).__name__}: {cause}"
+            self._write_status("failed", error=reason)
             if lost:
                 raise lost from error
             raise
@@ -223,7 +223,7 @@ class Training:
                     self._save()
                     self._write_status("preempted")
                     raise Preempted(f"{config.name} is saved at step {self.step} of {self.steps}")
-                if self._every(config.impl.checkpoint_every):
+                if self._is_due_every(config.impl.checkpoint_every):
                     self._save()
             if not all(is_finite(self.last_rows[split]["loss"]) for split in self.evaluate.splits):
                 return self._finish("diverged", "loss is not finite after the last step")
@@ -234,7 +234,7 @@ class Training:
         self.learner.update(self.step, self.steps)
         self.step += 1
 
-    def _every(self, steps: int) -> bool:
+    def _is_due_every(self, steps: int) -> bool:
         return self.step % steps == 0 or self.step == self.steps
 
     def _evaluation_due(self) -> bool:
@@ -246,17 +246,17 @@ class Training:
         """Whether the host needs to know what came of the steps: at the same steps in all processes."""
         train, impl = self.config.train, self.config.impl
         spans = (impl.check_every, train.log_every, impl.checkpoint_every, self.config.diagnostics.every)
-        due = any(self._every(steps) for steps in spans if steps) or self._evaluation_due()
+        due = any(self._is_due_every(steps) for steps in spans if steps) or self._evaluation_due()
         return due or (self.team.world_size == 1 and self.stop_requested.is_set())
 
     def _log(self) -> None:
         """Writes the rows of metrics that are due."""
-        if self._every(self.config.train.log_every):
+        if self._is_due_every(self.config.train.log_every):
             self._row("train", self.learner.sums.take())
             self.clock = (self.step, time.monotonic())
         if self._evaluation_due():
             self._evaluate()
-        if self.config.diagnostics.every and self._every(self.config.diagnostics.every):
+        if self.config.diagnostics.every and self._is_due_every(self.config.diagnostics.every):
             self._measure()
 
     def _measure(self) -> None:

@@ -94,7 +94,7 @@ def test_the_number_of_a_claim_is_that_of_an_experiment_with_its_verdict() -> No
     pages = [page("demo", "C4", "reproduced", evidence=False), page("a", "C4", "not enough runs"), page("b", "C4", "partly")]
     (summary,) = [one for one in summarize(pages) if one.claim.id == "C4"]
     assert summary.outcome == "partly"
-    assert [page.info.name for page, _ in summary.said] == ["b", "a", "demo"]
+    assert [page.info.name for page, _ in summary.verdicts] == ["b", "a", "demo"]
 
 
 def test_there_is_one_line_a_claim_with_one_number_beside_the_papers() -> None:

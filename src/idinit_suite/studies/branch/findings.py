@@ -76,7 +76,7 @@ def _mean_of_all(losses: pd.Series) -> float:
 
 def _verdict(best: pd.DataFrame) -> Finding:
     ours = select(best, optimizer=CLAIMED)
-    first, said = [], []
+    first, phrases = [], []
     for (task, width), own in ours.groupby(["task", "width"], sort=False):
         speeds, fastest, slowest = (dict(zip(own["start"], own[name], strict=True)) for name in _SPEEDS)
         # as wide as the input, a partial identity is the same as IDI
@@ -85,7 +85,7 @@ def _verdict(best: pd.DataFrame) -> Finding:
             return Finding("not run at this scale", "IDI was not run beside the others, or none of them trained")
         winner = min(rivals, key=lambda start: speeds[start])
         first.append(slowest["identity"] < fastest[winner])  # not by less than the seeds differ
-        said.append(
+        phrases.append(
             f"{TASKS[str(task)]}, width {width}: IDI {speeds['identity']:.3g}, the best of the others "
             f"{speeds[winner]:.3g} ({NAMES[winner]})"
         )
@@ -93,7 +93,7 @@ def _verdict(best: pd.DataFrame) -> Finding:
         return Finding("not run at this scale", f"there are no runs with {CLAIMED}")
     rule = "IDI counts as faster where its slowest seed beats the fastest seed of the best other start"
     headline = Headline(f"{sum(first)} of {len(first)}", "tasks in which an identity learns faster than every other start")
-    evidence = f"mean training loss with Adagrad, each at its best rate: {'; '.join(said)}; {rule}"
+    evidence = f"mean training loss with Adagrad, each at its best rate: {'; '.join(phrases)}; {rule}"
     return Finding(all_or_some(first), evidence, headline)
 
 

@@ -98,7 +98,7 @@ def _verdict(ways: Mapping[str, pd.DataFrame]) -> Finding:
         "noise alone (small batches)": "small batches",
         "momentum alone (full batch)": "full batch, momentum",
     }
-    seeds = ", ".join(f"{name} in {_said(ways[way], 'identity', 'minus_identity')} seeds" for name, way in apart.items())
+    seeds = ", ".join(f"{name} in {_seeds_text(ways[way], 'identity', 'minus_identity')} seeds" for name, way in apart.items())
     learned, seeds_of_best, _ = _best(ways["small batches, momentum"], "identity", "minus_identity")
     number = f"{held['minus_identity'].sum()} against {round(learned * seeds_of_best)} of {seeds_of_best}"
     headline = Headline(number, "runs that learn −I: full batches against small ones with momentum")
@@ -119,14 +119,14 @@ def _best(runs: pd.DataFrame, start: str, target: str) -> tuple[float, int, str]
     return best["mean"], best["size"], f"batch {best['batch']}, rate {best['rate']:g}"
 
 
-def _said(runs: pd.DataFrame, start: str, target: str) -> str:
+def _seeds_text(runs: pd.DataFrame, start: str, target: str) -> str:
     share, seeds, where = _best(runs, start, target)
     return f"{round(share * seeds)} of {seeds}" + (f" ({where})" if share else "")
 
 
 def _table(final: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> list[Block]:
     rows = [
-        [NAMES[target], str(start), *(_said(runs, start, target) for runs in ways.values())]
+        [NAMES[target], str(start), *(_seeds_text(runs, start, target) for runs in ways.values())]
         for target in present((*HARD, "rotation"), final["target"])
         for start in dict.fromkeys(final["start"])
     ]

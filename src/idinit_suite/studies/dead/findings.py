@@ -87,12 +87,12 @@ def _verdict(means: pd.DataFrame) -> Finding:
     exact = {str(start): float(share) for start, share in means[0.0].items()}
     over_half = [exact[start] > HALF for start in ZEROS]
     few = max(exact[start] for start in OURS) < FEW
-    said = ", ".join(f"{NAMES[start]} {100 * exact[start]:.1f} %" for start in NAMES if start in exact)
+    phrases = ", ".join(f"{NAMES[start]} {100 * exact[start]:.1f} %" for start in NAMES if start in exact)
     # zeros that die say nothing for IDIZ if its weights die like them
     outcome: Outcome = "not reproduced" if not few or not any(over_half) else "reproduced" if all(over_half) else "partly"
     number = f"{100 * exact['zero_end']:.0f} % against {100 * exact['idiz_1e-6']:.1f} %"
     headline = Headline(number, "weights that never move: exact zeros against IDIZ")
-    return Finding(outcome, f"weights of residual branches that never move: {said}", headline)
+    return Finding(outcome, f"weights of residual branches that never move: {phrases}", headline)
 
 
 def _table(means: pd.DataFrame, final: pd.DataFrame) -> list[Block]:

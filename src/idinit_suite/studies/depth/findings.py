@@ -70,8 +70,8 @@ def _verdict(best: pd.DataFrame) -> Finding:
         deepest[start] = max(select(best, start=start, learned=1)["depth"], default=0)
     number = f"{deepest['idinit']} against {max(deepest[start] for start in RIVALS)} layers"
     headline = Headline(number, "the deepest network that every run learned in: IDInit against Xavier and Kaiming")
-    said = ", ".join(f"{start} {layers}" for start, layers in deepest.items())
-    return Finding(outcome, f"the deepest network that every run learned in: {said} layers (0: none)", headline)
+    phrases = ", ".join(f"{start} {layers}" for start, layers in deepest.items())
+    return Finding(outcome, f"the deepest network that every run learned in: {phrases} layers (0: none)", headline)
 
 
 def _table(best: pd.DataFrame) -> list[Block]:

@@ -106,7 +106,7 @@ def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
     ranges = [f"{NETWORKS[network]} {_range(ours.loc[network])}" for network in NETWORKS if network in holds]
     others = select(deepest, start=CENTRE, network="allconv")
     centre = f" ({_range(others.iloc[0])} with the identity on the centre tap)" if len(others) else ""
-    said = [text + centre if text.startswith("AllConv") else text for text in ranges]
+    phrases = [text + centre if text.startswith("AllConv") else text for text in ranges]
     through = f"{deepest['depth'].iloc[0]} layers, {_activation(deepest)} and positive inputs"
     both = select(inputs, start="idinit", signs="both").set_index("network")["near"]
     kept = ", ".join(f"{NETWORKS[network]} {100 * both[network]:.0f} %" for network in NETWORKS if holds.get(network))
@@ -115,7 +115,7 @@ def _verdict(deepest: pd.DataFrame, inputs: pd.DataFrame) -> Finding:
     )
     label = f"networks of {deepest['depth'].iloc[0]} layers with singular values near 1"
     headline = Headline(f"{sum(holds.values())} of {len(holds)}", label)
-    evidence = f"singular values of IDInit's Jacobian through {through}: {', '.join(said)}{at_both}"
+    evidence = f"singular values of IDInit's Jacobian through {through}: {', '.join(phrases)}{at_both}"
     return Finding(all_or_some(holds.values()), evidence, headline)
 
 

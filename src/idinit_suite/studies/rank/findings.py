@@ -61,7 +61,7 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
     Partly where it does at ``THRESHOLD`` only, by singular values that hardly matter; the zero-padded identity must not
     exceed the width at any of them. Problems with fewer than ``ENOUGH`` seeds have no say.
     """
-    robust, fine, said = [], [], []
+    robust, fine, phrases = [], [], []
     for data, inputs, width in _problems(ranks):
         own = select(ranks, data=data, width=width)
         own = own[own["threshold"].between(0.99 * THRESHOLD, 1.01 * COARSE)]
@@ -79,7 +79,7 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
             f"{means['zero_padded', threshold]:.0f} zero-padded"
             for threshold in sorted(set(own["threshold"]), reverse=True)
         )
-        said.append(
+        phrases.append(
             f"{_name(data)}, {inputs} inputs, width {width}, {pluralize(seeds, 'seed')}: {counts}; IDInit's are more than the "
             f"inputs {_from(own, inputs)}"
         )
@@ -96,7 +96,7 @@ def _verdict(ranks: pd.DataFrame) -> Finding:
         f"rank by singular values above {COARSE:g} of the largest, against the input width",
         n=int(widest["seed"].nunique()),
     )
-    evidence = f"{'; '.join(said)}. The rank grows past the inputs{rests}" if any(fine) else "; ".join(said)
+    evidence = f"{'; '.join(phrases)}. The rank grows past the inputs{rests}" if any(fine) else "; ".join(phrases)
     return Finding(outcome, evidence, headline)
 
 
