@@ -132,7 +132,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace) -> None:
     picture, options = arguments.save, dict(map(_option, arguments.options))
     if arguments.init is None and options:
-        raise UsageError("--options are those of an initializer: say which, with --init NAME")
+        raise UsageError("--options are those of an initializer: give its name, --init NAME")
     if arguments.init is not None:
         options = INITIALIZERS.check(arguments.init, options)
         if find_spec("matplotlib") is not None:
@@ -186,7 +186,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _shape(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no shape: give sizes with x between, e.g. 3x224x224, or 16 for tokens")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a shape: give sizes joined by x, e.g. 3x224x224, or 16 for tokens")
     return tuple(map(int, text.split("x")))
 
 

@@ -7,7 +7,7 @@ becomes a matrix by its *layout*:
 - ``spatial``: [out, k * in], position slowest;
 - ``channel``: [out, in] on the centre tap, all other taps zero, as in ``torch.nn.init.dirac_``.
 
-The three are the same for [out, in]. "Paper" below is IDInit (Pan et al. 2025, arXiv 2503.04626) if not said otherwise.
+The three are the same for [out, in]. "Paper" below is IDInit (Pan et al. 2025, arXiv 2503.04626) unless stated otherwise.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _LARGEST_FLOAT = 1e38  # of float32, about
 class Options(BaseModel):
     """Base of checked options.
 
-    A number is finite and of a size that torch and pandas can hold, and ``true`` is none.
+    A number is finite and of a size that torch and pandas can hold, and ``true`` is not a number.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -30,7 +30,7 @@ class Options(BaseModel):
         for number in _flat(value):
             if isinstance(number, bool):
                 if kinds & {int, float} and bool not in kinds:
-                    raise ValueError(f"{str(number).lower()} is no number")
+                    raise ValueError(f"{str(number).lower()} is not a number")
             elif abs(number) > (cls.largest if isinstance(number, int) else _LARGEST_FLOAT):
                 raise ValueError(f"it must be at most {cls.largest if isinstance(number, int) else _LARGEST_FLOAT:,}")
         return value

@@ -1,4 +1,4 @@
-"""The output of commands, for any terminal and machine, and their end."""
+"""What commands print, on any terminal and machine, and how they end."""
 
 from __future__ import annotations
 

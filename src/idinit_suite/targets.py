@@ -25,7 +25,7 @@ def resolve_target(target: str, option: str) -> Callable[..., Any]:
     module_name, _, name = target.partition(":")
     if not module_name or not name:
         raise UsageError(
-            f"{option}={target}: say MODULE:NAME, e.g. my_module:Net for Net in my_module.py of the working directory"
+            f"{option}={target}: give MODULE:NAME, e.g. my_module:Net for Net in my_module.py of the working directory"
         )
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)

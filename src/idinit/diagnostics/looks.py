@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_MANY = 1_000_000  # entries that are looked at, of a larger weight
+_MANY = 1_000_000  # entries that are looked at in a larger weight
 _SHORT = 64  # rows, or columns, that are tested for being orthogonal
 # Largest entry, in standard deviations, of a uniform and of normals truncated at 2 and 3 sigma.
 _UNIFORM, _CUT_AT_2, _CUT_AT_3 = 1.74, 2.28, 3.05

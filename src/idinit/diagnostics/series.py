@@ -40,7 +40,7 @@ class Series:
 
     Attributes:
         matrices: The matrices.
-        exponent: The p of a spread that changes as (layer + 1)^p; 0 where it is the same, None where it is no such power.
+        exponent: The p of a spread that changes as (layer + 1)^p; 0 where it is the same, None where it is not such a power.
     """
 
     matrices: tuple[Matrix, ...]

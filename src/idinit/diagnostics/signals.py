@@ -80,7 +80,7 @@ def signal_sizes(
         A record for each module, in order of execution.
 
     Raises:
-        UsageError: If a module is not there, or the output is no tensor.
+        UsageError: If a module is not there, or the output is not a tensor.
     """
     if modules is None:
         modules = [name for name, module in model.named_modules() if next(module.children(), None) is None]

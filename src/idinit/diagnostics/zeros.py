@@ -1,7 +1,7 @@
 """Where zeros are safe: one zero factor on each path, never two in a row.
 
 The gradient of a factor is the product of the others on its path. A single zero factor thus receives a gradient and moves at
-the first step, while the others of its path wait for it; two zero factors on one path keep each other at zero for ever.
+the first step, while the others of its path wait for it; two zero factors on one path keep each other at zero forever.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .node import Node
 from .operators import SAME
 
-# The arguments that are added up; every other argument of these operators only says how.
+# The arguments that are added up; the other arguments of these operators only say how.
 _ADDENDS = {
     "add": ("self", "other"),
     "sub": ("self", "other"),

@@ -22,7 +22,7 @@ class Node:
         arguments: Arguments by the names of the operator's schema; values that are tensors of the graph are nodes.
         inputs: The nodes among the arguments, in order.
         name: Name of the parameter.
-        value: The tensor of a parameter or constant; for others, one with their shape and dtype. None where it is no tensor.
+        value: The tensor of a parameter or constant; for others, one with their shape and dtype. None where it is not a tensor.
         call: The operator itself; it takes ``arguments`` as keyword arguments.
         scope: The module calls around it, outermost first: (unique key of the call, dotted name of the module).
         users: The nodes that read it.
@@ -40,7 +40,7 @@ class Node:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape; () where the value is no tensor."""
+        """Shape; () where the value is not a tensor."""
         return tuple(self.value.shape) if isinstance(self.value, Tensor) else ()
 
     @property

@@ -25,7 +25,7 @@ REARRANGEMENTS = SAME | {
     "flip", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
     "getitem", "index", "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle",
 }  # fmt: skip
-# The second operand only says of which shape or type the result is.
+# The second operand only gives the shape or the type of the result.
 LIKE_ANOTHER = {"type_as", "view_as", "reshape_as", "expand_as"}
 # The result depends on the operand's shape, not on its values.
 SHAPE_ONLY = {

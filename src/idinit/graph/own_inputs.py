@@ -21,7 +21,7 @@ def inputs_of(model: nn.Module, given: Inputs | None) -> Inputs:
     """The inputs that a caller gave, or else some that the model's own attributes describe.
 
     Raises:
-        UsageError: If the model is none, or no inputs were given and it describes none.
+        UsageError: If the model is not a module, or no inputs were given and it describes none.
     """
     require_model(model)
     if given is not None:
@@ -102,7 +102,7 @@ def _sides(size: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _tokens(config: Any, shape: tuple[int, ...]) -> Tensor:
-    """Tokens that are none of the first three, which are special ones in many vocabularies."""
+    """Tokens other than the first three, which are special in many vocabularies."""
     size = config.get_text_config().vocab_size
     return torch.randint(min(3, size - 1), size, (_BATCH, *shape), generator=Generator().manual_seed(0))
 

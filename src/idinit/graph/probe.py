@@ -42,7 +42,7 @@ def call_arguments(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[Any,
     requires, such as labels, is left out.
 
     Raises:
-        UsageError: If ``example_inputs`` is no tensor and no collection of arguments, or holds a tensor without values.
+        UsageError: If ``example_inputs`` is neither a tensor nor a collection of arguments, or holds a tensor without values.
     """
     given: object = example_inputs
     if not isinstance(given, (Tensor, tuple, list, Mapping)):
@@ -138,7 +138,7 @@ def _refuse_hidden(loss: Tensor) -> None:
         if node.name() == "CheckpointFunctionBackward":
             raise UsageError(
                 "the model uses torch.utils.checkpoint with use_reentrant=True, which hides its parameters from what measures "
-                "gradients: say use_reentrant=False, or switch checkpointing off"
+                "gradients: set use_reentrant=False, or switch checkpointing off"
             )
         seen.add(node)
         queue += [following for following, _ in node.next_functions]

@@ -22,7 +22,7 @@ from . import INITIALIZERS, Method
 def siren(net: Network, *, omega: PositiveFloat = 30.0) -> None:
     """SIREN: first layer U(-1/n, 1/n) of n inputs, all others U(-b, b), b = sqrt(6/n) / omega, for sin(omega (W x + b)).
 
-    The factor omega is the model's own, inside its sines: where it has none, say ``omega=1``. Biases are U(-b, b) with
+    The factor omega is the model's own, inside its sines: where it has none, set ``omega=1``. Biases are U(-b, b) with
     b = 1/sqrt(n), torch's default, which the authors' code leaves them: with zeros the network would be an odd function.
 
     Args:

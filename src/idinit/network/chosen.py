@@ -16,7 +16,7 @@ from ..parts.structure import MAPS, Structure, owner_of
 
 _SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or uninitialized memory
 _FEW = 16
-_RISING = 8  # a random draw of so many is in order once in 20,000 times
+_RISING = 8  # a random draw of this many is in order once in 20,000 times
 
 
 def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:

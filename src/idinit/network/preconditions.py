@@ -17,7 +17,7 @@ _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 def require_arguments(
     model: object, method: object, seed: object = None, generator: object = None, keep: object = (), replace: object = ()
 ) -> None:
-    """Makes sure that the arguments are what their names say, in their order.
+    """Makes sure that the arguments are what their names promise, and in order.
 
     Raises:
         UsageError: If one is something else.

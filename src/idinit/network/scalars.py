@@ -94,7 +94,7 @@ def attach_scalar(scalar: Scalar, owner: nn.Module, *modules: nn.Module) -> None
 
     Args:
         scalar: The scalar; it takes the device and dtype of the owner's first parameter.
-        owner: The module that saves it; no container, as a container would run its child as a layer.
+        owner: The module that saves it; not a container, which would run its child as a layer.
         *modules: Where it acts; several share the one number.
     """
     _make_compiled_code_check_hooks()

@@ -25,7 +25,7 @@ from .residual_sums import Region, find_gates, find_sides
 from .row_labels import rows
 from .side_paths import find_forks
 
-# Of a parameter with several parts, the one that comes first here stands for it: a tied embedding is no head.
+# Of a parameter with several parts, the one that comes first here stands for it: a tied embedding is not a head.
 _PRIORITY = (
     *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
     *("stem", "head", "norm", "bias", "scale", ""),

@@ -65,6 +65,6 @@ def _scales_noise(node: Node) -> bool:
 
 
 def _multiplies(flow: Flow, node: Node) -> bool:
-    """Whether a node multiplies values or learned numbers, not masks, and is no layer."""
+    """Whether a node multiplies values or learned numbers, not masks, and is not a layer."""
     is_product = node.op in PRODUCTS | _FACTORS and node.index not in flow.maps_at
     return is_product and len(node.inputs) > 1 and all(flow.origins(n) for n in node.inputs)

@@ -11,17 +11,17 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
     as the embedding of a time step or the memory of a cross-attention. A projection is none of B's input where three or more
     layers add projections of that value to sums, or where a sum inside B has a shortcut that comes from elsewhere.
 3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions.
-4.  **S has the shape of the sum,** so a condition that is broadcast over positions is no shortcut.
-5.  **B is no decoder:** it does not upsample values that S does not, as the deeper level that an adding U-Net adds to a finer
-    one. Attention on a coarser grid may, and a gate.
-6.  **It is no skip around the whole network,** as DnCNN's and VDSR's: a sum that no layer, activation function or normalization
-    follows, of the network's input and of what its last layer, at least the third, makes of wider features. That layer is a
-    head, as it would be without the sum. A block that is initialized alone has two layers in a row, begins with a
-    normalization, or is no wider inside than outside.
-7.  **It is no sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
+4.  **S has the shape of the sum,** so a condition that is broadcast over positions is not a shortcut.
+5.  **B is not a decoder:** it does not upsample values that S does not, as the deeper level that an adding U-Net adds to a
+    finer one. Attention on a coarser grid may, and a gate.
+6.  **It is not a skip around the whole network,** as DnCNN's and VDSR's: a sum that no layer, activation function or
+    normalization follows, of the network's input and of what its last layer, at least the third, makes of wider features.
+    That layer is a head, as it would be without the sum. A block that is initialized alone has two layers in a row, begins
+    with a normalization, or is no wider inside than outside.
+7.  **It is not a sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
     with no activation function or normalization behind, as in dueling networks. These are several heads.
 
-Sums over time are no residual sums either; `idinit.parts.side_paths.find_loops` finds them.
+Sums over time are not residual sums either; `idinit.parts.side_paths.find_loops` finds them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
 
     Args:
         flow: The graph.
-        attentions: Products of attention's probabilities with values, which are no gates.
+        attentions: Products of attention's probabilities with values, which are not gates.
     """
     carrying = _value_path(flow, flow.nodes[-1])
     for index, gate in flow.coefficients.items():
@@ -106,7 +106,7 @@ def find_sides(flow: Flow, scores: frozenset[int], products: frozenset[int]) -> 
 
     Args:
         flow: The graph.
-        scores: Nodes inside attentions, whose sums are no residual sums.
+        scores: Nodes inside attentions, whose sums are not residual sums.
         products: Products of attention's probabilities with values.
     """
     inner: set[int] = set()

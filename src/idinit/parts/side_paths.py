@@ -86,7 +86,7 @@ def _is_fed(flow: Flow, steps: list[Node], once: set[int]) -> bool:
 def _sees_another_piece(flow: Flow, first: Node, second: Node, once: set[int]) -> bool:
     """Whether what is added to the second use of a weight, or the use, sees a piece of which the first one sees another.
 
-    Pieces of other shapes are no steps of a sequence, such as a class token and the others. Steps share all their weights:
+    Pieces of other shapes are not steps of a sequence, such as a class token and the others. Steps share all their weights:
     what the second use sees only through a layer that is used ``once``, after the first use, is of another block.
     """
 

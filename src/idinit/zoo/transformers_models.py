@@ -90,7 +90,7 @@ def classifier(
         known = nearest(name, transformers.CONFIG_MAPPING.keys())
         raise UsageError(
             f"transformers has no model type '{name}', and no configuration of this name can be read: {known} "
-            "Say a model type, a folder or OWNER/NAME of the hub"
+            "Give a model type, a folder or OWNER/NAME of the hub"
         ) from error
     if type(config) not in auto[kind]._model_mapping:
         raise UsageError(f"transformers' '{name}' has no classifier of {kind}: take another")

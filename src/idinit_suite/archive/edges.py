@@ -16,7 +16,7 @@ def edge(searched: Iterable[float], picked: float) -> str:
         picked: The one that was used afterwards.
 
     Returns:
-        ``highest``, ``lowest`` or, where it lies between others, is none of them or the only one, nothing.
+        ``highest`` or ``lowest``; an empty string where it lies between others, is not among them or is the only one.
     """
     rates = sorted(set(searched))
     if len(rates) < 2:

@@ -13,13 +13,13 @@ from ..tracking.wandb_follower import LAYERS
 
 STATISTICS = ("weight_norm", "gradient_norm", "branch_ratio", "dead_units")
 COLUMNS = {"hash": "string", "step": "Int64", "layer": "string", **dict.fromkeys(STATISTICS, "float64")}
-STEPS = 24  # at most so many are kept of a run
+STEPS = 24  # at most this many are kept of a run
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def measurements(rows: Rows) -> list[Mapping[str, Any]]:
-    """The rows of a run's metrics that tell of its layers, one a step."""
+    """The rows of a run's metrics about its layers, one a step."""
     return list({row["step"]: row for row in rows if row["split"] == LAYERS}.values())
 
 

@@ -31,7 +31,7 @@ CURVE_COLUMNS = {
     "split": "string",
     **dict.fromkeys(["loss", "accuracy", "lr"], "float64"),
 }
-TRAIN_ROWS = 200  # at most so many rows of the train curve are kept of a run; evaluations are all kept
+TRAIN_ROWS = 200  # rows of a run's train curve that are kept at most; evaluations are all kept
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
 _LOCAL = ("paths", "wandb", "diagnostics", "launcher")  # where and how it was run, not what: left out of the archived config

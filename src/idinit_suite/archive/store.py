@@ -112,7 +112,7 @@ class Store:
     def merge(self, run_dirs: Iterable[Path], results_dir: Path, experiment: str | None = None) -> set[str]:
         """Adds the finished and the diverged among some runs to an archive.
 
-        A run that is there already is replaced, or passed over where its folder says what is known; no other row changes.
+        A run that is there already is replaced, or skipped where its folder holds nothing new; no other row changes.
         Safe against a crash and against others who merge at the same time.
 
         Args:

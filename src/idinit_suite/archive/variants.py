@@ -22,7 +22,7 @@ from .edges import edge
 from .runs import Archive
 
 BUDGETS_LARGEST_FIRST = BUDGETS[::-1]
-BANDS = 8  # lines of a figure whose bands can be distinguished; those of more hide the lines, and tables have the intervals
+BANDS = 8  # most lines of a figure that have bands: more bands hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
 
 # What runs of one variant may differ in: they are the same training from another seed, or in another place.
@@ -74,7 +74,7 @@ class Variant:
         runs: Their rows of ``runs.csv``.
         curves: Their rows of ``curves.csv``.
         last: The last epoch of the budget.
-        edge: ``highest`` or ``lowest`` where the learning rate is that of all that were searched; else empty.
+        edge: ``highest`` or ``lowest`` where the learning rate is at that end of those searched; else empty.
         classes: Number of classes; None where the answer is one of a vocabulary.
         test: Test accuracy after the last epoch, over completed runs like all that follow.
         best: Test accuracy at its best epoch.
@@ -216,7 +216,7 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
 
 
 def list_searches(tune: pd.DataFrame, variants: Sequence[Variant]) -> list[Search]:
-    """The searches among some search runs: by variant, and of a variant that with the recipe of its main runs first.
+    """The searches among some search runs: by variant; of a variant, the search with the recipe of its main runs comes first.
 
     Args:
         tune: Rows of ``runs.csv``.

@@ -1,4 +1,4 @@
-"""Throughput of the training loop against its ceiling and against others; initialization: its time, and its help."""
+"""Throughput of the training loop against its ceiling and against others; and the time and the effect of initialization."""
 
 from .initialization import write_initialization
 from .loading import has_pictures, write_loading

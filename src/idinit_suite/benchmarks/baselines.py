@@ -35,7 +35,7 @@ def rivals(config: RunConfig, data: Batches, device: torch.device, ends: ExitSta
         config: The run.
         data: Its data.
         device: Where to train.
-        ends: What is to be ended afterwards is entered here.
+        ends: Closes afterwards what is entered here.
 
     Returns:
         Name -> a function that takes one step.

@@ -35,7 +35,7 @@ class TrainerInTurns(TrainerCallback):
     def __init__(
         self, config: RunConfig, data: Batches, device: torch.device, *, compiled: bool = False, fused: bool = True
     ) -> None:
-        """Sets up the training of a run's model, initialized as there, in bf16.
+        """Sets up the training of a run's model, initialized as the run does it, in bf16.
 
         Args:
             config: The run, whose batch size and recipe are used.

@@ -27,7 +27,7 @@ OURS = "this loader"
 _FOLDER = "imagenet-sample"  # of the data root: pictures in the layout of ImageNet
 _SIZE, _BATCH = 224, 25  # side of the pictures that are made, pictures in a batch
 _ROUNDS, _BATCHES, _READY = 15, 24, 8  # turns, timed batches of a turn, batches before them: some lie ready when a turn begins
-_PICTURES = 200  # of which the difference of scaled decoding is measured
+_PICTURES = 200  # on which the difference that scaled decoding makes is measured
 
 
 def write_loading(root: Path, results: Path) -> None:

@@ -52,7 +52,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> RunConfig:
         raise UsageError(f"config: {explain(error, '', RunConfig.model_fields)}") from None
     run.require_whole_parts()
     if run.impl.cuda_graphs and not run.train.compile:
-        raise UsageError("impl.cuda_graphs=true records a compiled network: say train.compile=true too")
+        raise UsageError("impl.cuda_graphs=true records a compiled network: set train.compile=true too")
     return run
 
 

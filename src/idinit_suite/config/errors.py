@@ -33,7 +33,7 @@ def check_choices(overrides: Sequence[str]) -> None:
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            continue  # said with the others
+            continue  # reported with the others
         choice = override.value() if equals else None
         if override.is_delete() or not (override.is_sweep_override() or (isinstance(choice, str) and choice)):
             files = (path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
@@ -55,7 +55,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:
     """Hydra's complaint about an override or a file as one line with the nearest valid names."""
     if isinstance(error, yaml.YAMLError):
-        return UsageError(f"a file of the configuration is no YAML: {' '.join(str(error).split())}")
+        return UsageError(f"a file of the configuration is not YAML: {' '.join(str(error).split())}")
     if not str(error) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     message = str(error)
@@ -63,7 +63,7 @@ def usage_error(error: Exception, overrides: Sequence[str]) -> UsageError:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         return UsageError(f"unknown {group} '{name}': {did_you_mean(name, error.options)}")
     if isinstance(error, OverrideParseException):
-        return UsageError(f"cannot read '{error.override}': say key=value, and key=\"'value'\" if it has special characters")
+        return UsageError(f"cannot read '{error.override}': write key=value, and key=\"'value'\" if it has special characters")
     if found := re.match(r"Could not override '(.+?)'", message):
         parent, _, leaf = found[1].rpartition(".")
         return UsageError(f"unknown key '{found[1]}': {did_you_mean(leaf, _keys_of(parent, overrides))}")

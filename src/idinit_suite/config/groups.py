@@ -53,7 +53,7 @@ def section_of(entry: Entry[Any, Any], options: Mapping[str, Any]) -> dict[str, 
 
 
 def check_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of all groups with each option checked, those that are not said at their defaults.
+    """The sections of all groups with each option checked; those that are not given have their defaults.
 
     Raises:
         UsageError: If a name or an option is unknown, or a value is out of range.

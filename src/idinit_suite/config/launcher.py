@@ -1,4 +1,4 @@
-"""Where the runs of a sweep take place, as ``launcher`` says it."""
+"""Where the runs of a sweep take place, by the config's ``launcher``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_PROCESSES = 1024
 def _checked_jobs(jobs: object) -> object:
     if jobs == "auto" or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs >= 1):
         return jobs
-    raise ValueError("say a whole number from 1 on, or auto")
+    raise ValueError("give a whole number, at least 1, or auto")
 
 
 class LauncherConfig(Options):

@@ -21,7 +21,7 @@ from .groups import entry_name, name_key
 
 Budget = Literal["smoke", "cpu", "paper"]
 BUDGETS: tuple[str, ...] = get_args(Budget)
-_NOT_HASHED = {"impl", "diagnostics", "wandb", "paths", "budget", "arm"}  # what leaves the outcome alone
+_NOT_HASHED = {"impl", "diagnostics", "wandb", "paths", "budget", "arm"}  # what does not change the outcome
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -57,7 +57,7 @@ class ImplConfig(_Strict):
     device: Literal["auto", "cpu", "cuda"]
     channels_last: bool
     threads: Annotated[int, Field(ge=1, le=1024)] | None
-    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that decode pictures, a process of the run
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that decode pictures for each process of the run
     checkpoint_every: PositiveInt  # steps
     check_every: PositiveInt = 16  # steps after which the host waits for the device, to see whether the loss is finite
     cuda_graphs: bool = False  # of compiled networks: a step is launched as a whole
@@ -114,7 +114,7 @@ class RunConfig(_Strict):
     """One training: model, data, initializer, recipe, seed. Everything a run folder's ``config.yaml`` says."""
 
     experiment: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the variant, a row of the experiment's table; so called in archives
+    arm: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the variant, a row of the experiment's table; the name that archives use
     phase: Literal["main", "tune"]
     budget: Budget
     seed: Seed
@@ -163,7 +163,7 @@ class RunConfig(_Strict):
         size, parts = self.data.get("batch_size"), processes * self.train.accumulate
         if size is not None and size % parts:
             raise UsageError(
-                f"data.batch_size={size} is no multiple of {parts} (train.accumulate={self.train.accumulate}, "
+                f"data.batch_size={size} is not a multiple of {parts} (train.accumulate={self.train.accumulate}, "
                 f"processes: {processes}): change one"
             )
 
@@ -184,7 +184,7 @@ def checked(model: type[M], settings: Any, where: str) -> M:
         UsageError: Naming each unknown key and value out of range.
     """
     if not isinstance(settings, Mapping):
-        raise UsageError(f"'{where}={settings}': it has the keys {', '.join(model.model_fields)}, so say {where}.KEY=VALUE")
+        raise UsageError(f"'{where}={settings}': it has the keys {', '.join(model.model_fields)}, so set {where}.KEY=VALUE")
     try:
         return model(**settings)
     except ValidationError as error:
@@ -195,14 +195,14 @@ def hash_of(settings: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of all that changes the outcome of a run.
 
     Args:
-        settings: A checked configuration as plain values; other keys than those of `RunConfig` are passed over.
+        settings: A checked configuration as plain values; keys that `RunConfig` does not have are ignored.
     """
     content = {key: value for key, value in settings.items() if key in RunConfig.model_fields.keys() - _NOT_HASHED}
     return hashlib.sha256(json.dumps(_without_nulls(content), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _without_nulls(value: Any) -> Any:
-    """Settings that say something: an option that is new and off by default (null) renames no run."""
+    """Settings without nulls, so that a new option that is off by default (null) changes no hash."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return value

@@ -81,7 +81,7 @@ TRANSFORMERS = (
     *("hubert", "wav2vec2", "wavlm", "whisper"),
     *("clip", "siglip"),
 )
-# Why the networks fail that do; the page shows it.
+# Why some networks fail; the page shows it.
 REASONS = {
     "timm:repghost": "two normalizations in a row follow the last weight of a branch: the second one scales up what the first "
     "one's epsilon kept small",

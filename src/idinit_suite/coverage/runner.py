@@ -23,8 +23,8 @@ COLUMNS = (
     *("largest", "largest_before_norm", "late", "dead", "seconds", "memory_mb", "problems", "alarms", "findings"),
     *("labels", "labels_wrong", "mislabelled"),
 )
-_NOTHING = dict.fromkeys(COLUMNS, "")  # of columns that a file from before does not have
-# Changes of these are said: a network that loses a branch passes all the same.
+_NOTHING = dict.fromkeys(COLUMNS, "")  # for columns that an older file lacks
+# Changes of these are reported: a network that loses a branch passes all the same.
 _EXPECTED_SAME = ("parts", "branches", "late", "dead", "alarms", "labels_wrong")
 TIMEOUT = 300.0  # seconds
 _LIBRARIES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers"}

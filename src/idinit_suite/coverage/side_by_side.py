@@ -1,6 +1,6 @@
 """`idinit` beside AnyInit on the networks of the coverage: what each reads of a network, and what comes out.
 
-AnyInit (https://github.com/jmiravet/AnyInit) scales random weights so that signals keep their size. It is no dependency:
+AnyInit (https://github.com/jmiravet/AnyInit) scales random weights so that signals keep their size. It is not a dependency:
 install it by hand, ``pip install anyinit``.
 """
 
@@ -106,7 +106,7 @@ def write_side_by_side(folder: Path, cases: Iterable[Case] | None = None) -> Non
     try:
         version("anyinit")
     except PackageNotFoundError:
-        raise UsageError("AnyInit is not installed, and no dependency of this project: pip install anyinit") from None
+        raise UsageError("AnyInit is not installed, and is not a dependency of this project: pip install anyinit") from None
     listed = list(cases or sorted(list_cases(), key=lambda case: ("hf", "torchvision", "timm").index(case.source)))
     done: dict[str, tuple[Outcome, Outcome]] = {}
     for case in listed:

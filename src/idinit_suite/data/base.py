@@ -36,7 +36,7 @@ class Batches(Protocol):
 
     A training batch is a function of ``(seed, step)`` and of nothing else, so a run can be resumed at any step, and
     processes that slice the same global batch need not communicate. Only a stream, which cannot be read at any
-    position, has a state besides.
+    position, has a state of its own.
     """
 
     @property
@@ -57,7 +57,7 @@ class Batches(Protocol):
 
     @property
     def tokens_per_step(self) -> int | None:
-        """Tokens in a training batch of all processes together; None where examples are no texts of one length."""
+        """Tokens in a training batch of all processes together; None where examples are not texts of one length."""
 
     @property
     def checksum(self) -> str:

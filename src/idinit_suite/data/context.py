@@ -37,6 +37,6 @@ class DataContext:
         return pinned.to(self.device, non_blocking=True)
 
     def local_slice(self, count: int) -> slice:
-        """This process's part of ``count`` examples; all parts are of one size, but for the last ones if there is a rest."""
+        """This process's part of ``count`` examples; all parts are of one size, but for the last where there is a remainder."""
         size = -(-count // self.world_size)
         return slice(self.rank * size, (self.rank + 1) * size)

@@ -125,7 +125,7 @@ def decode_each(
                     (height, width, _), (first_height, first_width, _) = image.shape, first.shape
                     raise UsageError(
                         f"{names(index)} has {width}x{height} pixels and {names(0)} has {first_width}x{first_height}: "
-                        "say data.size=64 (or another side) to bring them to one size"
+                        "set data.size=64 (or another side) to bring them to one size"
                     )
                 yield image
 

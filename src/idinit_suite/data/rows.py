@@ -66,11 +66,11 @@ class Rows:
         known = [name for name in fitting if name.lower() in usual]
         if len(known) == 1 or len(fitting) == 1:
             return (known if len(known) == 1 else fitting)[0]
-        raise UsageError(f"{self.source}: say {option}=COLUMN; its columns are: {', '.join(self.columns)}")
+        raise UsageError(f"{self.source}: set {option}=COLUMN; its columns are: {', '.join(self.columns)}")
 
 
 def read_rows(path: Path) -> Rows:
-    """Reads a table; the file's ending says its format.
+    """Reads a table; its format is known by the file's ending.
 
     Raises:
         UsageError: Naming the file, and the line where one is at fault.
@@ -118,7 +118,7 @@ def _delimited(delimiter: str) -> Callable[[Path], Rows]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """The values of a file of JSON lines with their line numbers, blank lines left out; a byte order mark is no part of it.
+    """The values of a file of JSON lines with their line numbers, blank lines left out; a byte order mark is not part of it.
 
     Raises:
         UsageError: Naming the line that is not UTF-8 or not JSON.
@@ -151,14 +151,14 @@ def _json(path: Path) -> Rows:
     except ValueError:
         return _json_lines(path)
     if not isinstance(content, list):
-        raise UsageError(f"{path} is no list of objects: write one, or an object a line")
+        raise UsageError(f"{path} is not a list of objects: write one, or an object a line")
     return _objects(path, list(enumerate(content, start=1)), "row")
 
 
 def _objects(path: Path, objects: Sequence[tuple[int, Any]], unit: str) -> Rows:
     for number, item in objects:
         if not isinstance(item, dict):
-            raise UsageError(f"{path}, {unit} {number}: no object with the columns as keys")
+            raise UsageError(f"{path}, {unit} {number}: not an object with the columns as keys")
     names = dict.fromkeys(name for _, item in objects for name in item)
     columns = {name: [item.get(name) for _, item in objects] for name in names}
     return Rows(str(path), columns, [number for number, _ in objects], unit)

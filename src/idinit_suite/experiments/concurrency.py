@@ -34,7 +34,7 @@ _SECONDS = 4.0  # of a round
 def choose_jobs(runs: Sequence[RunConfig]) -> int:
     """The number of processes that train some runs fastest on this machine: one for each GPU, or as measured on its cores.
 
-    Measured are whole training steps of the first run that can be trained, once for each machine and network.
+    Whole training steps of the first run that can be trained are measured, once for each machine and network.
 
     Args:
         runs: What is to be trained.

@@ -105,7 +105,7 @@ class _Sizes:
 
 
 def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], costs: Costs) -> None:
-    """Prints the first lines of an experiment: its budget, its runs and the time they will take, which is measured between."""
+    """Prints the first lines of an experiment: its budget, its runs, and after measuring it the time they will take."""
     runs = [*plan.runs, *plan.later]
     budget = runs[0].budget
     asked = any(override.startswith("budget=") for override in experiment.overrides)

@@ -133,7 +133,7 @@ class Experiment:
         assert self.grid.tune is not None
         value = OmegaConf.select(compose(self._overrides(point)), self.grid.tune.key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError(f"grid.tune.key={self.grid.tune.key} is no number of the recipe, so it cannot be searched")
+            raise UsageError(f"grid.tune.key={self.grid.tune.key} is not a number in the recipe, so it cannot be searched")
         return float(value)
 
     def search_run(self, point: GridPoint, value: float, share: float) -> RunConfig:
@@ -231,12 +231,12 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
             plain.append(text)
     if name is None:
         raise UsageError(
-            f"which experiment? Say one, experiment=NAME. Valid: {', '.join([*list_experiments(), *list_experiments('study')])}"
+            f"which experiment? Set experiment=NAME. Valid: {', '.join([*list_experiments(), *list_experiments('study')])}"
         )
     settings = resolve(compose([f"experiment={name}", *plain]))
     grid = settings.get("grid") or {}
     if not isinstance(grid, Mapping) or not isinstance(grid.get("arms"), Mapping):
-        raise UsageError(f"experiment '{name}' has no grid of runs: its file says its variants under grid.arms")
+        raise UsageError(f"experiment '{name}' has no grid of runs: its file gives its variants under grid.arms")
     planned = dict(grid["arms"])
     grid = {**grid, "arms": _choose_variants(planned, variants)}
     if seeds is not None:
@@ -254,7 +254,7 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
 
 
 def _choose_variants(planned: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
-    """The variants asked for; a name that is no variant may be any initializer."""
+    """The variants asked for; a name that is not a variant may be any initializer."""
     if names is None:
         return planned
     chosen = {}

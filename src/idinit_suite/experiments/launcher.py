@@ -35,7 +35,7 @@ _WORKER = "from idinit_suite.experiments.launcher import work; work()"
 _WARNING_S = 120  # before a job's time is over; enough for a checkpoint
 _GRACE_S = 3600  # longer than a cluster's time between asking a job to stop and ending it
 _POLL_S = 5.0
-_NEVER = {"BadConstraints", "PartitionConfig", "PartitionTimeLimit"}  # Slurm's reasons of jobs that no node here can take
+_NEVER = {"BadConstraints", "PartitionConfig", "PartitionTimeLimit"}  # Slurm's reasons for jobs that no node here can take
 
 
 def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
@@ -77,7 +77,7 @@ def _jobs(experiment: Experiment, forced: float | None) -> int:
 
 
 def work() -> None:
-    """The main function of one process of several: of how many, when the sweep was forced or nothing, its overrides."""
+    """The main function of one of several processes; arguments: how many, when the sweep was forced or nothing, overrides."""
 
     def sweep() -> None:
         sweeps, forced, *arguments = sys.argv[1:]

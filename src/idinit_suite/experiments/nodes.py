@@ -51,7 +51,7 @@ class Nodes:
         self._number = 0  # of the next announcement
 
     def announce(self, run: Announcement) -> None:
-        """Says on the first node which run is next."""
+        """Announces on the first node which run is next."""
         self._store.set(f"run {self._number}", json.dumps(asdict(run)))
         self._number += 1
 

@@ -54,7 +54,7 @@ def run(
             too; None where what is finished stays. A job that is queued again goes on with what it has done since.
         quiet: Leave out the tables at the end, and the figures and the page: another process makes them.
         nodes: Those that share the processes of each run, of which this is the first; None for this machine alone.
-        sweeps: How many calls in as many processes share the runs; the time that is left is told by it.
+        sweeps: How many calls in as many processes share the runs; the time left depends on it.
 
     Returns:
         One line for each run that failed, and each variant that waits for one.

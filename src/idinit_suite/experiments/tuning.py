@@ -1,6 +1,6 @@
 """The search before the main runs: its state, from the archive, and the runs that come next.
 
-Every point of an experiment (`GridPoint`) is searched by the same rule, in two parts:
+Every `GridPoint` of an experiment is searched by the same rule, in two parts:
 
 1. Successive halving (Jamieson & Talwalkar, 2016; Li et al., 2018). All values of the grid are tried with runs of the first
    rung's length, the better half of them again with those of the next rung's, and so on to whole search runs. A run of a rung
@@ -46,7 +46,7 @@ class Plan:
         runs: Those that are known to be needed, archived or not: of the search, then of the points whose search is finished.
         later: Stand-ins for those that depend on them, as many and as long as they will be at least.
         picked: The values that the search has found, by point.
-        waiting: Cells whose search is not finished.
+        waiting: Points whose search is not finished.
         points: Hash of a run, or of a stand-in -> what it is for.
     """
 

@@ -37,7 +37,7 @@ class ModelInfo:
     foreign: bool = False
 
 
-MODELS: Registry[Callable[..., nn.Module], ModelInfo] = Registry("model", largest=65_536)  # beyond, no network fits into memory
+MODELS: Registry[Callable[..., nn.Module], ModelInfo] = Registry("model", largest=65_536)  # of more, none fits into memory
 
 
 def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019): transformers' model, with the guesses computed where tokens are masked only."""
+"""BERT (Devlin et al. 2019): transformers' model, with guesses computed only where tokens are masked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bert(
         heads: Heads of attention.
         hidden: Units between the two linear maps.
         positions: Tokens of the longest text that the model takes.
-        dropout: Share dropped of branches, and of attention.
+        dropout: Share that is dropped, of branches and of attention.
 
     Returns:
         A module from tokens, int64 [N, T], and positions, int64 [N, M], to logits [N * M, spec.vocabulary].

@@ -110,8 +110,8 @@ def hf(spec: Images | Sentences, *, name: str, options: Options = {}) -> nn.Modu
 def python(spec: Images | Sentences | MaskedTokens, *, target: str, options: Options = {}) -> nn.Module:  # noqa: B006
     """A network made by MODULE:CLASS, a user's torch module from the working directory.
 
-    It is called with ``options`` and with those of these that it has parameters for: ``num_classes``, ``shape`` (channels,
-    height, width of images), ``channels``, ``vocabulary``, ``length``, ``padding``, and ``spec``, which has them all.
+    It is called with ``options`` and with those of the following that it has parameters for: ``num_classes``, ``shape``
+    (channels, height, width of images), ``channels``, ``vocabulary``, ``length``, ``padding``, and ``spec``, which has all.
 
     Raises:
         UsageError: If there is no such class, or it makes no module.

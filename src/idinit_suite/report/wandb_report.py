@@ -34,11 +34,11 @@ def mirror_all(overrides: Sequence[str]) -> list[str]:
     wandb = checked(WandbConfig, settings["wandb"], "wandb")
     runs = checked(PathsConfig, settings["paths"], "paths").runs
     if wandb.mode == "disabled":
-        raise UsageError("wandb.mode=disabled mirrors nothing: leave it out, or say wandb.mode=offline")
+        raise UsageError("wandb.mode=disabled mirrors nothing: leave it out, or set wandb.mode=offline")
     if wandb.mode != "offline" and not logged_in():
         raise UsageError(f"{_LOG_IN}; wandb.mode=offline writes files that `wandb sync` sends later")
     if not runs.is_dir():
-        raise UsageError(f"there is no folder of runs '{runs}': say paths.runs=..., or train something first")
+        raise UsageError(f"there is no folder of runs '{runs}': set paths.runs=..., or train something first")
     folders = [path.parent for path in sorted(runs.glob("*/*/metrics.jsonl"))]
     studies = list_experiments("study")
     folders = [f for f in folders if f.parent.name not in studies and RunFolder(f).status() is not None]
@@ -66,7 +66,7 @@ def build_report(overrides: Sequence[str]) -> str:
     """
     settings = resolve(compose(overrides))
     if "title" not in (settings["experiment"] or {}):
-        raise UsageError("which experiment? Say `make wandb-report EXPERIMENT=NAME`")
+        raise UsageError("which experiment? Run `make wandb-report EXPERIMENT=NAME`")
     if not logged_in():
         raise UsageError(f"{_LOG_IN}; `make wandb` then sends the runs that the report shows")
     report = report_of(ExperimentInfo(**settings["experiment"]), settings["wandb"]["project"])

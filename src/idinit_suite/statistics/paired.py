@@ -12,7 +12,7 @@ from scipy import stats
 from .estimates import CONFIDENCE
 
 _RESAMPLES = 9999
-_ENOUGH = 6  # values of which some resample is wide enough; of fewer, none covers as often as the interval says
+_ENOUGH = 6  # values from which some resample is wide enough; from fewer, none covers as often as an interval claims
 
 
 @dataclass(frozen=True)

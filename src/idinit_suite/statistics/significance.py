@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 ALPHA = 0.05
-ENOUGH = 3  # seeds: of two, no test of this kind finds anything but the grossest difference
+ENOUGH = 3  # seeds: with two, no test of this kind finds anything but the grossest difference
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Analyses of the paper that are no grid of trainings, by name: a small folder each.
+"""Analyses of the paper that are not grids of trainings, by name: a small folder each.
 
 To add one, add a folder here. The function registered in `STUDIES` in its ``measure.py`` gets the setting, its keyword-only
 parameters are its options, and it gives the cells to compute. What the rows show is drawn and judged in ``findings.py``.

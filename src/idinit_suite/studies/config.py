@@ -104,7 +104,7 @@ def load_study(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:
     overrides, options = _read(arguments)
     settings = resolve(compose(overrides))
     if not isinstance(settings.get("study"), Mapping) or not isinstance(settings.get("budgets"), Mapping):
-        raise UsageError(f"experiment '{settings['experiment']['name']}' is no study: name one experiment, and once")
+        raise UsageError(f"experiment '{settings['experiment']['name']}' is not a study: name one experiment, and once")
     budget = settings["budget"]
     if budget not in settings["budgets"]:
         raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, settings['budgets'])}")

@@ -18,12 +18,13 @@ import yaml
 from filelock import FileLock
 
 POLL_S = 1.0
+# Names in the run folder are kept here, and the package imports them from this file: it runs without the package.
 REPORT, PICTURE = "initialization.json", "signals.png"  # of the run folder
 AGAIN = ".trained-again"  # a file there: how often
 NOT_MIRRORED = Path("wandb") / "not-mirrored.txt"  # there, and only then: why W&B does not have all of the run
 UPLOAD_DIED = "Fatal error while uploading"  # what W&B says then, which raises nothing
 CODE = ("src", "configs", "scripts")  # of a clone
-LAYERS = "layers"  # what a row of ``metrics.jsonl`` that tells of layers says in place of a split
+LAYERS = "layers"  # takes the place of a split in the rows of ``metrics.jsonl`` about layers
 THRESHOLDS = (60, 70, 80)  # percent
 
 

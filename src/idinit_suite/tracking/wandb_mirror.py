@@ -65,7 +65,7 @@ def mirrored(folder: Path, *, mode: Mode, project: str) -> Iterator[None]:
     finally:
         _finish(follower)
         if follower.poll() is not None:
-            relay.join(1.0)  # what it had to say is said
+            relay.join(1.0)  # until its last lines are printed
 
 
 def resolve_mode(mode: Mode) -> Literal["online", "offline", "disabled"]:
@@ -122,7 +122,7 @@ def _relay(folder: Path, follower: subprocess.Popen[str]) -> None:
 
 
 def _unexpected_end(folder: Path, code: int) -> str:
-    """What to say of a follower that ended without a word, as one that is killed does; it is noted in the folder as well."""
+    """The message about a follower that ended without one of its own, as if killed; it is noted in the folder as well."""
     if code == 0 or (folder / NOT_MIRRORED).exists():
         return ""
     line = f"not mirrored (its process ended with {code}); the run's own log is complete, and `make wandb` sends it"

@@ -46,7 +46,7 @@ class Team:
         return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Gives every process rank 0's buffers: BatchNorm's statistics are else those of each one's share of a batch."""
+        """Gives every process rank 0's buffers: otherwise BatchNorm's statistics are those of its share of a batch."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)

@@ -26,7 +26,7 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
     """Says that a run is finished and not trained again.
 
     Raises:
-        UsageError: If the data that are there now are others than those that it was trained on.
+        UsageError: If the data that are there now differ from those that it was trained on.
     """
     then = folder.environment().get("data_checksum")
     try:

@@ -68,7 +68,7 @@ def replaced_functions(config: RunConfig, device: torch.device) -> Iterator[None
 
 
 def gradient_scaler(config: RunConfig, device: torch.device) -> torch.amp.GradScaler:
-    """Scales the loss of fp16, whose small gradients would else be zero; does nothing in other precisions.
+    """Scales the loss of fp16, whose small gradients would otherwise be zero; does nothing in other precisions.
 
     A step whose gradients overflow is left out and halves the scale.
     """

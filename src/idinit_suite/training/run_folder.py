@@ -30,7 +30,7 @@ STATES = (*FINISHED, "running", "preempted", "failed")
 _MEASURED = "samples_per_s"  # what depends on the clock in a row of metrics
 log = logging.getLogger(__name__)
 
-LEASE_S = 60.0  # a holder that has not renewed its lease for so long has lost the run; all processes must agree on it
+LEASE_S = 60.0  # a holder that has not renewed its lease for this long has lost the run; all processes must agree on it
 
 
 class RunFolder:

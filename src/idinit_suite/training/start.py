@@ -20,7 +20,7 @@ from .build import build
 def describe_start(config: RunConfig, data: Batches, folder: Path) -> None:
     """Writes ``initialization.json``, a row for each parameter, and ``signals.png``.
 
-    They are of a network of its own, built again on the CPU as the run's was, which the training does not share.
+    They describe a second network, built on the CPU as the run's was, which training does not touch.
 
     Args:
         config: The run.

@@ -16,7 +16,7 @@ class StatusWriter:
 
     Args:
         folder: The run's folder, locked; None in a process that does not write.
-        run_hash: Of the run, by which the archive knows it.
+        run_hash: Hash of the run.
         steps: Steps of the whole run.
         steps_per_epoch: Steps of an epoch.
         tokens: Of a step; None where that is not a number of the run.

@@ -92,6 +92,6 @@ def _with_activation(name: str, module: nn.Module, on_cuda: bool) -> type[_Batch
     if type(module).forward is BatchNormAct2d.forward:
         return SyncBatchNormAct if on_cuda else CpuSyncBatchNormAct
     raise UsageError(
-        f"train.sync_batchnorm: '{name}' is a {type(module).__name__}, whose forward pass is its own: say "
+        f"train.sync_batchnorm: '{name}' is a {type(module).__name__}, whose forward pass is its own: set "
         "train.sync_batchnorm=false"
     )

@@ -83,7 +83,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
 
 @contextmanager
 def _locked(folder: RunFolder, team: Team) -> Iterator[None]:
-    """Locks a run's folder in the process that writes it; if that fails, all raise, as they would else wait for that one."""
+    """Locks a run's folder in the process that writes it; if that fails, all raise, so that none waits for it."""
     with ExitStack() as stack:
         refusal: Exception | None = None
         if team.is_main_process:
@@ -183,7 +183,7 @@ class Training:
 
     @contextmanager
     def _failures_in_status(self) -> Iterator[None]:
-        """Writes what goes wrong into the status, but for what the disk does not take and what is another's to write."""
+        """Writes an error into the status, except where the disk failed or another process holds the run."""
         try:
             yield
         except (OSError, RunLocked):

@@ -65,7 +65,7 @@ def unlabelled(folder: Path) -> None:
         (unlabelled, {}, "test has no folders of classes"),
         (dangling, {}, "link.jpg cannot be read as a picture"),
         (two_validations, {}, "val, validation"),
-        (lambda folder: None, {"size": None}, "say data.size=64"),
+        (lambda folder: None, {"size": None}, "set data.size=64"),
         (lambda folder: None, {"validation": 20}, "leave nothing of the 20 training examples"),
         (lambda folder: None, {"batch_size": 200}, "data.batch_size=200 is more than"),
     ],

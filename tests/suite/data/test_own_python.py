@@ -60,8 +60,8 @@ def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
     [
         ("make = 3", "it has type int"),
         ("def mke(): pass", "did you mean 'mke'"),
-        ("def make(): return None", "no Dataset"),
-        ("def make(): return []", "no Dataset"),
+        ("def make(): return None", "not a Dataset"),
+        ("def make(): return []", "not a Dataset"),
         ("def make(): return [1, 2]", "item 0: it must be a pair"),
         ("def make(): return [([1.0], 0), ([1.0, 2.0], 1)]", "item 1: torch.float32 of shape (2,), and item 0"),
         ("def make(): return [([float('nan')], 0), ([1.0], 1)]", "item 0: the input is torch.float32"),

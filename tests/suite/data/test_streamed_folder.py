@@ -95,7 +95,7 @@ def test_pictures_of_one_size_are_streamed_as_they_are(tmp_path: Path, limit: An
     assert streamed.spec == memory.spec == Images((3, 7, 9), 2)
     assert_equal(streamed.train_batch(1), memory.train_batch(1))
     Image.new("RGB", (9, 8)).save(tmp_path / "pictures" / "b" / "odd.png")
-    with pytest.raises(UsageError, match=r"odd.png has 9x8 pixels .* say data.size=64"):
+    with pytest.raises(UsageError, match=r"odd.png has 9x8 pixels .* set data.size=64"):
         build(tmp_path / "pictures", size=None)
 
 

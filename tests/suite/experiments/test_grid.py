@@ -105,7 +105,7 @@ def test_what_the_search_found_is_used() -> None:
         (["experiment=cifar10-resnet20", "grid.tune.factors=[1,0.3,3]"], "give each once, the smallest first"),
         (["experiment=cifar10-resnet20", "grid.tune.rungs=[0.25,0.5]"], "the last rung is 1, a whole search run"),
         (["experiment=demo", "budget=cup"], "unknown budget 'cup': did you mean 'cpu'"),
-        (["experiment=demo,cifar10-resnet20"], "which experiment? Say one"),
+        (["experiment=demo,cifar10-resnet20"], "which experiment? Set experiment=NAME"),
         (["experiment=demo", "paths.data=it's"], "cannot read 'paths.data=it's'"),
     ],
 )

@@ -54,9 +54,9 @@ def test_every_launcher_is_a_choice(name: str, jobs: int | str) -> None:
 @pytest.mark.parametrize(
     ("launcher", "options", "message"),
     [
-        ("local", {"jobs": "0"}, "'launcher.jobs=0': say a whole number from 1 on, or auto"),
-        ("local", {"jobs": "abc"}, "'launcher.jobs=abc': say a whole number from 1 on, or auto"),
-        ("local", {"jobs": "true"}, "'launcher.jobs=True': true is no number"),
+        ("local", {"jobs": "0"}, "'launcher.jobs=0': give a whole number, at least 1, or auto"),
+        ("local", {"jobs": "abc"}, "'launcher.jobs=abc': give a whole number, at least 1, or auto"),
+        ("local", {"jobs": "true"}, "'launcher.jobs=True': true is not a number"),
         ("slurm", {"jobs": "auto"}, "'launcher': jobs=auto is measured on this machine"),
         ("slurm", {"nodes": "0"}, "'launcher.nodes=0': input should be greater than or equal to 1"),
         ("slurm", {"nodes": "1.5"}, "'launcher.nodes=1.5': input should be a valid integer"),

@@ -197,10 +197,10 @@ def _listing(reader: Reader, source: str) -> Listing:
 
 
 def _hub_listing(reader: Any, source: str) -> Listing:
-    """The listing of a table, of which columns are read that hold no pictures.
+    """The listing of a table, of which only columns without pictures are read.
 
     Raises:
-        UsageError: If a picture or a label is missing, or labels are no classes.
+        UsageError: If a picture or a label is missing, or labels are not classes.
     """
     pictures, labels = reader.dataset.data.column(reader.image_key), reader.dataset[reader.label_key]
     if not all(isinstance(label, int) and label >= 0 for label in labels):

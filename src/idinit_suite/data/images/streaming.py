@@ -119,7 +119,7 @@ _workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
 
 @atexit.register
 def _end_workers() -> None:
-    """Ends the workers that are left: they ignore SIGTERM, and Python would wait for them for ever."""
+    """Ends the workers that are left: they ignore SIGTERM, and Python would wait for them forever."""
     if _workers:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise that a worker was killed
     for worker in list(_workers):
@@ -183,11 +183,11 @@ class StreamedImages(Stateless):
         return {name: len(split) for name, split in self._sets.items()}
 
     def example_inputs(self, count: int = 2) -> Inputs:
-        """The first training pictures, at most all, as they are evaluated, float32 [count, *shape], a model's only input."""
+        """The first training pictures, up to all, prepared as for evaluation, float32 [count, *shape], a model's only input."""
         pictures = _Pictures(self._sets["train"], self._evaluation, 0)
         images, _ = self._on_device(_collate([pictures[0, row] for row in range(min(count, len(self._sets["train"])))]))
         if (state := getattr(pictures.reader, "tar_state", None)) is not None:
-            _close_tar(state)  # or workers, which are forks of this process, would share its place of reading
+            _close_tar(state)  # or workers, which are forks of this process, would share its position in the file
         return (self._normalize(images),)
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor | Mixed]:

@@ -25,7 +25,7 @@ from .masking import Masking
 from .packing import Packer
 from .tokenizer import VERSION, first_ordinary, number_of, tokenizer_for
 
-HELD_OUT = 100  # one of so many documents, where there is no validation file
+HELD_OUT = 100  # one of this many documents, where there is no validation file
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 

@@ -1,4 +1,4 @@
-"""Documents of the Hugging Face hub as a stream that can be left and taken up again at any document."""
+"""Documents of the Hugging Face hub as a stream that can be resumed at any document."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def tokenizer_for(name: str | None, root: Path, size: int, texts: Callable[[], I
     """The tokenizer that was asked for.
 
     Args:
-        name: A file ``tokenizer.json`` in the data root, a model on the Hugging Face hub, or None for one of its own.
+        name: A file ``tokenizer.json`` in the data root, a model on the Hugging Face hub, or None to train one.
         root: The data root.
-        size: Entries of a tokenizer of its own.
+        size: Entries of a trained one.
         texts: The corpus on which that is trained, unless it was before.
         kept: Where it is kept.
 
@@ -97,7 +97,7 @@ def train_wordpiece(texts: Callable[[], Iterable[str]], size: int) -> Tokenizer:
         texts: The corpus, which is read twice.
         size: Largest number of entries; the first five are `SPECIAL`, the others sorted.
     """
-    # Of equally frequent pieces the trainer prefers those with small numbers, and it numbers letters that go on a word in an
+    # Of equally frequent pieces the trainer prefers those with small numbers, and it numbers letters that continue a word in an
     # order that differs each time. So they are collected first, and given to it in one order.
     letters = sorted(entry for entry in _learned(texts(), 0, []) if entry.startswith("##"))
     entries = [*SPECIAL, *sorted(_learned(texts(), size, letters))]

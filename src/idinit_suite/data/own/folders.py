@@ -57,7 +57,7 @@ def find_pictures(folder: Path) -> tuple[dict[str, PictureFiles], tuple[str, ...
 
     Args:
         folder: Holds ``train`` and perhaps ``val`` and ``test``, each with a folder a class; or the folders of the classes.
-            Hidden files, and files that are no pictures by their ending, are passed over.
+            Hidden files, and files whose ending is not a picture's, are passed over.
 
     Returns:
         Split -> its pictures, and the names of the classes.

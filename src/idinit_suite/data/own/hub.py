@@ -148,4 +148,4 @@ def _picture(cell: Any, where: str, folder: str) -> Path | bytes:
 
 def _require_one_size(shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
     if len(set(shapes.values())) > 1:
-        raise UsageError(f"{source}: pictures differ in size between splits ({shapes}): say data.size=64 or another side")
+        raise UsageError(f"{source}: pictures differ in size between splits ({shapes}): set data.size=64 or another side")

@@ -80,7 +80,7 @@ def python(
         about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
         return own_images(found, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
     if crop or flip or cutout or mixup:
-        raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are none")
+        raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are not")
     about = ImageFacts(len(classes), (), (), checksum, target, facts)
     splits = whole_splits(found, labels["train"], pick, validation, test, split_seed, train_limit)
     return TensorBatches(splits, about, context, batch_size=batch_size)
@@ -89,7 +89,7 @@ def python(
 def _read(dataset: Any, source: str, seed: int) -> tuple[Tensor, Rows]:
     """All inputs of a Dataset as one tensor, and their labels."""
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__") or not len(dataset):
-        raise UsageError(f"{source}: a {type(dataset).__name__} is no Dataset with __len__ and __getitem__, or it is empty")
+        raise UsageError(f"{source}: a {type(dataset).__name__} is not a Dataset with __len__ and __getitem__, or it is empty")
     inputs, labels = [], []
     with _fixed_random_state(derive(seed, "python", source)):
         for index in range(len(dataset)):

@@ -61,8 +61,8 @@ def streamed_folder(
 ) -> StreamedImages:
     """Batches of pictures in files.
 
-    A first pass reads every picture, so that a bad one is told before anything is trained, and the checksum and the statistics
-    are those that the pictures would have in memory; what it finds is kept in a file.
+    A first pass reads every picture, so that a bad one is reported before anything is trained, and the checksum and the
+    statistics are those that the pictures would have in memory; what it finds is kept in a file.
     """
 
     def build() -> cache.Content:
@@ -92,7 +92,7 @@ def streamed_folder(
 def _first_pass(
     files: Mapping[str, PictureFiles], classes: Sequence[str], source: str, shape: tuple[int, int, int], size: int | None
 ) -> dict[str, Any]:
-    """Facts about pictures that are never in memory at a time, with the checksum that their arrays would have."""
+    """Facts about pictures that are never all in memory, with the checksum that their arrays would have."""
     splits = sorted(files)
     paths = [path for split in splits for path in files[split].paths]
     pictures = decode_each(paths, lambda index: str(paths[index]), shape[0], size)

@@ -96,7 +96,7 @@ class TextBatches(Stateless):
         return {name: len(labels) for name, (_, _, labels) in self._splits.items()}
 
     def example_inputs(self, count: int = 2) -> Inputs:
-        """The first training texts, at most all, int64 [count, T], as the only input of a model."""
+        """The first training texts, up to all, int64 [count, T], as the only input of a model."""
         return self._batch("train", torch.arange(min(count, self.splits["train"])))[0]
 
     def train_batch(self, step: int) -> tuple[Inputs, Tensor]:

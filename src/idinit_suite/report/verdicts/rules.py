@@ -47,7 +47,7 @@ def combine(gains: Sequence[Gain]) -> Outcome:
 def epochs_saved(mine: Mapping[int, float], other: Mapping[int, float], last: float) -> list[float]:
     """By how many epochs a variant was sooner, seed by seed.
 
-    Of a run that never got there only is known that it is later than the last epoch: the other's counts as that, which
+    Of a run that never got there it is only known that it is later than the last epoch: the other's counts as that, which
     understates the gain; against one that did, the variant's own counts as infinitely late. Where neither did, it is 0.
     """
     both = [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]

@@ -61,7 +61,7 @@ def _best(curves: pd.DataFrame) -> pd.DataFrame:
     """For each task, width, optimizer and start: its best rate, the mean loss over the training, and the last loss.
 
     Fastest and slowest are the means of the lowest and of the highest losses among the seeds. A rate at which a seed diverges
-    is no candidate.
+    is not a candidate.
     """
     keys = ["task", "width", "optimizer", "start", "rate"]
     whole = {name: (column, _mean_of_all) for name, column in _SPEEDS.items()}

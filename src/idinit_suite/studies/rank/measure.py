@@ -47,7 +47,7 @@ def rank(
     """A perceptron with ReLU, wider than its input, learns to classify images; the change of its middle layers has a rank.
 
     Without biases and weight decay: nothing but the gradient of the loss moves a weight. Numbers are float64, so that small
-    singular values are no rounding.
+    singular values are not rounding errors.
 
     Args:
         setting: Where it is computed.
