@@ -30,13 +30,13 @@ class Node:
 
     index: int
     op: str
-    arguments: dict[str, Any]
-    inputs: tuple[Node, ...] = ()
+    arguments: dict[str, Any] = field(repr=False)  # of nodes of nodes: printed, they would never end
+    inputs: tuple[Node, ...] = field(default=(), repr=False)
     name: str = ""
     value: Any = None
     call: Any = None
     scope: tuple[tuple[str, str], ...] = ()
-    users: list[Node] = field(default_factory=list)
+    users: list[Node] = field(default_factory=list, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -167,7 +167,7 @@ class Recorder:
             order = [own.index(letter) for letter in result if letter in sizes]
             node = self._add("permute", {"self": factor, "dims": order}, n, call=aten.permute.default)
             node.value = torch.empty([factor.shape[dim] for dim in order], dtype=dtype, device="meta")
-            node = self._add("view", {"self": node, "size": spread}, n, call=aten.reshape.default)
+            node = self._add("reshape", {"self": node, "shape": spread}, n, call=aten.reshape.default)
             node.value = torch.empty(spread, dtype=dtype, device="meta")
             shape = [max(sizes) for sizes in zip(shape, spread, strict=True)]
             if product is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,6 +68,53 @@ def test_the_output_is_that_of_the_network(model: nn.Module, shape: tuple[int, .
     output = run(model.eval(), (x,))
     assert torch.equal(x, given)
     torch.testing.assert_close(output, model(given))
+
+
+FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    **{
+        equation: partial(torch.einsum, equation)
+        for equation in (
+            *("ti,tj->tij", "ti,tj->jti", "ij,kl->ijkl", "ti,ti->ti", "ti,it->it", "ij, jk -> ik", "ij,ik->jk", "ij,ij->"),
+            *("ij,jk", "...i,...j->...ij", "t...,t...->t...", "ti,tj->...tij", "ii,ij->ij", "ii,jj->ij", "ii,kl->ikl"),
+        )
+    },
+    **{
+        equation: lambda x, y, equation=equation: torch.einsum(equation, x + y)  # type: ignore[misc]
+        for equation in ("ii->i", "ii->", "ij->i", "ij->ji", "ij->", "...i->i...", "ij")
+    },
+    "vectors": lambda x, y: torch.einsum("i,j->ij", x[0], y[1]),
+    "a number": lambda x, y: torch.einsum(",ij->ji", x.sum(), y),
+    "a broadcast one": lambda x, y: torch.einsum("ti,ti->it", x[:, :1], y),
+    "three factors": lambda x, y: torch.einsum("ti,tj,k->tikj", x, y, x[0]),
+    "three factors, summed": lambda x, y: torch.einsum("ti,tj,kj->tik", x, y, x),
+    "a list of numbers": lambda x, y: torch.einsum(x, [0, 1], y, [0, 2], [0, 2, 1]),
+    "addmm": lambda x, y: torch.addmm(x, x, y, alpha=3.0),
+    "baddbmm": lambda x, y: torch.baddbmm(x[None], x[None], y[None]),
+    "addmv": lambda x, y: torch.addmv(x[0], x, y[1]),
+    "addcmul": lambda x, y: torch.addcmul(x, x, y, value=-2.0),
+    "glu": lambda x, y: nn.functional.glu(x * y, 0),
+}
+
+
+class Formulas(nn.Module):
+    """What each formula makes of two matrices of four rows; with a choice that depends on values it does not export."""
+
+    def __init__(self, *, is_traced: bool) -> None:
+        super().__init__()
+        self.left, self.right, self.is_traced = nn.Linear(4, 4), nn.Linear(4, 4), is_traced
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        if self.is_traced and x.sum() > 1e9:
+            return []
+        left, right = self.left(x), self.right(x)
+        return [formula(left, right) for formula in FORMULAS.values()]
+
+
+@pytest.mark.parametrize("is_traced", [False, True], ids=["exported", "traced"])
+def test_what_is_recorded_as_several_operators_has_the_value_of_the_one(is_traced: bool) -> None:
+    model, x = Formulas(is_traced=is_traced), torch.randn(4, 4)
+    found = tree_leaves(evaluate(capture(model, x), (x,)))
+    torch.testing.assert_close(dict(zip(FORMULAS, found, strict=True)), dict(zip(FORMULAS, model(x), strict=True)))
 
 
 def test_batch_normalization_uses_the_batch_and_keeps_its_statistics() -> None:
