@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..graph.capture import capture
+from ..graph.dataflow import Flow
+from ..graph.traversal import walk_back
 from .network import Network
 
 Need = Literal["branches", "attention", "no_norm", "end_norm", "sum_norm", "inputs", "sine"]
@@ -57,11 +59,17 @@ def _lacks_sum_norm(net: Network) -> str:
 
 
 def _lacks_sines(net: Network) -> str:
+    """Sines of what no layer has made, such as those of positions or time steps, encode inputs and are no activations."""
     if problem := _lacks_inputs(net):
         return problem
-    if any(node.op == "sin" and node.inputs[0].op != "constant" for node in capture(net.model, net.example_inputs or ()).nodes):
+    flow = Flow(capture(net.model, net.example_inputs or ()))
+    hidden = {use.parameter for use in flow.maps if flow.followed >> use.node.index & 1}
+    sines = [walk_back(flow, node.inputs[0]) for node in flow.nodes if node.op == "sin" and flow.active[node.index]]
+    activated = {use.parameter for walk in sines for use in walk.maps}
+    if activated and 2 * len(activated & hidden) >= len(hidden):
         return ""
-    return "needs sines as activations, and the network computes none: use 'kaiming'"
+    count = f"after {len(activated & hidden)} of {len(hidden)} hidden layers" if activated else "after none of its layers"
+    return f"needs sines as activations, and the network computes them {count}: use 'kaiming'"
 
 
 def _lacks_inputs(net: Network) -> str:

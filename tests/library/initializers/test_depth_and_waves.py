@@ -94,6 +94,55 @@ def test_sirens_keep_their_activations_arcsine_at_every_depth():
     assert deviations == pytest.approx([math.sqrt(0.5)] * 3, abs=0.05)
 
 
+class Encoded(nn.Module):
+    """Layers with ReLU of an input that sines encode: frequencies as in NeRF, learned ones, or Bessel functions of a distance."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.frequencies = kind, nn.Linear(2, 8)
+        self.first, self.second, self.head = nn.Linear({"distance": 8}.get(kind, 16), 32), nn.Linear(32, 32), nn.Linear(32, 1)
+
+    def forward(self, x):
+        if self.kind == "frequencies":
+            angles = torch.cat([x * 2**i for i in range(4)], -1)
+        elif self.kind == "learned":
+            angles = self.frequencies(x)
+        else:
+            angles = x.norm(dim=-1, keepdim=True) * torch.arange(1.0, 9)
+        code = angles.sin() / (1 + angles) if self.kind == "distance" else torch.cat([angles.sin(), angles.cos()], -1)
+        return self.head(self.second(self.first(code).relu()).relu())
+
+
+@pytest.mark.parametrize("kind", ["frequencies", "learned", "distance"])
+def test_sines_that_encode_the_input_are_no_activations(kind):
+    model, x = Encoded(kind), torch.rand(4, 2)
+    before = model.first.weight.clone()
+    with pytest.raises(UsageError, match=f"'siren'.*{'1 of 3' if kind == 'learned' else 'none'}.*'kaiming'"):
+        initialize_(model, "siren", (x,))
+    assert torch.equal(model.first.weight, before)
+
+
+class Modulated(nn.Module):
+    """Layers of sines whose frequencies and phases another network makes, as in pi-GAN (Chan et al. 2021)."""
+
+    def __init__(self):
+        super().__init__()
+        self.mapping = nn.Sequential(nn.Linear(4, 16), nn.LeakyReLU(0.2), nn.Linear(16, 3 * 2 * 16))
+        self.layers, self.head = nn.ModuleList(nn.Linear(2 if i == 0 else 16, 16) for i in range(3)), nn.Linear(16, 1)
+
+    def forward(self, x, style):
+        for layer, code in zip(self.layers, self.mapping(style).chunk(3, -1), strict=True):
+            frequency, phase = code.chunk(2, -1)
+            x = torch.sin((15 * frequency + 30) * layer(x) + phase)
+        return self.head(x)
+
+
+def test_sines_with_frequencies_that_are_made_are_activations():
+    model = Modulated()
+    initialize_(model, "siren", (torch.rand(4, 2), torch.rand(4, 4)))
+    assert model.layers[2].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 16) / 30, rel=0.05)
+
+
 def test_sines_are_looked_for_in_the_graph():
     with pytest.raises(UsageError, match="'siren'.*'kaiming'"):
         initialize_(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), "siren", (torch.rand(4, 2),))
