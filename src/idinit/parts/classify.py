@@ -30,6 +30,7 @@ _PRIORITY = (
     *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
     *("stem", "head", "norm", "bias", "scale", ""),
 )
+_PUT_OUT = "is put out without meeting the input"
 RowParts = dict[tuple[int, int], str]
 # What becomes of the outputs of a linear map: pairs of a part and the node that the rows with this part lead to.
 Outputs = list[tuple[str, Node]]
@@ -49,7 +50,7 @@ class Analysis:
         keepers: Of hand-written recurrent cells, the indices of a bias that belong to the gate that keeps the state.
         heads: The weights of each attention that has one each for queries, keys, values and output.
         unknown: The other parameters, with the reason.
-        idle: Those of them that take no part in the forward pass.
+        idle: Those of them that nothing which depends on the input is computed with.
         carriers: The linear maps that values flow through, not only queries, keys, gates or positions.
         bilinear: Names of the linear maps that make gates without an activation function.
     """
@@ -122,7 +123,9 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     parts_of = _PartsOfUses(flow, cells, sides, innermost, outputs)
     parts, row_parts, unknown = _merge(flow, parts_of, list(names))
     carriers = [use for use in flow.maps if use.node.index not in inside and parts_of.carries_values(use)]
-    idle = frozenset(names) - {use.parameter for use in flow.uses}
+    alone = _put_out_alone(flow)
+    idle = sorted(set(names) - {use.parameter for use in flow.uses})
+    reasons = {name: _PUT_OUT if name in alone else "takes no part in the forward pass" for name in idle}
     return Analysis(
         graph=graph,
         flow=flow,
@@ -132,11 +135,19 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
         row_parts=row_parts,
         keepers=cells.keepers,
         heads=tuple(heads for attention in attentions if (heads := find_heads(flow, attention, sums))),
-        unknown=unknown | dict.fromkeys(sorted(idle), "takes no part in the forward pass"),
-        idle=idle,
+        unknown=unknown | reasons,
+        idle=frozenset(idle),
         carriers=frozenset(carriers),
         bilinear=bilinear,
     )
+
+
+def _put_out_alone(flow: Flow) -> set[str]:
+    """The parameters that outputs are computed from which do not depend on the input, such as a policy's spread."""
+    made_of = 0
+    for node in flow.nodes[-1].inputs:
+        made_of |= 0 if flow.active[node.index] else flow.origins(node)
+    return {node.name for node in flow.nodes if node.op == "parameter" and made_of >> node.index & 1}
 
 
 def _find_regions(

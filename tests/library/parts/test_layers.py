@@ -65,6 +65,28 @@ def test_parameters_that_are_no_modules_and_those_not_understood() -> None:
     }
 
 
+class Spread(nn.Module):
+    """A policy (Schulman et al. 2017): the mean of its actions depends on what it sees, their spread does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.log_std = nn.Linear(16, 3), nn.Parameter(torch.full((3,), -0.5))
+        self.token, self.unused = nn.Parameter(torch.randn(16)), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        mean = self.mean(x + self.token)
+        return mean, self.log_std.exp().expand_as(mean), self.token
+
+
+def test_what_is_put_out_without_data_takes_part() -> None:
+    structure = find_structure(Spread(), (FEATURES,))
+    assert structure.parts == {"mean.weight": "head", "mean.bias": "bias", "token": "bias"}
+    assert structure.unknown == {
+        "log_std": "is put out without meeting the input",
+        "unused": "takes no part in the forward pass",
+    }
+
+
 class RMSNorm(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
