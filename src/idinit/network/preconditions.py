@@ -9,6 +9,7 @@ from torch import Generator, nn
 
 from ..errors import UsageError
 from ..graph.probe import require_model
+from ..parts.structure import patterns_for
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
@@ -76,8 +77,10 @@ def require_real(model: nn.Module, kept: Mapping[str, str]) -> None:
     Raises:
         UsageError: If one is complex.
     """
-    for name, parameter in model.named_parameters():
-        if parameter.is_complex() and name not in kept:
-            raise UsageError(
-                f"'{name}' is complex, and the methods are defined for real weights: leave complex ones alone, keep=('{name}',)"
-            )
+    parameters = dict(model.named_parameters())
+    found = [name for name, parameter in parameters.items() if parameter.is_complex()]
+    if first := next((name for name in found if name not in kept), None):
+        raise UsageError(
+            f"'{first}' is complex, and the methods are defined for real weights: leave all complex ones alone, "
+            f"keep={patterns_for(found, parameters)}"
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import glob
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
@@ -147,3 +149,23 @@ def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
     raise UsageError(
         f"{what}: '{pattern}' matches no parameter: {nearest(pattern, names) or 'model.named_parameters() has all'}"
     )
+
+
+def patterns_for(wanted: Collection[str], names: Collection[str]) -> tuple[str, ...]:
+    """Shell patterns that match parameters and no others: of all layers with other numbers, of whole modules, or else names.
+
+    Args:
+        wanted: The names of the parameters to match.
+        names: Those of all parameters.
+    """
+    found = []
+    for name in map(glob.escape, wanted):
+        module = f"{name.rpartition('.')[0]}.*"
+        for pattern in (*(re.sub(r"(?<![^.])\d+(?![^.])", "*", own) for own in (module, name)), module):
+            matches = {other for other in names if fnmatchcase(other, pattern)}
+            if matches and matches <= set(wanted):
+                break
+        else:
+            pattern = name
+        found.append(pattern)
+    return tuple(dict.fromkeys(found))

@@ -1,7 +1,9 @@
 """What holds for every initializer of the registry."""
 
+import ast
 import copy
 import random
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
@@ -215,8 +217,15 @@ def test_whatever_fails_and_when_the_network_is_as_it_was(method, case, monkeypa
 
 
 def test_complex_weights_are_refused_unless_they_are_kept(method):
-    model = torch.nn.Sequential(torch.nn.Linear(4, 4, dtype=torch.cfloat), torch.nn.Linear(4, 2, dtype=torch.cfloat))
-    before, x = _state(model), torch.rand(3, 4).to(torch.cfloat)
-    with pytest.raises(UsageError, match=r"'0.weight' is complex.*keep=\('0.weight',\)"):
+    complex_layers = [torch.nn.Linear(4, 4, bias=i == 0, dtype=torch.cfloat) for i in range(3)]
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), *complex_layers, torch.nn.Linear(4, 2, dtype=torch.cfloat))
+    before, x = _state(model), torch.rand(3, 4)
+    with pytest.raises(UsageError, match="'1.weight' is complex.*keep=") as caught:
         initialize_(model, method, (x,))
     assert _same(before, _state(model))
+    patterns = ast.literal_eval(str(caught.value).partition("keep=")[2])
+    names = [name for name, _ in model.named_parameters()]
+    matched = {name for name in names for pattern in patterns if fnmatchcase(name, pattern)}
+    assert matched == {name for name, value in model.named_parameters() if value.is_complex()}
+    with pytest.raises(UsageError, match="'2.weight' is complex"):
+        initialize_(model, method, (x,), keep="1.*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from idinit.graph.dataflow import Flow
 from idinit.network.scalars import Scalar, attach_scalar
 from idinit.parts import Branch, find_structure
 from idinit.parts.classify import classify
-from idinit.parts.structure import PARTS
+from idinit.parts.structure import PARTS, patterns_for
 
 
 class Undecided(nn.Module):
@@ -172,6 +173,28 @@ def test_an_override_tells_the_part_of_what_takes_no_part_in_the_pass() -> None:
 def test_overrides_that_make_no_sense(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_structure(nn.Sequential(nn.Linear(16, 4)), (FEATURES,), overrides=overrides)
+
+
+ADA = [f"blocks.{i}.ada.1.{kind}" for i in range(3) for kind in ("weight", "bias")]
+OTHERS = ["blocks.0.mlp.1.weight", "fada.1.weight", "fada.1.bias", "w.0", "a[0].weight", "a[0].bias", "ab.weight"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "patterns"),
+    [
+        (ADA, ("blocks.*.ada.*.*",)),
+        (ADA[::2], ("blocks.*.ada.*.weight",)),
+        (ADA[2:4], ("blocks.1.ada.1.*",)),
+        (["blocks.2.ada.1.weight"], ("blocks.2.ada.1.weight",)),
+        ([*ADA, "fada.1.weight", "w.0"], ("blocks.*.ada.*.*", "fada.*.weight", "w.*")),
+        (["a[0].weight", "a[0].bias"], ("a[[]0].*",)),
+        (["a[0].weight"], ("a[[]0].weight",)),
+    ],
+)
+def test_patterns_match_what_is_wanted_and_nothing_else(wanted: list[str], patterns: tuple[str, ...]) -> None:
+    names = [*ADA, *OTHERS]
+    assert patterns_for(wanted, names) == patterns
+    assert {name for name in names for pattern in patterns if fnmatchcase(name, pattern)} == set(wanted)
 
 
 def test_inputs_that_the_model_does_not_take() -> None:
