@@ -33,7 +33,9 @@ class Zero:
         part: Its part.
         step: The first step of gradient descent that moves it: 1, or later where others have to move before; None if none
             ever does.
-        path: Where none does, the zero factors that keep each other at zero, in the order of the forward pass.
+        path: Where none does, the zero factors that keep each other at zero, in the order of the forward pass. It alone, where
+            what stops it is an activation function whose slope is 0 at zero; none, where it would not move either if it were
+            not zero, as the output does not depend on it.
     """
 
     parameter: str
@@ -56,8 +58,8 @@ class ZeroCheck:
 
     @property
     def violations(self) -> tuple[tuple[str, ...], ...]:
-        """The paths with several zero factors; empty where zeros are safe."""
-        return tuple(dict.fromkeys(zero.path for zero in self.zeros if zero.step is None))
+        """The zero factors that keep each other, or themselves, at zero; empty where zeros are safe."""
+        return tuple(dict.fromkeys(zero.path for zero in self.zeros if zero.path))
 
     def __str__(self) -> str:
         rows = [
@@ -66,7 +68,7 @@ class ZeroCheck:
         ]
         table = text_table(("zero factor", "part", "first moved by", "zeros in a row"), rows)
         counts = (len(self.zeros), len(self.violations), len(self.starved))
-        return f"{table}\n\nzero factors: {counts[0]}; paths with several: {counts[1]}; starved besides: {counts[2]}"
+        return f"{table}\n\nzero factors: {counts[0]}; stuck paths: {counts[1]}; starved besides: {counts[2]}"
 
 
 @torch.inference_mode(False)  # gradients are measured
@@ -99,18 +101,23 @@ def check_zeros(model: nn.Module, example_inputs: Inputs | None = None, *, analy
     steps = first_steps(model, example_inputs, values)
     stuck = [name for name in factors if name not in steps]
     left = Zeros(graph, flow, inputs, values)
-    found = [Zero(name, parts[name], steps.get(name), left.path(name) if name in stuck else ()) for name in factors]
-    starved = _freed(model, example_inputs, values, stuck) - steps.keys() - set(stuck)
+    freed = _freed(model, example_inputs, values, stuck)
+    paths = {name: left.path(name) for name in stuck if freed[name] is not None}
+    paths = {name: path for name, path in paths.items() if len(path) > 1 or name in moved(freed)}
+    found = [Zero(name, parts[name], steps.get(name), paths.get(name, ())) for name in factors]
+    starved = set(moved(freed)) - steps.keys() - set(stuck)
     return ZeroCheck(tuple(found), tuple(name for name in values if name in starved))
 
 
-def _freed(model: nn.Module, example_inputs: Inputs, values: Mapping[str, Tensor], stuck: list[str]) -> set[str]:
-    """What would move if the factors that are stuck were not zero."""
+def _freed(
+    model: nn.Module, example_inputs: Inputs, values: Mapping[str, Tensor], stuck: list[str]
+) -> dict[str, Tensor | None]:
+    """The gradients that there would be if the factors that are stuck were not zero."""
     if not stuck:
-        return set()
+        return {}
     generator = torch.Generator().manual_seed(0)
     noise = {name: _NOISE * torch.randn(values[name].shape, generator=generator).to(values[name]) for name in stuck}
-    return set(moved(gradients(model, example_inputs, {**values, **noise})[1]))
+    return gradients(model, example_inputs, {**values, **noise})[1]
 
 
 def first_steps(model: nn.Module, example_inputs: Inputs, values: dict[str, Tensor]) -> dict[str, int]:

@@ -97,6 +97,64 @@ def test_two_zeros_on_a_path_are_named(model: nn.Module, violations: list[tuple[
     assert sorted(found.starved) == sorted(starved)
 
 
+class Unused(nn.Module):
+    """The first of two maps; the output does not depend on the second, which is evaluated as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.idle = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.idle(x).relu()
+        return self.used(x)
+
+
+class Routed(nn.Module):
+    """Adds to x what an expert makes of the examples that are sent to it; to the second one, none are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        sent = (torch.ones(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.bool))
+        return x + sum(expert(x) * here[:, None] for expert, here in zip(self.experts, sent, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("between", "violations"),
+    [(nn.ReLU(), [("1.weight",)]), (nn.Tanh(), []), (nn.GELU(), []), (nn.Sequential(nn.LayerNorm(8), nn.ReLU()), [])],
+)
+def test_a_zero_alone_is_stuck_before_a_slope_of_zero(between: nn.Module, violations: list[tuple[str, ...]]) -> None:
+    model = net(nn.Linear(8, 8), between, zero=["1.weight"])
+    if isinstance(between, nn.Sequential):
+        nn.init.ones_(between[0].bias)
+    assert list(check_zeros(model, (X,)).violations) == violations
+
+
+def test_a_normalization_of_zeros_before_a_rectifier_is_stuck() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    nn.init.zeros_(model[1].weight)
+    found = check_zeros(model, (X,))
+    assert found.violations == (("1.weight",),) and set(found.starved) >= {"0.weight", "1.bias", "3.weight"}
+    nn.init.ones_(model[1].bias)
+    assert check_zeros(model, (X,)).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("block", "zero", "idle"),
+    [
+        (Unused(), ["1.idle.weight"], set()),
+        (Routed(), ["1.experts.1.weight"], {"1.experts.1.weight"}),
+        (Routed(), ["1.experts.0.weight", "1.experts.1.weight"], {"1.experts.1.weight"}),
+    ],
+)
+def test_zeros_that_the_output_does_not_depend_on_are_not_to_blame(block: nn.Module, zero: list[str], idle: set[str]) -> None:
+    found = check_zeros(net(block, zero=zero), (X,))
+    assert found.violations == ()
+    assert {item.parameter for item in found.zeros if item.step is None} >= idle
+
+
 def test_what_is_stuck_stays_stuck() -> None:
     model = net(Block(), zero=["1.inner.weight", "1.outer.weight"])
     stuck = {zero.parameter for zero in check_zeros(model, (X,)).zeros} | {"1.inner.bias"}
@@ -151,7 +209,7 @@ def test_the_table_and_the_model_as_it_was() -> None:
     table = str(check_zeros(model, (X,)))
     assert "1.outer.weight" in table and "nothing, ever" in table and "1.outer.weight -> 1.scale" in table
     assert "step 1" in table
-    assert "zero factors: 3; paths with several: 1; starved besides: 3" in table
+    assert "zero factors: 3; stuck paths: 1; starved besides: 3" in table
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
