@@ -19,6 +19,7 @@ from ..parts.structure import MAPS, Structure
 from .branches import BranchSize, branch_sizes
 from .examination import Examination
 from .findings import CHECKS, Evidence
+from .flat import flat_activations
 from .looks import look_at
 from .series import Matrix, find_series
 from .signal_profile import SignalPoint, signal_profile
@@ -57,23 +58,26 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     branches: list[BranchSize] = []
     softmaxes: list[Softmax] = []
     peaks: list[Peak] = []
+    flat: list[str] = []
     zeros, moved = None, {}
     try:
-        softmaxes, peaks = watch_forward(analysis.graph, tree_leaves(call_arguments(model, example_inputs)))
+        inputs = tree_leaves(call_arguments(model, example_inputs))
+        softmaxes, peaks = watch_forward(analysis.graph, inputs)
+        flat = flat_activations(analysis.graph, analysis.flow, inputs)
         branches = branch_sizes(model, example_inputs, analysis=analysis)
         signals = signal_profile(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"signals are not measured: {error}")
     try:
         moved = gradients(model, example_inputs)[1]
-        if sum(not parameter.any() and _multiplies(structure, name) for name, parameter in model.named_parameters()) > 1:
+        if any(not parameter.any() and _multiplies(structure, name) for name, parameter in model.named_parameters()):
             zeros = check_zeros(model, example_inputs, analysis=analysis)
     except UsageError as error:
         notes.append(f"gradients are not measured: {error}")
     pairs = [node for node in analysis.flow.nodes if node.op == "batch_norm" and prod(node.shape) == 2 * node.shape[1]]
     if pairs:
         notes.append("batch normalization of two values of a channel hides how large gradients are: give a larger batch")
-    evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, zeros, moved, bool(pairs))
+    evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, flat, zeros, moved, bool(pairs))
     findings = tuple(finding for check in CHECKS.values() for finding in check(evidence))
     return Examination(
         type(model).__name__,

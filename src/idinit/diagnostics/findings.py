@@ -61,7 +61,8 @@ class Evidence:
         branches: Sizes of residual branches.
         softmaxes: How evenly its softmaxes spread.
         peaks: The largest numbers.
-        zeros: Its zero factors, if there is more than one.
+        flat: Modules with activation functions that let no gradient through.
+        zeros: Its zero factors, if there are any.
         gradients: Gradients of a generic loss, by parameter.
         paired: Whether a batch normalization has two values of a channel. It makes them 1 and -1, whatever enters, so that the
             sizes of gradients before it say nothing.
@@ -75,6 +76,7 @@ class Evidence:
     branches: Sequence[BranchSize] = ()
     softmaxes: Sequence[Softmax] = ()
     peaks: Sequence[Peak] = ()
+    flat: Sequence[str] = ()
     zeros: ZeroCheck | None = None
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     paired: bool = False
@@ -123,9 +125,24 @@ def _is_denormal(value: Tensor) -> bool:
 
 
 def _zeros(evidence: Evidence) -> Iterator[Finding]:
-    """Zero factors in a row."""
+    """Zero factors in a row, and those behind which an activation function lets no gradient through."""
     for path in evidence.zeros.violations if evidence.zeros else ():
-        yield Finding("zeros", "Zeros in a row keep each other at zero", "Fill all but one of them", path)
+        if len(path) > 1:
+            yield Finding("zeros", "Zeros in a row keep each other at zero", "Fill all but one of them", path)
+        else:
+            problem = "Zeros make the input of an activation function zero, where its slope is 0, and never move"
+            yield Finding("zeros", problem, "Draw them at random; scales of normalizations are 1", path)
+
+
+def _dead(evidence: Evidence) -> Iterator[Finding]:
+    """Layers all of whose units are dead, or saturated."""
+    if evidence.flat:
+        yield Finding(
+            "dead",
+            "Units are where their activation function is flat, all of them in every example, and pass no gradient",
+            "Make their inputs lie around zero: biases of zero before them, and weights as initialize_ gives them",
+            tuple(evidence.flat),
+        )
 
 
 def _twins(evidence: Evidence) -> Iterator[Finding]:
@@ -280,6 +297,7 @@ def _trend(sizes: Sequence[float]) -> tuple[float, float]:
 CHECKS: dict[str, Callable[[Evidence], Iterator[Finding]]] = {
     "memory": _memory,
     "zeros": _zeros,
+    "dead": _dead,
     "twins": _twins,
     "depth": _depth,
     "outliers": _outliers,

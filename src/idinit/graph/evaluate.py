@@ -56,7 +56,7 @@ def _evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], 
         elif node.op == "output":
             return _filled(node.arguments["values"], values)
         else:
-            values[node.index] = _run(node, values)
+            values[node.index] = run(node, values)
         values[node.index] = watch(node, values[node.index])
         for index in {n.index for n in node.inputs}:
             if last_use[index] == node.index:
@@ -64,7 +64,8 @@ def _evaluate(graph: Graph, inputs: Sequence[Any], watch: Callable[[Node, Any], 
     raise AssertionError("a graph without an output")
 
 
-def _run(node: Node, values: dict[int, Any]) -> Any:
+def run(node: Node, values: Mapping[int, Any]) -> Any:
+    """What one operator of a graph makes of the values of other nodes, by their index; see `evaluate`."""
     if node.call is None:
         raise UsageError(
             f"the network's operator '{node.op}' cannot be run on its own, so that what flows in it cannot be measured"
@@ -78,7 +79,7 @@ def _run(node: Node, values: dict[int, Any]) -> Any:
         raise does_not_run(error) from error
 
 
-def _filled(value: Any, values: dict[int, Any]) -> Any:
+def _filled(value: Any, values: Mapping[int, Any]) -> Any:
     """An argument with values in place of nodes."""
     if isinstance(value, Node):
         return values[value.index]

@@ -100,6 +100,7 @@ NETWORKS = {
     "resnet": (ResNet, torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))),
     "perceptron": (_perceptron, X),
     "deep": (lambda: _perceptron(depth=30), X),
+    "gelus": (lambda: _perceptron(nn.GELU), X),
     "sigmoids": (lambda: _perceptron(nn.Sigmoid, 3), X),
     "wide": (lambda: _perceptron(nn.Tanh, 2, 1.0, 1200), X),
 }
@@ -170,6 +171,16 @@ FAULTS = {
         "zeros",
         ("layers.2.w2.weight", "layers.2.scale"),
     ),
+    "a zero layer before a rectifier": Fault("perceptron", lambda m: m[2].weight.zero_(), "zeros", ("2.weight",)),
+    "a zero normalization before a rectifier": Fault(
+        "resnet", lambda m: m.blocks[0].norm1.weight.zero_(), "zeros", ("blocks.0.norm1.weight",)
+    ),
+    "dead rectifiers": Fault("perceptron", lambda m: m[2].bias.fill_(-50), "dead", ("3",)),
+    "dead GELUs": Fault("gelus", lambda m: m[4].bias.fill_(-50), "dead", ("5",)),
+    "saturated sigmoids": Fault("sigmoids", lambda m: m[2].bias.fill_(50), "dead", ("3",)),
+    "dead rectifiers behind convolutions": Fault(
+        "resnet", lambda m: m.blocks[1].norm1.bias.fill_(-50), "dead", ("blocks.1",)
+    ),
     "constants": Fault("perceptron", lambda m: [p.fill_(0.1) for p in m.parameters()], "twins", ("0.weight", "2.weight")),
     "two filters alike": Fault("resnet", _two_filters_alike, "twins", ("blocks.1.conv1.weight",)),
     "depth on the gate, not on the end": Fault("decoder", _deeper("o", "w1"), "depth", _layers("w1")),
@@ -214,10 +225,25 @@ def test_a_planted_fault_is_found_where_it_is(fault):
     examination = examine(model, inputs)
     found = {name for finding in examination.findings if finding.kind == kind for name in finding.where}
     assert set(where) <= found, str(examination)
-    if kind in ("depth", "twins", "outliers"):
+    if kind in ("dead", "depth", "twins", "outliers") or len(where) == 1 and kind == "zeros":
         assert {finding.kind for finding in examination.findings} == {kind}, str(examination)
     with pytest.raises(AssertionError, match=re.escape(where[0])):
         examination.assert_healthy()
+
+
+@pytest.mark.parametrize(
+    ("network", "name"), [("resnet", "blocks.0.norm2.weight"), ("perceptron", "8.weight"), ("decoder", "layers.1.w2.weight")]
+)
+def test_a_zero_that_moves_at_once_is_no_fault(network, name):
+    model, inputs = _build(network)
+    nn.init.zeros_(model.get_parameter(name))
+    examine(model, inputs).assert_healthy()
+
+
+def test_a_few_units_that_are_dead_by_chance_are_no_fault():
+    model = _perceptron(width=8)
+    nn.init.constant_(model[2].bias, -50)
+    assert not examine(model, (X,)).findings
 
 
 def test_gradients_that_fade_are_found_where_activations_do_not():
