@@ -95,7 +95,7 @@ def test_sirens_keep_their_activations_arcsine_at_every_depth():
 
 
 class Encoded(nn.Module):
-    """Layers with ReLU of an input that sines encode: frequencies as in NeRF, learned ones, or Bessel functions of a distance."""
+    """Layers with ReLU of an input that sines encode: at frequencies as in NeRF, at learned ones, or as Bessel functions."""
 
     def __init__(self, kind):
         super().__init__()
