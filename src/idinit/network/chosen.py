@@ -23,9 +23,9 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     """The parameters that hold values chosen by the model's author, and what these are.
 
     These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
-    values, or all of one sign and beyond b; then weights of zeros with such a bias; and layers of zeros, with their biases,
-    whose output says where another value is read, what it is multiplied with or, but for the end of a branch, what is added
-    to it. No method here fills these with zeros.
+    values, or all of one sign and beyond b; then weights of zeros with such a bias; and weights of zeros, with their biases,
+    whatever these are, of layers whose output says where another value is read, what it is multiplied with or, but for the
+    end of a branch, what is added to it. No method here fills these weights with zeros.
     Learned values that are added or read as they are count where they are all one number, not 0, or in order, as a policy's
     log standard deviation or the decay of each channel.
     The bias of a branch's last weight is none of these: with it no method could start the branch at zero.
@@ -57,11 +57,9 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
     for name, value in parameters.items():
         if structure.parts.get(name) not in MAPS or value.any():
             continue
-        bias = _sibling(name, "bias")
-        is_silent = bias in parameters and not parameters[bias].any()
-        is_gate = structure.parts[name] == "gate" and is_silent
-        joins = name in structure.added and structure.parts[name] in ("stem", "trunk", "branch", "shortcut") and is_silent
-        if bias in found or name in structure.coordinates or is_gate or joins:
+        bias, part = _sibling(name, "bias"), structure.parts[name]
+        joins = name in structure.added and part in ("stem", "trunk", "branch", "shortcut")
+        if bias in found or name in structure.coordinates or part == "gate" or joins:
             found[name] = "0"
             if bias in parameters:
                 found.setdefault(bias, _described(parameters[bias]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -107,6 +109,23 @@ class Policy(nn.Module):
         return mean, self.log_std.expand_as(mean).exp() + 0 * mean
 
 
+class Opened(nn.Module):
+    """Layers of zeros that make a gate or are added, with a random bias or without one."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.stem, self.inner, self.other, self.head = (nn.Linear(16, 16) for _ in range(4))
+        self.gate, self.added = (nn.Linear(16, 16, bias) for _ in range(2))
+        for layer in (self.gate, self.added):
+            nn.init.zeros_(layer.weight)
+            if bias:
+                nn.init.normal_(layer.bias, std=0.1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        x = self.inner(self.stem(x).relu()) + self.added(self.other(condition).relu())
+        return self.head(x.relu() * self.gate(condition).sigmoid())
+
+
 CHOSEN = {
     "policy": (Policy, (torch.randn(4, 6),), {"log_std"}),
     "Mamba": (mamba, (torch.arange(14).view(2, 7),), {"backbone.layers.0.mixer.dt_proj.bias"}),
@@ -122,6 +141,12 @@ CHOSEN = {
         (torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)),
         {f"zeros.{i}.{name}" for i in range(3) for name in ("weight", "bias")},
     ),
+    "zeros with a random bias": (
+        partial(Opened, bias=True),
+        (FEATURES, FEATURES),
+        {f"{layer}.{name}" for layer in ("gate", "added") for name in ("weight", "bias")},
+    ),
+    "zeros without a bias": (partial(Opened, bias=False), (FEATURES, FEATURES), {"gate.weight", "added.weight"}),
     "highway": (Highway, (torch.randn(5, 4),), {f"gate.{i}.bias" for i in range(3)}),
     "spatial transformer": (SpatialTransformer, (torch.randn(2, 1, 16, 16),), {"locate.5.weight", "locate.5.bias"}),
 }
@@ -131,7 +156,8 @@ CHOSEN = {
 @pytest.mark.parametrize("name", CHOSEN)
 def test_what_the_author_chose_is_kept_unless_it_is_to_be_replaced(name: str, method: str) -> None:
     build, inputs, chosen = CHOSEN[name]
-    model, plain = build(), dict(build().named_parameters())
+    model = build()
+    plain = copy.deepcopy(dict(model.named_parameters()))
     for _ in range(2):  # calling twice is the same as calling once
         rows = initialize_(model, method, inputs).rows
         assert {row.parameter for row in rows if row.note.startswith("chosen by the model's author")} == chosen
