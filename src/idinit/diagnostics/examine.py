@@ -24,6 +24,7 @@ from .looks import look_at
 from .series import Matrix, find_series
 from .signal_profile import SignalPoint, signal_profile
 from .softmaxes import Peak, Softmax, watch_forward
+from .twins import find_twins
 from .zeros import check_zeros
 
 
@@ -59,7 +60,9 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     softmaxes: list[Softmax] = []
     peaks: list[Peak] = []
     flat: list[str] = []
-    zeros, moved = None, {}
+    zeros = None
+    equal_units: set[str] = set()
+    equal_maps: set[str] = set()
     try:
         inputs = tree_leaves(call_arguments(model, example_inputs))
         softmaxes, peaks = watch_forward(analysis.graph, inputs)
@@ -69,7 +72,8 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     except UsageError as error:
         notes.append(f"signals are not measured: {error}")
     try:
-        moved = gradients(model, example_inputs)[1]
+        learning = gradients(model, example_inputs)[1]
+        equal_units, equal_maps = find_twins(model, example_inputs, structure, learning)
         if any(not parameter.any() and _multiplies(structure, name) for name, parameter in model.named_parameters()):
             zeros = check_zeros(model, example_inputs, analysis=analysis)
     except UsageError as error:
@@ -77,7 +81,21 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     pairs = [node for node in analysis.flow.nodes if node.op == "batch_norm" and prod(node.shape) == 2 * node.shape[1]]
     if pairs:
         notes.append("batch normalization of two values of a channel hides how large gradients are: give a larger batch")
-    evidence = Evidence(model, structure, found, series, signals, branches, softmaxes, peaks, flat, zeros, moved, bool(pairs))
+    evidence = Evidence(
+        model,
+        structure,
+        found,
+        series,
+        signals=signals,
+        branches=branches,
+        softmaxes=softmaxes,
+        peaks=peaks,
+        flat=flat,
+        zeros=zeros,
+        equal_units=equal_units,
+        equal_maps=equal_maps,
+        paired=bool(pairs),
+    )
     findings = tuple(finding for check in CHECKS.values() for finding in check(evidence))
     return Examination(
         type(model).__name__,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from ..parts.blocks import matrices
 from ..parts.structure import Structure
 from .branches import BranchSize
 from .series import Matrix, Series, depth_factors
@@ -24,7 +22,6 @@ _EXPLODES, _DIES = 1e4, 1e-6
 _GRADIENTS = 1e8  # either way: where normalization follows, the size of a gradient does not measure how weights move
 _SATURATED = 0.1
 _FLOAT16 = 65504.0
-_COMPARED = 64
 _BRANCHING = ("branch", "gate", "query", "key", "value")
 
 
@@ -63,7 +60,8 @@ class Evidence:
         peaks: The largest numbers.
         flat: Modules with activation functions that let no gradient through.
         zeros: Its zero factors, if there are any.
-        gradients: Gradients of a generic loss, by parameter.
+        equal_units: Linear maps with units that are equal, and stay so.
+        equal_maps: Linear maps that are equal to another one, and stay so.
         paired: Whether a batch normalization has two values of a channel. It makes them 1 and -1, whatever enters, so that the
             sizes of gradients before it say nothing.
     """
@@ -78,7 +76,8 @@ class Evidence:
     peaks: Sequence[Peak] = ()
     flat: Sequence[str] = ()
     zeros: ZeroCheck | None = None
-    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    equal_units: Set[str] = frozenset()
+    equal_maps: Set[str] = frozenset()
     paired: bool = False
 
 
@@ -146,40 +145,15 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _twins(evidence: Evidence) -> Iterator[Finding]:
-    """Units that are equal and stay so, as their weights and the gradients of these are equal."""
-    names = set()
-    for name, layout in evidence.structure.layouts.items():
-        gradient = evidence.gradients.get(name)
-        if layout is None or gradient is None or not gradient.any() or evidence.structure.slices.get(name):
-            continue
-        value = evidence.model.get_parameter(name).detach()
-        if any(map(_has_twins, matrices(value, layout), matrices(gradient, layout))):
-            names.add(name)
-    if names:
-        yield Finding(
-            "twins",
-            "Units are equal, get equal gradients, and stay equal for ever",
-            "Draw their weights at random, as initialize_ with any random method does",
-            tuple(name for name, _ in evidence.model.named_parameters() if name in names),
-        )
-
-
-def _has_twins(rows: Tensor, gradients: Tensor) -> bool:
-    """Whether two rows of [out, in, *kernel] are equal, and their gradients not zero and equal."""
-    value, gradient = rows.flatten(1), gradients.flatten(1)
-    if len(value) < 2:
-        return False
-    few = value[:, :: -(-value.shape[1] // _COMPARED)].double()  # equal rows are neighbours when sorted by a few columns
-    keys, order = (few @ _directions(few.shape[1]).to(few.device)).sort()
-    first = order[:-1][(keys[1:] - keys[:-1]) <= 1e-9 * keys[1:].abs()]
-    second = order[1:][(keys[1:] - keys[:-1]) <= 1e-9 * keys[1:].abs()]
-    equal = (value[first] == value[second]).all(1) & value[first].any(1)
-    a, b = gradient[first].double(), gradient[second].double()
-    return bool((equal & a.any(1) & ((a - b).norm(dim=1) <= 1e-5 * a.norm(dim=1))).any())
-
-
-def _directions(size: int) -> Tensor:
-    return torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    """Units, or layers, that are equal and stay so, as their weights and the gradients of these are equal."""
+    for what, names in (("Units", evidence.equal_units), ("Layers", evidence.equal_maps)):
+        if names:
+            yield Finding(
+                "twins",
+                f"{what} are equal, get equal gradients, and stay equal for ever",
+                "Draw their weights at random, as initialize_ with any random method does",
+                tuple(name for name, _ in evidence.model.named_parameters() if name in names),
+            )
 
 
 def _depth(evidence: Evidence) -> Iterator[Finding]:

@@ -94,6 +94,23 @@ def _perceptron(activation=nn.ReLU, depth=4, gain=2**0.5, width=64):
     return nn.Sequential(*layers, nn.Linear(width, 5))
 
 
+class Bilinear(nn.Module):
+    """x + o(a(norm(x)) * b(norm(x))), a gated linear unit without an activation function."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.a, self.b, self.o = nn.Linear(16, 32), nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x):
+        y = self.norm(x)
+        return x + self.o(self.a(y) * self.b(y))
+
+
+def _same(a: nn.Module, b: nn.Module) -> None:
+    b.load_state_dict(a.state_dict())
+
+
 X = torch.randn(8, 16, generator=torch.Generator().manual_seed(1))
 NETWORKS = {
     "decoder": (Decoder, torch.arange(32).view(2, 16)),
@@ -102,6 +119,7 @@ NETWORKS = {
     "deep": (lambda: _perceptron(depth=30), X),
     "gelus": (lambda: _perceptron(nn.GELU), X),
     "sigmoids": (lambda: _perceptron(nn.Sigmoid, 3), X),
+    "bilinear": (lambda: nn.Sequential(Bilinear(), Bilinear(), nn.Linear(16, 5)), X),
     "wide": (lambda: _perceptron(nn.Tanh, 2, 1.0, 1200), X),
 }
 
@@ -183,6 +201,13 @@ FAULTS = {
     ),
     "constants": Fault("perceptron", lambda m: [p.fill_(0.1) for p in m.parameters()], "twins", ("0.weight", "2.weight")),
     "two filters alike": Fault("resnet", _two_filters_alike, "twins", ("blocks.1.conv1.weight",)),
+    "two layers alike": Fault("bilinear", lambda m: _same(m[1].a, m[1].b), "twins", ("1.a.weight", "1.b.weight")),
+    "two layers alike behind zeros": Fault(
+        "bilinear", lambda m: (_same(m[1].a, m[1].b), m[1].o.weight.zero_()), "twins", ("1.a.weight", "1.b.weight")
+    ),
+    "units alike behind zeros": Fault(
+        "resnet", lambda m: (_two_filters_alike(m), m.blocks[1].norm2.weight.zero_()), "twins", ("blocks.1.conv1.weight",)
+    ),
     "depth on the gate, not on the end": Fault("decoder", _deeper("o", "w1"), "depth", _layers("w1")),
     "depth on gate and value": Fault("decoder", _deeper("w1", "w3"), "depth", _layers("w1", "w3")),
     "depth on queries, keys and values": Fault("decoder", _deeper("q", "k", "v", "o", "w2"), "depth", _layers("q", "k", "v")),
@@ -244,6 +269,22 @@ def test_a_few_units_that_are_dead_by_chance_are_no_fault():
     model = _perceptron(width=8)
     nn.init.constant_(model[2].bias, -50)
     assert not examine(model, (X,)).findings
+
+
+def test_identities_in_a_row_are_alike_at_first_only():
+    model = nn.Sequential(*(nn.Linear(16, 16, bias=False) for _ in range(4)), nn.Linear(16, 5))
+    for layer in model[:4]:
+        nn.init.eye_(layer.weight)
+    gradients = torch.autograd.grad(model(X).square().sum(), [model[1].weight, model[2].weight])
+    torch.testing.assert_close(*gradients)
+    examine(model, (X,)).assert_healthy()
+
+
+@pytest.mark.parametrize("method", ["idinit", "zero", "kaiming"])
+def test_factors_of_a_product_that_are_initialized_here_are_well(method):
+    model, inputs = _build("bilinear")
+    initialize_(model, method, inputs)
+    examine(model, inputs).assert_healthy()
 
 
 def test_gradients_that_fade_are_found_where_activations_do_not():
