@@ -19,9 +19,7 @@ _SMALLEST = 1e-2  # size that a weight has at least, for the length of its step
 Gradients = Mapping[str, Tensor | None]
 
 
-def find_twins(
-    model: nn.Module, example_inputs: Inputs, structure: Structure, first: Gradients
-) -> tuple[set[str], set[str]]:
+def find_twins(model: nn.Module, example_inputs: Inputs, structure: Structure, first: Gradients) -> tuple[set[str], set[str]]:
     """The linear maps with units that are equal and stay so, and those that are equal as a whole, as in ``a(x) * b(x)``.
 
     Gradients are compared where they are not zero, as in a branch that is silent at first: a few steps of gradient descent

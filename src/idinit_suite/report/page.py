@@ -100,8 +100,11 @@ class Page:
     notes: str = ""
 
     def verdicts(self, claim: str) -> list[Verdict]:
-        """The verdict on a claim at the largest scale, or at the first of like length with enough runs: one, or none."""
-        found = [v for section in self.sections if not section.shorter for v in section.verdicts if v.claim == claim]
+        """The verdict on a claim at the largest scale with enough runs, or else at the largest: one, or none.
+
+        A longer training of which too few runs are there so far does not push out what shorter ones have shown.
+        """
+        found = [verdict for section in self.sections for verdict in section.verdicts if verdict.claim == claim]
         return sorted(found, key=lambda verdict: verdict.outcome in SILENT)[:1]
 
 

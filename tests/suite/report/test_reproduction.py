@@ -44,7 +44,8 @@ def test_experiments_say_of_a_claim_only_what_differs(name: str) -> None:
         (["not enough runs", "partly", "reproduced"], "partly"),
         (["undecided", "partly"], "undecided"),
         (["not enough runs", "not run at this scale"], "not enough runs"),
-        (["not enough runs", "shorter: partly"], "not enough runs"),
+        (["not enough runs", "shorter: partly"], "partly"),
+        (["undecided", "shorter: partly"], "undecided"),
     ],
 )
 def test_an_experiment_speaks_by_its_largest_scale_with_enough_runs(outcomes: list[str], expected: str) -> None:

@@ -17,7 +17,6 @@ from idinit_suite.statistics.significance import ALPHA
 from idinit_suite.studies.findings import FINDINGS
 
 DRAWS, SEEDS = 100, 3
-EMPTY = pd.DataFrame()
 
 
 def convergence(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
@@ -28,7 +27,7 @@ def convergence(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]
     hard = {(rate, target): rng.random() for rate, target in product(rates, targets)}
     errors = [1.0 if rng.random() < hard[rate, target] else 1e-9 for _, _, rate, target, _ in rows]
     final = pd.DataFrame(rows, columns=keys).assign(start="identity", error=errors)
-    return {"final": final, "curves": EMPTY, "eigenvalues": EMPTY}
+    return {"final": final}
 
 
 def rank(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
@@ -43,7 +42,7 @@ def rank(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
         rows += [common | {"threshold": threshold, "rank": round(value)} for threshold, value in found.items()]
     ranks = pd.DataFrame(rows)
     losses = ranks[["data", "width", "start", "step"]].drop_duplicates().assign(accuracy=0.9)
-    return {"ranks": ranks, "losses": losses, "spectrum": EMPTY}
+    return {"ranks": ranks, "losses": losses, "spectrum": pd.DataFrame()}
 
 
 def dead(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
@@ -57,7 +56,7 @@ def dead(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
         for share, tolerance in product(shares, (0.0, 1e-3))
     ]
     shares = [{"start": start, "part": "both", "no_gradient": 0.1, "dead_units": 0.0, "loss": 0.1} for start in starts]
-    return {"unmoved": pd.DataFrame(unmoved), "shares": pd.DataFrame(shares), "maps": EMPTY}
+    return {"unmoved": pd.DataFrame(unmoved), "shares": pd.DataFrame(shares)}
 
 
 def branch(rng: np.random.Generator, seeds: int) -> dict[str, pd.DataFrame]:
