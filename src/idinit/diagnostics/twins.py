@@ -74,7 +74,8 @@ def _equal_maps(values: Mapping[str, Tensor]) -> list[list[str]]:
     groups: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for name, value in values.items():
         few = value.flatten()[:: -(-value.numel() // _COMPARED)]
-        groups[(value.shape, value.dtype, value.device, *few.tolist())].append(name)
+        key = (value.shape, value.dtype, value.device, *few.tolist())
+        groups[key].append(name)
     equal = ([n for n in names if torch.equal(values[n], values[names[0]])] for names in groups.values() if len(names) > 1)
     return [names for names in equal if len(names) > 1]
 
