@@ -157,17 +157,26 @@ def _twins(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _depth(evidence: Evidence) -> Iterator[Finding]:
-    """Factors of depth where they do not belong, and ends of branches that lack the one that others have."""
+    """Factors of depth where they do not belong, and ends of branches that lack the one that others have.
+
+    Methods that scale the values and all of the feed-forward layers together with the ends, but not queries and keys, as
+    DeepNorm and T-Fixup, are no fault.
+    """
     series, ends = evidence.series, [i for i, one in enumerate(evidence.series) if one.part == "branch_end"]
     falling = {i for i, one in enumerate(series) if one.exponent is not None and -1.2 < one.exponent < -0.25}
     factors = depth_factors(series, len(evidence.structure.branches))
-    scaled = falling | {i for i, factor in factors.items() if factor < 1}
-    plain = {i for i in ends if i not in scaled and (series[i].exponent == 0 or factors.get(i) == 1)}
-    plain = {i for i in plain if factors.get(i, 1.0) == 1 and len(series[i].matrices) > 2}
+    rows = {i for i, one in enumerate(series) if len(one.matrices) > 2}
+    scaled = falling | {i for i, factor in factors.items() if factor < 1 and i in rows}
+    whole = {factors.get(i) for i in rows if series[i].part in ("value", "branch", "branch_end")}
+    if len(whole) == 1 and not falling:
+        return
     wrong = [i for i in sorted(scaled) if series[i].part in _BRANCHING]
     parts = {series[i].part for i in wrong}
     if "value" not in parts and not {"query", "key"} <= parts:  # one of these alone is scaled for other reasons
         wrong = [i for i in wrong if series[i].part not in ("query", "key")]
+    plain = {i for i in ends if i in rows and i not in scaled and factors.get(i) == 1}
+    if falling & {*ends, *wrong}:
+        plain |= {i for i in ends if i in rows and i not in scaled and series[i].exponent == 0}
     if wrong:
         yield Finding(
             "depth",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression
 
@@ -84,36 +84,59 @@ def _exponent(looks: Sequence[Looks]) -> float | None:
     return round(slope, 3) if off <= max(noise, 0.03) else None
 
 
+# What rules make the same in all weights: the standard deviation, times the root of one of these functions of the fans.
+_FANS: tuple[Callable[[int, int], float], ...] = (
+    lambda fan_in, fan_out: 1,
+    lambda fan_in, fan_out: fan_in,
+    lambda fan_in, fan_out: fan_out,
+    lambda fan_in, fan_out: (fan_in + fan_out) / 2,  # Xavier
+    max,  # orthogonal matrices, and partial identities
+)
+
+
 def depth_factors(series: Sequence[Series], branches: int) -> dict[int, float]:
     """Finds the series whose weights are smaller than most by a factor that depends on the number of layers.
 
-    Most weights are those, at least half of the matrices inside the network, that share one standard deviation or one spread
-    (a deviation times the square root of the fan-in). The factor is 1/sqrt(n), with n the number of residual branches, or
-    half of it, or twice.
+    Most weights are those, at least half of the matrices inside the network, that share one size: one standard deviation, or
+    one times the root of a fan. Of several such sizes that one counts by which the most matrices have a factor or none, and
+    of these the one with the fewest factors, as ratios of fans can look like factors. The factor is 1/sqrt(n), with n the
+    number of residual branches, or half of it, or twice.
 
     Returns:
         The factor, or 1, by the index of each series that has either.
     """
-    body = [m for s in series for m in s.matrices if m.part in _BODY and m.looks.std > 0]
-    others = [m for m in body if m.part != "branch_end"]
-    best: tuple[int, float, bool] = (0, 0.0, False)
-    for by_spread in (False, True):
-        counts = Counter(round(math.log(_size(m, by_spread)) / _BIN) for m in others)
-        for key, count in counts.items():
-            near = count + counts.get(key + 1, 0)
-            best = max(best, (near, math.exp(_BIN * (key + (near > count) / 2)), by_spread))
-    shared, base, by_spread = best
-    if branches < _FEWEST or not shared or 2 * shared < len(others):
+    if branches < _FEWEST:
         return {}
     possible = {1.0} | {n**-0.5 for n in (branches, branches / 2, 2 * branches) if n >= _FEWEST}
-    found: dict[int, float] = {}
-    for index, one in enumerate(series):
-        if one.part in _BODY and one.exponent == 0:
-            sizes = sorted(_size(m, by_spread) / base for m in one.matrices if m.looks.std > 0)
-            middle = sizes[len(sizes) // 2]
-            found |= ((index, factor) for factor in possible if abs(math.log(middle / factor)) < 0.06)
-    return found
+    body = {i: one for i, one in enumerate(series) if one.part in _BODY}
+    best: tuple[tuple[int, int, int], dict[int, float]] = ((0, 0, 0), {})
+    for fan in _FANS:
+        sizes = {i: [_size(m, fan) for m in one.matrices if m.looks.std > 0] for i, one in body.items()}
+        for base in _shared([size for i, one in body.items() if one.part != "branch_end" for size in sizes[i]]):
+            found: dict[int, float] = {}
+            for i, one in body.items():
+                if one.exponent == 0:
+                    middle = sorted(sizes[i])[len(sizes[i]) // 2] / base
+                    found |= ((i, factor) for factor in possible if abs(math.log(middle / factor)) < 0.06)
+            best = max(best, (_plausibility(series, found), found), key=lambda reading: reading[0])
+    return best[1]
 
 
-def _size(matrix: Matrix, by_spread: bool) -> float:
-    return matrix.looks.spread if by_spread else matrix.looks.std
+def _size(matrix: Matrix, fan: Callable[[int, int], float]) -> float:
+    return matrix.looks.std * fan(matrix.looks.fan_in, matrix.shape[0] * math.prod(matrix.shape[2:])) ** 0.5
+
+
+def _shared(sizes: Sequence[float]) -> Iterator[float]:
+    """The sizes that at least half of some weights have."""
+    counts = Counter(round(math.log(size) / _BIN) for size in sizes)
+    for key, count in counts.items():
+        near = count + counts.get(key + 1, 0)
+        if 2 * near >= len(sizes):
+            yield math.exp(_BIN * (key + (near > count) / 2))
+
+
+def _plausibility(series: Sequence[Series], found: Mapping[int, float]) -> tuple[int, int, int]:
+    """How many matrices have a factor or none, how few factors there are, of ends and of others, and how many have none."""
+    counts = {i: len(series[i].matrices) for i in found}
+    factors = {(series[i].part == "branch_end", factor) for i, factor in found.items()}
+    return sum(counts.values()), -len(factors), sum(count for i, count in counts.items() if found[i] == 1)
