@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..diagnostics.zeros import check_zeros
 from ..errors import UsageError
-from ..parts.structure import owner_of
+from ..parts.structure import owner_of, patterns_for
 from .network import Network
 
 
@@ -25,16 +25,18 @@ def require_no_stuck_zeros(net: Network) -> None:
     scales = {name for branch in net.branches for name in branch.scales if _is_zero(net, name)}
     if net.example_inputs is None or not (gates or scales or net.structure.rectified):
         return
-    for path in check_zeros(net.model, net.example_inputs).violations:
+    paths = check_zeros(net.model, net.example_inputs).violations
+    for path in paths:
         ours = [name for name in path if name not in net.kept and name not in scales]
         if not ours:
             continue
         start = f"initializer '{net.method}' starts '{ours[0]}' at zero, where nothing would ever move it"
         if gate := next((name for name in path if name in gates), None):
-            module = owner_of(gate).rpartition(".")[2]
+            owners = {owner_of(name) for path in paths for name in path if name in gates}
+            meant = [name for name in net.names() if name in net.kept and owner_of(name) in owners]  # with their biases
             raise UsageError(
-                f"{start}, as '{gate}', a gate that the model's author zeroed, is zero too: let that be filled, "
-                f"replace='*{module}.*', or use 'idinit'"
+                f"{start}, as '{gate}', a gate that the model's author zeroed, is zero too: let these be filled, "
+                f"replace={patterns_for(meant, net.names())}, or use 'idinit'"
             )
         if scale := next((name for name in path if name in scales), None):
             raise UsageError(f"{start}, as '{scale}', the scale of its branch, is zero too: give that a value, or use 'idinit'")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from functools import partial
 
 import pytest
@@ -184,10 +186,13 @@ def test_branches_that_are_silent_twice_are_refused(method: str) -> None:
     build, inputs, _ = CHOSEN["adaLN-Zero"]
     model = build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(UsageError, match="'blocks.0.ada.weight'.*replace"):
+    with pytest.raises(UsageError, match="'blocks.0.ada.weight'") as refused:
         initialize_(model, method, inputs)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    initialize_(model, method, inputs, replace="*ada.*")
+    patterns = ast.literal_eval(str(refused.value).partition("replace=")[2].partition(", or use")[0])
+    matched = {name for name in before for pattern in patterns if fnmatchcase(name, pattern)}
+    assert matched == {name for name in before if ".ada." in name}
+    initialize_(model, method, inputs, replace=patterns)
     assert model.blocks[0]["ada"].weight.any() and not check_zeros(model, inputs).violations
 
 
