@@ -21,7 +21,7 @@ from .operators import (
     SUMS,
     UPSAMPLINGS,
 )
-from .roles import find_role, without_noise
+from .roles import find_role, is_affine, without_noise
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,9 @@ class Flow:
             if node.op in NORMS:
                 affine = [n for n in learned if n is not node.inputs[0]]
                 queue += [(node.inputs[0], role), *((n, "norm") for n in affine)]
+                continue
+            if role in ("embedding", "position") and (affine := [n for n in learned if is_affine(node, n)]):
+                queue += [(n, "norm" if n in affine else role) for n in learned]  # of learned tokens
                 continue
             if (mean := without_noise(node)) is not node:
                 queue += [(n, role if n is mean else "scale") for n in learned]

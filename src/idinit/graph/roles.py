@@ -68,12 +68,17 @@ def _in_product(_ancestors: Sequence[int], node: Node, _operand: Node, argument:
 
 
 def _in_arithmetic(_ancestors: Sequence[int], node: Node, operand: Node, argument: str) -> str:
-    other = next((n for n in node.inputs if n is not operand), operand)
-    if prod(operand.shape) > 1 and _is_normalized(other):
+    if is_affine(node, operand):
         return "norm"
     if node.op in SUMS and argument in ("self", "other", "end"):
         return "position" if _is_table(operand) else "bias"
     return "kernel" if len(operand.shape) > 1 and makes_kernel(node) else "scale"
+
+
+def is_affine(node: Node, operand: Node) -> bool:
+    """Whether an operator scales or shifts a normalized value by an operand, as normalizations do that are written by hand."""
+    other = next((n for n in node.inputs if n is not operand), operand)
+    return node.op in SUMS | {"mul", "div"} and prod(operand.shape) > 1 and _is_normalized(other)
 
 
 def _is_table(operand: Node) -> bool:

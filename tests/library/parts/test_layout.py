@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from idinit import initialize_
 from idinit.parts import Slice, Structure, find_structure
 from idinit.parts.heads import Heads
 from idinit.parts.layout import Layout
@@ -110,6 +111,36 @@ def test_where_a_norm_does_nothing(name: str) -> None:
     structure = _structure(call, (4,), (4,))
     assert structure.parts == {"weights.0": "norm", "weights.1": "norm" if "weights.1" in expected else "bias"}
     assert structure.neutral == expected
+
+
+@pytest.mark.parametrize("name", ["layer-norm", "by-hand", "one-plus", "layer-norm-one-plus"])
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_where_a_norm_of_learned_tokens_does_nothing(name: str, tokens: int) -> None:
+    call, expected = NEUTRAL[name]
+
+    class Reader(nn.Module):
+        """Learned queries read x."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Parameter(torch.randn(tokens, 4))
+            self.weights = nn.ParameterList([torch.rand(4) for _ in expected])
+            self.query, self.key, self.value = (nn.Linear(4, 4) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = call(self.tokens, *self.weights) if len(expected) > 1 else call(self.tokens, *self.weights, 0)
+            query = self.query(tokens).expand(len(x), -1, -1)
+            return F.scaled_dot_product_attention(query, self.key(x), self.value(x))
+
+    model, x = Reader(), torch.rand(2, 5, 4)
+    structure = find_structure(model, (x,))
+    assert structure.parts["tokens"] == "embedding"
+    assert {key: structure.parts[key] for key in expected} == dict.fromkeys(expected, "norm")
+    assert structure.neutral == expected
+    for weight in model.weights:
+        nn.init.constant_(weight, 7.0)
+    initialize_(model, "kaiming", x, replace="*")
+    assert {key: model.get_parameter(key).unique().tolist() for key in expected} == {k: [v] for k, v in expected.items()}
 
 
 @pytest.mark.parametrize(
