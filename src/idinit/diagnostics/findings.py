@@ -167,8 +167,8 @@ def _depth(evidence: Evidence) -> Iterator[Finding]:
     factors = depth_factors(series, len(evidence.structure.branches))
     rows = {i for i, one in enumerate(series) if len(one.matrices) > 2}
     scaled = falling | {i for i, factor in factors.items() if factor < 1 and i in rows}
-    whole = {factors.get(i) for i in rows if series[i].part in ("value", "branch", "branch_end")}
-    if len(whole) == 1 and not falling:
+    whole = {factors[i] for i in rows & factors.keys() if series[i].part in ("value", "branch", "branch_end")}
+    if len(whole) == 1 and max(whole) < 1 and not falling:
         return
     wrong = [i for i in sorted(scaled) if series[i].part in _BRANCHING]
     parts = {series[i].part for i in wrong}

@@ -111,19 +111,21 @@ def depth_factors(series: Sequence[Series], branches: int) -> dict[int, float]:
     body = {i: one for i, one in enumerate(series) if one.part in _BODY}
     best: tuple[tuple[int, int, int], dict[int, float]] = ((0, 0, 0), {})
     for fan in _FANS:
-        sizes = {i: [_size(m, fan) for m in one.matrices if m.looks.std > 0] for i, one in body.items()}
+        sizes = {i: _sizes(one, fan) for i, one in body.items()}
         for base in _shared([size for i, one in body.items() if one.part != "branch_end" for size in sizes[i]]):
             found: dict[int, float] = {}
             for i, one in body.items():
                 if one.exponent == 0:
-                    middle = sorted(sizes[i])[len(sizes[i]) // 2] / base
-                    found |= ((i, factor) for factor in possible if abs(math.log(middle / factor)) < 0.06)
+                    found |= ((i, factor) for factor in possible if abs(math.log(sizes[i][0] / base / factor)) < 0.06)
             best = max(best, (_plausibility(series, found), found), key=lambda reading: reading[0])
     return best[1]
 
 
-def _size(matrix: Matrix, fan: Callable[[int, int], float]) -> float:
-    return matrix.looks.std * fan(matrix.looks.fan_in, matrix.shape[0] * math.prod(matrix.shape[2:])) ** 0.5
+def _sizes(series: Series, fan: Callable[[int, int], float]) -> list[float]:
+    """The sizes of matrices that are not zero; where only chance makes them differ, the one in the middle for all."""
+    root = fan(series.matrices[0].looks.fan_in, series.matrices[0].shape[0] * math.prod(series.matrices[0].shape[2:])) ** 0.5
+    sizes = sorted(matrix.looks.std * root for matrix in series.matrices if matrix.looks.std > 0)
+    return [sizes[len(sizes) // 2]] * len(sizes) if series.exponent == 0 else sizes
 
 
 def _shared(sizes: Sequence[float]) -> Iterator[float]:

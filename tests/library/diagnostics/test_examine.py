@@ -247,6 +247,7 @@ FAULTS = {
     "depth on the gate, not on the end": Fault("decoder", _deeper("o", "w1"), "depth", _layers("w1")),
     "depth on gate and value": Fault("decoder", _deeper("w1", "w3"), "depth", _layers("w1", "w3")),
     "depth on queries, keys and values": Fault("decoder", _deeper("q", "k", "v", "o", "w2"), "depth", _layers("q", "k", "v")),
+    "one factor on the gate alone": Fault("decoder", _smaller("w1"), "depth", _layers("w1")),
     "one factor on the gate, not on the end": Fault("decoder", _smaller("o", "w3"), "depth", _layers("w3")),
     "an end without its factor": Fault("decoder", _smaller("w2"), "depth", _layers("o")),
     "an end that depth forgot": Fault("decoder", _deeper("o"), "depth", _layers("w2")),
@@ -352,7 +353,7 @@ def test_networks_initialized_here_are_well(method):
     ("method", "kind", "layers", "expansion"),
     [
         *(("gpt2", kind, 4, expansion) for kind in ("pre", "post") for expansion in (2, 4)),
-        *(("deepnorm", "post", layers, 4) for layers in (3, 4, 8)),
+        *(("deepnorm", "post", layers, expansion) for layers in (3, 4, 8) for expansion in (2, 4)),
         *(("kaiming", kind, 3, expansion) for kind, expansion in (("modulation", 4), ("pre", 6))),
         *(("xavier", "pre", 3, 6), ("lecun", "pre", 3, 6), ("orthogonal", "pre", 3, 6), ("gpt2", "pre", 3, 6)),
     ],
