@@ -159,8 +159,8 @@ def _twins(evidence: Evidence) -> Iterator[Finding]:
 def _depth(evidence: Evidence) -> Iterator[Finding]:
     """Factors of depth where they do not belong, and ends of branches that lack the one that others have.
 
-    Methods that scale the values and all of the feed-forward layers together with the ends, but not queries and keys, as
-    DeepNorm and T-Fixup, are no fault.
+    Two kinds of methods scale other weights on purpose: DeepNorm and T-Fixup whole branches, all but queries and keys, and
+    Fixup what comes before ends of zeros.
     """
     series, ends = evidence.series, [i for i, one in enumerate(evidence.series) if one.part == "branch_end"]
     falling = {i for i, one in enumerate(series) if one.exponent is not None and -1.2 < one.exponent < -0.25}
@@ -168,7 +168,8 @@ def _depth(evidence: Evidence) -> Iterator[Finding]:
     rows = {i for i, one in enumerate(series) if len(one.matrices) > 2}
     scaled = falling | {i for i, factor in factors.items() if factor < 1 and i in rows}
     whole = {factors[i] for i in rows & factors.keys() if series[i].part in ("value", "branch", "branch_end")}
-    if len(whole) == 1 and max(whole) < 1 and not falling:
+    are_silent = bool(ends) and all(matrix.looks.std == 0 for i in ends for matrix in series[i].matrices)
+    if not falling and (are_silent or len(whole) == 1 and max(whole) < 1):
         return
     wrong = [i for i in sorted(scaled) if series[i].part in _BRANCHING]
     parts = {series[i].part for i in wrong}

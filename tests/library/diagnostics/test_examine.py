@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -62,12 +63,13 @@ class Transformer(nn.Module):
     def __init__(self, layers, expansion, kind):
         super().__init__()
         self.kind, width = kind, 32
+        make_norm = nn.Identity if kind == "no norm" else partial(nn.LayerNorm, width)
         self.embedding, self.head = nn.Embedding(50, width), nn.Linear(width, 50)
         names = {"q": 1, "k": 1, "v": 1, "o": 1, "wide": expansion, "modulation": 6}
         self.layers = nn.ModuleList(
             nn.ModuleDict(
                 {name: nn.Linear(width, times * width) for name, times in names.items() if name != "modulation" or kind == name}
-                | {"narrow": nn.Linear(expansion * width, width), "norm1": nn.LayerNorm(width), "norm2": nn.LayerNorm(width)}
+                | {"narrow": nn.Linear(expansion * width, width), "norm1": make_norm(), "norm2": make_norm()}
             )
             for _ in range(layers)
         )
@@ -356,6 +358,7 @@ def test_networks_initialized_here_are_well(method):
         *(("deepnorm", "post", layers, expansion) for layers in (3, 4, 8) for expansion in (2, 4)),
         *(("kaiming", kind, 3, expansion) for kind, expansion in (("modulation", 4), ("pre", 6))),
         *(("xavier", "pre", 3, 6), ("lecun", "pre", 3, 6), ("orthogonal", "pre", 3, 6), ("gpt2", "pre", 3, 6)),
+        *(("fixup", "no norm", 3, 4), ("t_fixup", "no norm", 8, 2)),
     ],
 )
 def test_ratios_of_fans_and_factors_of_whole_branches_are_no_factors_of_depth(method, kind, layers, expansion):
