@@ -10,9 +10,9 @@ from typing import Any
 from ..tables import html_table, markdown_table, text_table
 from .branches import BranchSize
 from .findings import Finding
+from .forward_pass import Softmax
 from .series import Matrix, Series
 from .signal_profile import SignalPoint
-from .softmaxes import Softmax
 
 _COLUMNS = ("part", "weights", "shape", "looks", "spread", "with depth", "first")
 

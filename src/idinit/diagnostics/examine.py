@@ -19,11 +19,10 @@ from ..parts.structure import MAPS, Structure
 from .branches import BranchSize, branch_sizes
 from .examination import Examination
 from .findings import CHECKS, Evidence
-from .flat import flat_activations
+from .forward_pass import Peak, Softmax, watch_forward
 from .looks import look_at
 from .series import Matrix, find_series
 from .signal_profile import SignalPoint, signal_profile
-from .softmaxes import Peak, Softmax, watch_forward
 from .twins import find_twins
 from .zeros import check_zeros
 
@@ -35,8 +34,8 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     For each weight, the result names the rule by which it seems to have been filled and its spread, the root mean square
     times the square root of the fan-in; for weights that do the same in one layer after another, how the spread changes with
     depth. One forward and backward pass with `generic_loss`, as in training but without dropout, gives the sizes of
-    activations, gradients and residual branches, and how evenly softmaxes spread. Each fault is a finding with a remedy; see
-    `CHECKS`.
+    activations, gradients and residual branches, and how evenly softmaxes spread; where layers are zero, equal or silent, a few
+    steps of gradient descent on a copy tell whether they stay so. Each fault is a finding with a remedy; see `CHECKS`.
 
     Args:
         model: Any module, before training; outliers, saturated softmaxes and wide spreads are normal in a trained one.
@@ -65,8 +64,7 @@ def examine(model: nn.Module, example_inputs: Inputs | None = None) -> Examinati
     equal_maps: set[str] = set()
     try:
         inputs = tree_leaves(call_arguments(model, example_inputs))
-        softmaxes, peaks = watch_forward(analysis.graph, inputs)
-        flat = flat_activations(analysis.graph, analysis.flow, inputs)
+        softmaxes, peaks, flat = watch_forward(analysis.flow, analysis.graph, inputs)
         branches = branch_sizes(model, example_inputs, analysis=analysis)
         signals = signal_profile(model, example_inputs, analysis=analysis)
     except UsageError as error:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..parts.structure import Structure
 from .branches import BranchSize
+from .forward_pass import Peak, Softmax
 from .series import Matrix, Series, depth_factors
 from .signal_profile import SUM, SignalPoint
-from .softmaxes import Peak, Softmax
 from .zeros import ZeroCheck
 
 _HUGE = 1e6

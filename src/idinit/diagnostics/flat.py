@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..graph.dataflow import Flow
-from ..graph.evaluate import evaluate, run
-from ..graph.node import Graph, Node
+from ..graph.evaluate import run
+from ..graph.node import Node
 from ..graph.traversal import walk_back
 
 _FUNCTIONS = {
@@ -21,32 +21,21 @@ _FLAT = 1e-6
 _FEW = 16  # units; all of fewer may be negative by chance
 
 
-def flat_activations(graph: Graph, flow: Flow, inputs: Sequence[Any]) -> list[str]:
-    """Names the modules with an activation function that is flat wherever layers have brought its inputs.
+def flat_readers(flow: Flow, node: Node, value: Any) -> Iterator[str]:
+    """The modules with an activation function that reads a value and is flat at all of it, where layers have made the value.
 
-    Inputs that are all zero do not count: what makes them so may move, which `check_zeros` finds out.
+    Values that are all zero do not count: what makes them so may move, which `check_zeros` finds out.
 
     Args:
-        graph: A forward pass.
-        flow: The same.
-        inputs: The values of its inputs.
-
-    Raises:
-        UsageError: If the network's operators cannot be run one by one.
+        flow: A network's graph.
+        node: A node of it.
+        value: What the node is in a forward pass.
     """
-    found: list[str] = []
-
-    def watch(node: Node, value: Any) -> Any:
-        for user in node.users:
-            if user.op in _FUNCTIONS and flow.active[node.index] and user.inputs == (node,) and _is_flat(user, node, value):
-                makers = [use.node for use in walk_back(flow, node).maps]
-                if makers and min(map(_units, makers)) >= _FEW:
-                    found.append(user.scope[-1][1] if user.scope else "")
-        return value
-
-    with torch.no_grad():
-        evaluate(graph, inputs, watch)
-    return list(dict.fromkeys(found))
+    for user in node.users:
+        if user.op in _FUNCTIONS and flow.active[node.index] and user.inputs == (node,) and _is_flat(user, node, value):
+            makers = [use.node for use in walk_back(flow, node).maps]
+            if makers and min(map(_units, makers)) >= _FEW:
+                yield user.scope[-1][1] if user.scope else ""
 
 
 def _is_flat(function: Node, argument: Node, value: Any) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
-from ..graph.dataflow import Flow
-from ..graph.node import Node, unmoved
+from ..graph.dataflow import Flow, Use
+from ..graph.node import unmoved
 from ..graph.traversal import walk_back
 from .exclusive import is_split
+from .made_matrices import sums_of
 
 
 def note_bilinear_gates(flow: Flow, attentions: frozenset[int]) -> frozenset[str]:
@@ -19,30 +20,26 @@ def note_bilinear_gates(flow: Flow, attentions: frozenset[int]) -> frozenset[str
 
     Args:
         flow: The graph.
-        attentions: Nodes inside attentions, which are left out.
+        attentions: Nodes inside attentions, which are left out, as are products that are summed up to scores.
 
     Returns:
         The names of the linear maps that make these factors.
     """
     found = set()
     for node in flow.nodes:
-        if node.op != "mul" or node.index in attentions or node.index in flow.coefficients:
-            continue
-        if any(user.op == "sum" and user.arguments.get("dim") for user in node.users):  # a product of matrices, or a score
+        if node.op != "mul" or node.index in attentions or node.index in flow.coefficients or sums_of(node):
             continue
         factors = flow.operands(node)
-        if len(factors) == 2 and prod(factors[0].shape) == prod(factors[1].shape) and _are_made_alike(flow, *factors):
-            flow.coefficients[node.index] = factors[0]
-            found |= {use.parameter for use in walk_back(flow, factors[0]).maps}
+        if len(factors) == 2 and prod(factors[0].shape) == prod(factors[1].shape):
+            makers = [walk_back(flow, factor).maps for factor in factors]
+            if all(len(maps) == 1 for maps in makers) and _are_alike(flow, makers[0][0], makers[1][0]):
+                flow.coefficients[node.index] = factors[0]
+                found.add(makers[0][0].parameter)
     return frozenset(found)
 
 
-def _are_made_alike(flow: Flow, one: Node, other: Node) -> bool:
-    """Whether two values are outputs of layers of one input, or different pieces of the output of a layer."""
-    makers = [walk_back(flow, factor).maps for factor in (one, other)]
-    if any(len(maps) != 1 for maps in makers):
-        return False
-    (first,), (second,) = makers
-    if first.node is second.node:
-        return is_split(first)
-    return [unmoved(n) for n in flow.values(first.node)] == [unmoved(n) for n in flow.values(second.node)]
+def _are_alike(flow: Flow, one: Use, other: Use) -> bool:
+    """Whether two maps have one input, or are one map whose output is split."""
+    if one.node is other.node:
+        return is_split(one)
+    return [unmoved(n) for n in flow.values(one.node)] == [unmoved(n) for n in flow.values(other.node)]

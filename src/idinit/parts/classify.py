@@ -30,7 +30,6 @@ _PRIORITY = (
     *("embedding", "position", "recurrent", "branch_end", "query", "key", "value", "branch", "trunk", "shortcut", "gate"),
     *("stem", "head", "norm", "bias", "scale", ""),
 )
-_PUT_OUT = "is put out without meeting the input"
 RowParts = dict[tuple[int, int], str]
 # What becomes of the outputs of a linear map: pairs of a part and the node that the rows with this part lead to.
 Outputs = list[tuple[str, Node]]
@@ -81,6 +80,7 @@ class Analysis:
             parts=self.parts | {name: part for name, part in training.parts.items() if name in added},
             row_parts=self.row_parts | {name: lines for name, lines in training.row_parts.items() if name in added},
             keepers=training.keepers | self.keepers,
+            bilinear=training.bilinear | self.bilinear,
             unknown={name: reason for name, reason in self.unknown.items() if name not in added}
             | {name: reason for name, reason in training.unknown.items() if name in added},
         )
@@ -123,9 +123,9 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     parts_of = _PartsOfUses(flow, cells, sides, innermost, outputs)
     parts, row_parts, unknown = _merge(flow, parts_of, list(names))
     carriers = [use for use in flow.maps if use.node.index not in inside and parts_of.carries_values(use)]
-    alone = _put_out_alone(flow)
+    put_out = _put_out_alone(flow)
     idle = sorted(set(names) - {use.parameter for use in flow.uses})
-    reasons = {name: _PUT_OUT if name in alone else "takes no part in the forward pass" for name in idle}
+    why = {True: "is put out without meeting the input", False: "takes no part in the forward pass"}
     return Analysis(
         graph=graph,
         flow=flow,
@@ -135,7 +135,7 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
         row_parts=row_parts,
         keepers=cells.keepers,
         heads=tuple(heads for attention in attentions if (heads := find_heads(flow, attention, sums))),
-        unknown=unknown | reasons,
+        unknown=unknown | {name: why[name in put_out] for name in idle},
         idle=frozenset(idle),
         carriers=frozenset(carriers),
         bilinear=bilinear,

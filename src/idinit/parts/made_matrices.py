@@ -24,7 +24,7 @@ def note_made_matrices(flow: Flow, attentions: frozenset[int]) -> None:
         attentions: Products inside attentions, which are left out.
     """
     for node in flow.nodes:
-        if node.index not in attentions and (node.op in PRODUCTS or _sums(node)) and len(flow.operands(node)) == 2:
+        if node.index not in attentions and (node.op in PRODUCTS or sums_of(node)) and len(flow.operands(node)) == 2:
             made = [factor for factor in flow.operands(node) if _is_made_by_one_map(flow, node, factor)]
             if len(made) == 1:
                 flow.coefficients[node.index] = made[0]
@@ -35,7 +35,7 @@ def made_fans(flow: Flow) -> dict[Use, int]:
     fans: dict[Use, int] = {}
     for node in flow.nodes:
         factor, kernel = flow.coefficients.get(node.index), node.arguments.get("weight")
-        if factor is not None and (node.op in PRODUCTS or _sums(node)) and _is_made_by_one_map(flow, node, factor):
+        if factor is not None and (node.op in PRODUCTS or sums_of(node)) and _is_made_by_one_map(flow, node, factor):
             fan = prod(factor.shape[dim] for dim in _matrix_dims(node, factor)[0])
         elif isinstance(kernel, Node) and flow.active[kernel.index] and node.index not in flow.maps_at and node.op not in NORMS:
             factor, fan = kernel, prod(kernel.shape) // kernel.shape["transpose" in node.op]
@@ -46,7 +46,7 @@ def made_fans(flow: Flow) -> dict[Use, int]:
     return fans
 
 
-def _sums(node: Node) -> list[Node]:
+def sums_of(node: Node) -> list[Node]:
     """The sums over dimensions of products of elements, by which a network may write a product of matrices."""
     return [user for user in node.users if user.op == "sum" and user.arguments.get("dim")] if node.op == "mul" else []
 
@@ -80,7 +80,7 @@ def _matrix_dims(node: Node, factor: Node) -> tuple[Dims, Dims]:
     if node.op == "mul":
         other = next(n for n in node.inputs if n is not factor)
         sizes = (1,) * (rank - len(other.shape)) + other.shape[-rank:]
-        summed = [dim % len(node.shape) - len(node.shape) + rank for dim in _sums(node)[0].arguments["dim"]]
+        summed = [dim % len(node.shape) - len(node.shape) + rank for dim in sums_of(node)[0].arguments["dim"]]
         return summed, [dim for dim in range(rank) if sizes[dim] == 1]
     is_first = factor is next(iter(node.inputs))
     return ([rank - 1], [rank - 2]) if is_first else ([rank - 2], [rank - 1])

@@ -1,4 +1,4 @@
-"""Saturated softmaxes, and the largest numbers, of one forward pass."""
+"""Saturated softmaxes, the largest numbers and dead activation functions of one forward pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..graph.dataflow import Flow
 from ..graph.evaluate import evaluate
 from ..graph.node import Graph, Node
 from ..graph.operators import PRODUCTS
 from ..graph.probe import tensors_in
+from .flat import flat_readers
 
 _FEW = 4  # choices; a softmax of fewer says little
 _SOFTMAX = ("softmax", "_softmax", "_safe_softmax")
@@ -42,12 +44,16 @@ class Peak:
     value: float
 
 
-def watch_forward(graph: Graph, inputs: Sequence[Any]) -> tuple[list[Softmax], list[Peak]]:
-    """Evaluates a graph and measures its softmaxes, attention's among them, and the peaks of its products.
+def watch_forward(flow: Flow, graph: Graph, inputs: Sequence[Any]) -> tuple[list[Softmax], list[Peak], list[str]]:
+    """Evaluates a graph and measures its softmaxes, attention's among them, the peaks of its products, and what is flat.
 
     Args:
+        flow: What depends on what in the graph.
         graph: What `capture` recorded.
         inputs: The values of its inputs.
+
+    Returns:
+        The softmaxes, the peaks, and the names of the modules with a dead activation function; see `flat_readers`.
 
     Raises:
         UsageError: If the network's operators cannot be run one by one.
@@ -56,6 +62,7 @@ def watch_forward(graph: Graph, inputs: Sequence[Any]) -> tuple[list[Softmax], l
     needed = {n.index for node in graph.nodes if node.op == _ATTENTION for n in node.inputs}
     softmaxes: list[Softmax] = []
     peaks: list[Peak] = []
+    flat: list[str] = []
 
     def watch(node: Node, value: Any) -> Any:
         if node.index in needed:
@@ -67,11 +74,12 @@ def watch_forward(graph: Graph, inputs: Sequence[Any]) -> tuple[list[Softmax], l
         elif "weight" in node.arguments or node.op in PRODUCTS:
             found = [t.detach() for t in tensors_in(value)[:1] if t.is_floating_point() and t.numel()]
             peaks.extend(Peak(_module(node), peak) for t in found if (peak := float(t.abs().max())) != torch.finfo(t.dtype).max)
+        flat.extend(flat_readers(flow, node, value))
         return value
 
     with torch.no_grad():
         evaluate(graph, inputs, watch)
-    return softmaxes, peaks
+    return softmaxes, peaks, list(dict.fromkeys(flat))
 
 
 def _softmax(node: Node, probabilities: Tensor) -> list[Softmax]:
