@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +45,20 @@ def decode(content: Path | bytes, channels: int, size: int | None) -> np.ndarray
     Raises:
         OSError: If it cannot be decoded.
     """
-    try:
-        with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as opened:
-            image = to_mode(upright(opened), channels)
-    except (SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from None
+    with errors_of_pillow(), Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as opened:
+        image = to_mode(upright(opened), channels)
     if size is not None and image.size != (size, size):
         image = resize_and_crop(image, size)
     return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+@contextmanager
+def errors_of_pillow() -> Iterator[None]:
+    """Turns whatever Pillow raises of a picture that it cannot decode into OSError."""
+    try:
+        yield
+    except (SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from None
 
 
 def unreadable(name: str, reason: str) -> UsageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import struct
 import zlib
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from pyarrow import ArrowException, Table
 from pyarrow.parquet import read_table
 from torch import Tensor
@@ -21,6 +19,7 @@ from torch.nn.functional import interpolate
 
 from idinit.errors import UsageError
 
+from .pictures import decode_all
 from .splits import stratified_order
 
 
@@ -116,47 +115,42 @@ def read_parquet(files: Mapping[str, Sequence[Path]], image: str, label: str, ch
     jpeg = False
     for split, paths in files.items():
         tables = [_table(path, (image, label)) for path in paths]
-        for path, table in zip(paths, tables, strict=True):
-            _require_filled(path, table, (image, label))
-        encoded = [[row["bytes"] for row in table.column(image).to_pylist()] for table in tables]
-        parts = [_decode(content, channels, path) for content, path in zip(encoded, paths, strict=True)]
-        images[split] = torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous()
+        encoded = [row["bytes"] for table in tables for row in table.column(image).to_pylist()]
+        places = [
+            f"data file {path}, row {row}" for path, table in zip(paths, tables, strict=True) for row in range(len(table))
+        ]
+        images[split] = decode_all(encoded, places.__getitem__, channels, None)
         labels[split] = torch.tensor([number for table in tables for number in table.column(label).to_pylist()])
         classes = _class_names(tables[0].schema.metadata, label)
-        jpeg = jpeg or encoded[0][0].startswith(b"\xff\xd8\xff")
+        jpeg = jpeg or encoded[0].startswith(b"\xff\xd8\xff")
     return Decoded(images, labels, classes, jpeg)
 
 
-def _table(path: Path, columns: Sequence[str]) -> Table:
+def parquet_table(path: Path) -> Table:
+    """A parquet file as a table.
+
+    Raises:
+        UsageError: If it is damaged.
+    """
     try:
-        table = read_table(path)
+        return read_table(path)
     except (ArrowException, OSError) as error:
         raise Damaged(path, error) from None
+
+
+def _table(path: Path, columns: Sequence[str]) -> Table:
+    """A table that has some columns, with a value in each row."""
+    table = parquet_table(path)
     if missing := set(columns) - set(table.column_names):
         raise UsageError(
             f"data file {path} has no column {', '.join(sorted(missing))}, only {', '.join(table.column_names)}: "
             "it is another data set's, or in another layout"
         )
-    return table
-
-
-def _require_filled(path: Path, table: Table, columns: Sequence[str]) -> None:
     for name in columns:
         if table.column(name).null_count:
             row = table.column(name).is_null().index(True).as_py()
             raise UsageError(f"data file {path}, row {row}: column '{name}' is empty (null): fill it or delete the row")
-
-
-def _decode(encoded: Sequence[bytes], channels: int, path: Path) -> np.ndarray:
-    """Image files -> uint8 [N, H, W, channels]. Pillow, because torchvision's decoders are on their way out."""
-    mode = "L" if channels == 1 else "RGB"
-    images = []
-    for row, content in enumerate(encoded):
-        try:
-            images.append(np.asarray(Image.open(io.BytesIO(content)).convert(mode)))
-        except (OSError, SyntaxError, ValueError, TypeError) as error:
-            raise Damaged(path, f"row {row}: {error}") from None
-    return np.stack(images).reshape(len(images), *images[0].shape[:2], channels)
+    return table
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...]:

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyarrow import ArrowException
-from pyarrow.parquet import read_table
-
 from idinit.errors import UsageError, did_you_mean
 
-from .readers import Damaged
+from .readers import Damaged, parquet_table
 
 
 @dataclass(frozen=True)
@@ -165,10 +162,7 @@ def _objects(path: Path, objects: Sequence[tuple[int, Any]], unit: str) -> Rows:
 
 
 def _parquet(path: Path) -> Rows:
-    try:
-        table = read_table(path)
-    except (ArrowException, OSError) as error:
-        raise Damaged(path, error) from None
+    table = parquet_table(path)
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     return Rows(str(path), columns, range(1, table.num_rows + 1))
 

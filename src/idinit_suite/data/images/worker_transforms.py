@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..pictures import to_mode, upright
+from ..pictures import errors_of_pillow, to_mode, upright
 
 KEPT = 2  # JPEGs are decoded at a half, a quarter or an eighth of their size if that is this many times what is needed
 
@@ -113,10 +113,8 @@ class Evaluation:
 
 def _open(file: BinaryIO) -> Image.Image:
     """Opens a picture without decoding it, unless it is to be turned upright."""
-    try:
+    with errors_of_pillow():
         return upright(Image.open(file))
-    except (SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from None
 
 
 def _resized(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int], interpolation: str) -> Tensor:
@@ -137,15 +135,13 @@ def _resized(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int
     left, top, right, bottom = box
     spare = min((right - left) / size[1], (bottom - top) / size[0]) / KEPT
     whole = image.size
-    try:
+    with errors_of_pillow():
         if spare >= 2:
             image.draft(None, (int(whole[0] / spare), int(whole[1] / spare)))
         across, down = image.width / whole[0], image.height / whole[1]
         first, above = round(left * across), round(top * down)
         last, below = max(round(right * across), first + 1), max(round(bottom * down), above + 1)
         part = np.array(to_mode(image.crop((first, above, last, below)), 3))
-    except (SyntaxError, ValueError, TypeError, EOFError) as error:
-        raise OSError(str(error)) from None
     return tvf.resize(torch.from_numpy(part).permute(2, 0, 1), list(size), InterpolationMode(interpolation), antialias=True)
 
 
