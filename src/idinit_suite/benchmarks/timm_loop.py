@@ -39,8 +39,8 @@ def timm_loop(
         is_training=True,
         scale=(0.8, 1.0),
         color_jitter=0.0,
-        mean=pictures.mean,
-        std=pictures.std,
+        mean=tuple(pictures.mean),
+        std=tuple(pictures.std),
         num_workers=2,
         device=device,
     )

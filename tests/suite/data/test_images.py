@@ -44,11 +44,11 @@ def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch) -> None:
 
 
 def test_a_damaged_cache_is_decoded_again(tmp_path, caplog) -> None:
-    first = load_images("cifar10", cifar10(tmp_path), cache_root=tmp_path / "cache")
-    (path,) = (tmp_path / "cache").glob("cifar10-*.safetensors")
+    first = load_images("cifar10", cifar10(tmp_path))
+    (path,) = (tmp_path / ".cache").glob("cifar10-*.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING):
-        second = load_images("cifar10", tmp_path, cache_root=tmp_path / "cache")
+        second = load_images("cifar10", tmp_path)
     assert "is damaged" in caplog.text
     assert second.checksum == first.checksum
     assert torch.equal(first.train_images, second.train_images)
@@ -122,7 +122,7 @@ def test_small_images_get_a_black_border(tmp_path, side) -> None:
 
 
 def test_digits_need_no_files(tmp_path) -> None:
-    data = load_images("digits", tmp_path / "nowhere", cache_root=tmp_path / "cache")
+    data = load_images("digits", tmp_path / "nowhere")
     assert data.train_images.shape == (1437, 1, 32, 32)
     assert data.test_images.shape == (360, 1, 32, 32)
     assert data.classes == tuple("0123456789")
@@ -167,8 +167,9 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path) -> None:
 
 
 @pytest.mark.skipif("IDINIT_DATA" not in os.environ, reason="IDINIT_DATA names no data root with the real CIFAR-10")
-def test_the_real_cifar10(tmp_path) -> None:
-    data = load_images("cifar10", Path(os.environ["IDINIT_DATA"]), cache_root=tmp_path)
+def test_the_real_cifar10(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("idinit_suite.data.cache.folder", lambda root: tmp_path)
+    data = load_images("cifar10", Path(os.environ["IDINIT_DATA"]))
     assert data.train_images.shape == (50_000, 3, 32, 32)
     assert torch.bincount(data.train_labels).tolist() == [5000] * 10
     assert torch.bincount(data.test_labels).tolist() == [1000] * 10

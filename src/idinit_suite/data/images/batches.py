@@ -144,10 +144,9 @@ def _register(name: str, image_set: ImageSet) -> None:
         train, held_out = split(data.train_labels, validation, split_seed)
         rows = {"train": train[:train_limit], "validation": held_out}
         splits = {name: (data.train_images[chosen], data.train_labels[chosen]) for name, chosen in rows.items()}
-        about = ImageFacts(len(data.classes), data.mean, data.std, data.checksum, data.source)
         return ImageBatches(
             {**splits, "test": (data.test_images, data.test_labels)},
-            about,
+            data,
             context,
             batch_size=batch_size,
             augmentation=Augmentation(crop, flip, cutout),

@@ -22,33 +22,6 @@ _READER = 1  # raised when the same files would be decoded to other arrays
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """A set of images with its labels.
-
-    Attributes:
-        train_images: uint8 [N, C, S, S], S the set's `ImageSet.side`.
-        train_labels: int64 [N].
-        test_images: uint8 [M, C, S, S].
-        test_labels: int64 [M].
-        classes: Names of the classes in the order of the labels.
-        mean: Of each channel over all training images, for pixels in [0, 1].
-        std: Standard deviation likewise.
-        checksum: SHA-256 of the four arrays, in hex.
-        source: Title of what was read; says so where the images are a JPEG copy.
-    """
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    checksum: str
-    source: str
-
-
-@dataclass(frozen=True)
 class ImageFacts:
     """Description of a set of images, besides its pixels.
 
@@ -57,7 +30,7 @@ class ImageFacts:
         mean: Of each channel over all training images, for pixels in [0, 1].
         std: Standard deviation likewise.
         checksum: SHA-256 of images and labels, in hex.
-        source: Title of what was read.
+        source: Title of what was read; says so where the images are a JPEG copy.
         facts: What else goes with the results of a run.
     """
 
@@ -69,14 +42,31 @@ class ImageFacts:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> ImageData:
+@dataclass(frozen=True, kw_only=True)
+class ImageData(ImageFacts):
+    """A set of images in memory, with its description.
+
+    Attributes:
+        train_images: uint8 [N, C, S, S], S the set's `ImageSet.side`.
+        train_labels: int64 [N].
+        test_images: uint8 [M, C, S, S].
+        test_labels: int64 [M].
+        classes: Names of the classes in the order of the labels.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+
+
+def load_images(name: str, root: Path) -> ImageData:
     """Finds a set of images, decodes it or loads what an earlier call has decoded, and verifies it.
 
     Args:
         name: One of ``digits``, ``digits16``, ``cifar10``, ``cifar100``, ``fashion_mnist``.
         root: The data root: a folder with one or more sets, each in torchvision's or the Hugging Face hub's layout.
-        cache_root: Where decoded images are kept; by default ``.cache`` in the data root, or in the user's cache folder
-            where the data root is read-only.
 
     Returns:
         The images. Those of 28x28 have a black border of 2 pixels added.
@@ -94,13 +84,15 @@ def load_images(name: str, root: Path, *, cache_root: Path | None = None) -> Ima
         "channels": image_set.channels,
         "classes": image_set.num_classes,
     }
-    path = (cache_root or cache.folder(root)) / f"{name}-{cache.key(source.files, **read_as)}.safetensors"
+    path = cache.folder(root) / f"{name}-{cache.key(source.files, **read_as)}.safetensors"
+    arrays: dict[str, Any]
     arrays, facts = cache.cached(path, lambda: _build(name, image_set, source.read()))
     return ImageData(
         **arrays,
         classes=tuple(facts["classes"]),
-        mean=tuple(facts["mean"]),
-        std=tuple(facts["std"]),
+        num_classes=image_set.num_classes,
+        mean=facts["mean"],
+        std=facts["std"],
         checksum=facts["checksum"],
         source=facts["source"],
     )
