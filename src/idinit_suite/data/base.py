@@ -88,7 +88,9 @@ class Batches(Protocol):
 
 
 class Stateless:
-    """The part of `Batches` that data in memory have in common: a batch follows from its step."""
+    """The part of `Batches` that most data have in common: a batch follows from its step, and has no fixed number of tokens."""
+
+    tokens_per_step: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,3 +41,14 @@ class DataContext:
         """This process's part of ``count`` examples; all parts are of one size, but for the last where there is a remainder."""
         size = -(-count // self.world_size)
         return slice(self.rank * size, (self.rank + 1) * size)
+
+    def own_batches(self, batch_size: int, *examples: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """This process's share of examples to evaluate: every ``world_size``-th, in order; the last batch may be smaller.
+
+        Args:
+            batch_size: Examples in a batch of all processes together.
+            examples: Tensors of one length, such as inputs and labels.
+        """
+        shares = (whole[self.rank :: self.world_size].split(batch_size // self.world_size) for whole in examples)
+        # of fewer examples than processes some have none
+        return (batch for batch in zip(*shares, strict=True) if len(batch[0]))

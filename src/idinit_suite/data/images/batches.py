@@ -56,7 +56,6 @@ class ImageBatches(Stateless):
         self.batch_size, self.steps_per_epoch = batch_size, self._order.steps_per_epoch
         self.spec = Images(tuple(images.shape[1:]), about.num_classes)
         self.checksum, self.source, self.facts = about.checksum, about.source, dict(about.facts)
-        self.tokens_per_step = None
         self._augmentation, self._mixup, self._context = augmentation, mixup, context
         device = context.device
         self._mean, self._std = torch.tensor(about.mean, device=device), torch.tensor(about.std, device=device)
@@ -111,11 +110,8 @@ class ImageBatches(Stateless):
             Images, float32 [B, C, H, W], the only input, and labels, int64 [B]; B is that of a training batch, the last
             may be smaller.
         """
-        images, labels = (whole[self._context.rank :: self._context.world_size] for whole in self._splits[split])
-        share = self.batch_size // self._context.world_size
-        for batch, target in zip(images.split(share), labels.split(share), strict=True):
-            if len(batch):  # of fewer images than processes some have none
-                yield (self._normalize(batch),), target
+        for images, labels in self._context.own_batches(self.batch_size, *self._splits[split]):
+            yield (self._normalize(images),), labels
 
     def _augmented(self, rows: Tensor, draws: Draws) -> Tensor:
         images = self._normalize(self._augmentation.pixels(self._padded, rows, draws))

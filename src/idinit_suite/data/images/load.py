@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class ImageFacts:
     std: Sequence[float]
     checksum: str
     source: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,6 @@ def load_images(name: str, root: Path) -> ImageData:
         "classes": image_set.num_classes,
     }
     path = cache.folder(root) / f"{name}-{cache.key(source.files, **read_as)}.safetensors"
-    arrays: dict[str, Any]
     arrays, facts = cache.cached(path, lambda: _build(name, image_set, source.read()))
     return ImageData(
         **arrays,
@@ -95,6 +94,7 @@ def load_images(name: str, root: Path) -> ImageData:
         std=facts["std"],
         checksum=facts["checksum"],
         source=facts["source"],
+        facts={},
     )
 
 

@@ -134,8 +134,6 @@ class StreamedImages(Stateless):
     With an ``augmentation``, a batch is augmented as `ImageBatches` would, by choices from ``(seed, "augment", step)``.
     """
 
-    tokens_per_step = None
-
     def __init__(
         self,
         splits: Mapping[str, Split],
@@ -220,9 +218,8 @@ class StreamedImages(Stateless):
             As `train_batch`; the last batch may be smaller.
         """
         self.stop_workers()
-        rows = range(self._context.rank, len(self._sets[split]), self._context.world_size)
-        share = self.batch_size // self._context.world_size
-        keys = [[(0, row) for row in rows[start : start + share]] for start in range(0, len(rows), share)]
+        shares = self._context.own_batches(self.batch_size, torch.arange(len(self._sets[split])))
+        keys = [[(0, row) for row in rows.tolist()] for (rows,) in shares]
         for batch in self._read(_Pictures(self._sets[split], self._evaluation, 0), keys):
             images, labels = self._on_device(batch)
             yield (self._normalize(images),), labels

@@ -19,8 +19,6 @@ from ..text.batches import PADDING, WIDTH
 class TensorBatches(Stateless):
     """Implements `idinit_suite.data.Batches` for tensors on the device."""
 
-    tokens_per_step = None
-
     def __init__(
         self, splits: Mapping[str, tuple[Tensor, Tensor]], about: ImageFacts, context: DataContext, *, batch_size: int
     ) -> None:
@@ -67,8 +65,5 @@ class TensorBatches(Stateless):
 
     def evaluation_batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's share of a split: every ``world_size``-th example, in order; the last batch may be smaller."""
-        inputs, labels = (whole[self._context.rank :: self._context.world_size] for whole in self._splits[split])
-        share = self.batch_size // self._context.world_size
-        for batch, target in zip(inputs.split(share), labels.split(share), strict=True):
-            if len(batch):
-                yield (batch,), target
+        for inputs, labels in self._context.own_batches(self.batch_size, *self._splits[split]):
+            yield (inputs,), labels

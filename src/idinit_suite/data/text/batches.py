@@ -76,7 +76,6 @@ class TextBatches(Stateless):
             UsageError: If an epoch would have no batch, the batch cannot be shared out evenly, or a text is too long.
         """
         self.batch_size, self.spec, self.source = batch_size, spec, source
-        self.tokens_per_step = None  # texts differ in length
         self._context = context
         numbers = {word: number for number, word in enumerate(vocabulary)}
         self._splits = {name: _encoded(name, texts, numbers, spec.length) for name, texts in splits.items()}
@@ -119,10 +118,9 @@ class TextBatches(Stateless):
         Yields:
             As `train_batch`; batches are four times as large, the last may be smaller.
         """
-        by_length = torch.argsort(self._splits[split][1], stable=True)[self._context.rank :: self._context.world_size]
-        for rows in by_length.split(4 * self.batch_size // self._context.world_size):
-            if len(rows):  # of fewer texts than processes some have none
-                yield self._batch(split, rows)
+        by_length = torch.argsort(self._splits[split][1], stable=True)
+        for (rows,) in self._context.own_batches(4 * self.batch_size, by_length):
+            yield self._batch(split, rows)
 
     def _batch(self, split: str, rows: Tensor) -> tuple[Inputs, Tensor]:
         words, lengths, labels = self._splits[split]
