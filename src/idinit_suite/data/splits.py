@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import torch
@@ -93,28 +94,32 @@ def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test
     return {"train": order, **held}
 
 
-def whole_splits(
-    found: Mapping[str, T],
-    labels: Tensor,
-    pick: Callable[[T, Tensor], T],
-    validation: HeldOut,
-    test: HeldOut,
-    seed: int,
-    limit: int | None,
-) -> dict[str, T]:
-    """All splits of data that may lack some: those are held out of the training split; see `hold_out`.
+@dataclass(frozen=True)
+class SplitOptions:
+    """How splits that data lack are held out of their training split, under the names of the configuration.
 
-    Args:
-        found: The splits that the data bring.
-        labels: Of the training split, int64 [N].
-        pick: From a split and indices into it to these examples.
+    Attributes:
         validation: What to hold out for validation.
         test: What to hold out for the test.
-        seed: Seed of the split, not of the run.
-        limit: Examples to train on at most; None for all that are left.
+        split_seed: Seed of the split, not of the run.
+        train_limit: Examples to train on at most; None for all that are left.
     """
-    rows = hold_out(labels, found, validation, test, seed)
-    rows["train"] = rows["train"][:limit]
-    asked = {"validation": validation, "test": test}
-    brought = {split: found[split] for split, held in asked.items() if held is None and split in found}
-    return {split: pick(found["train"], chosen) for split, chosen in rows.items()} | brought
+
+    validation: HeldOut
+    test: HeldOut
+    split_seed: int
+    train_limit: int | None
+
+    def whole(self, found: Mapping[str, T], labels: Tensor, pick: Callable[[T, Tensor], T]) -> dict[str, T]:
+        """All splits of data that may lack some: those are held out of the training split; see `hold_out`.
+
+        Args:
+            found: The splits that the data bring.
+            labels: Of the training split, int64 [N].
+            pick: From a split and indices into it to these examples.
+        """
+        rows = hold_out(labels, found, self.validation, self.test, self.split_seed)
+        rows["train"] = rows["train"][: self.train_limit]
+        asked = {"validation": self.validation, "test": self.test}
+        brought = {split: found[split] for split, held in asked.items() if held is None and split in found}
+        return {split: pick(found["train"], chosen) for split, chosen in rows.items()} | brought

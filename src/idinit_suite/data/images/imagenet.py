@@ -18,7 +18,7 @@ from ..context import DataContext
 from ..hidden import is_hidden, visible
 from ..locate import other_data, set_hub_offline_if_unreachable
 from ..spec import Images
-from ..splits import HeldOut, whole_splits
+from ..splits import HeldOut, SplitOptions
 from .load import ImageFacts
 from .mixing import Mixing
 from .shards import Shards
@@ -66,7 +66,7 @@ def imagenet(
     found = {split: Split(reader, torch.arange(counts[split])) for split, reader in readers.items()}
     fill = [round(255 * value) for value in MEAN]
     return StreamedImages(
-        whole_splits(found, labels, Split.pick, validation, test, split_seed, train_limit),
+        SplitOptions(validation, test, split_seed, train_limit).whole(found, labels, Split.pick),
         ImageFacts(classes, MEAN, STD, listing_checksum(listings), title, {"classes": classes}),
         context,
         batch_size=batch_size,

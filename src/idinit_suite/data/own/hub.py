@@ -14,12 +14,14 @@ from ...errors import first_line
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
+from ..images.augment import Augmentation
 from ..labels import number_labels
 from ..locate import load_from_hub
 from ..pictures import decode_all
 from ..rows import Rows
 from ..spec import Images, Sentences
-from ..splits import HeldOut
+from ..splits import HeldOut, SplitOptions
+from ..text.batches import TextOptions
 from .folders import split_names
 from .images import ImageOptions, from_cache, image_facts_of, own_images
 from .texts import label_column, own_texts, text_column
@@ -63,14 +65,13 @@ def hub(
     label_of = label_column(train, label, text or image or (pictures[0] if len(pictures) == 1 else None))
     names = tuple(getattr(features[label_of], "names", None) or ())
     found = {split: rows for split, rows in found.items() if split == "train" or _is_labelled(rows, label_of)}
-    held = {"batch_size": batch_size, "validation": validation, "test": test}
-    common: dict[str, Any] = {**held, "split_seed": split_seed, "train_limit": train_limit}
+    splitting = SplitOptions(validation, test, split_seed, train_limit)
     title = Path(path).name if Path(path).expanduser().exists() else path
     source = f"{title} ({config})" if config else title
     if text or not (image or pictures):
         text_of = text_column(train, text, label_of)
-        options: dict[str, Any] = {"length": length, "min_count": min_count, "vectors": vectors, "width": width}
-        return own_texts(found, text_of, label_of, source, context, names=names, **common, **options)
+        options = TextOptions(batch_size, length, min_count, vectors, width)
+        return own_texts(found, text_of, label_of, source, context, splitting, options, names)
     image_of = (
         train.column(image, "data.image") if image else train.only_column("data.image", pictures.__contains__, ("image",))
     )
@@ -101,7 +102,7 @@ def hub(
         channels=channels,
     )
     splits, about = from_cache(cache.cached(cache.folder(context.root) / f"hub-{key}.safetensors", build))
-    return own_images(splits, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
+    return own_images(splits, about, context, ImageOptions(batch_size, splitting, Augmentation(crop, flip, cutout), mixup))
 
 
 def _load(path: str, config: str | None) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
+from ..images.augment import Augmentation
 from ..pictures import decode_all
 from ..spec import Images
-from ..splits import HeldOut
+from ..splits import HeldOut, SplitOptions
 from .folders import find_pictures
 from .images import ImageOptions, from_cache, image_facts_of, own_images
 from .streamed_folder import decoded_shape, streamed_folder
@@ -42,7 +43,8 @@ def image_folder(
     """Pictures in folders, one a class, with or without folders train, val and test around them."""
     where = Path(folder).expanduser()
     files, classes = find_pictures(where)
-    options = ImageOptions(batch_size, validation, test, split_seed, train_limit, crop, flip, cutout, mixup)
+    splitting = SplitOptions(validation, test, split_seed, train_limit)
+    options = ImageOptions(batch_size, splitting, Augmentation(crop, flip, cutout), mixup)
     paths = [path for split in files.values() for path in split.paths]
     kept, key = cache.folder(context.root), cache.key(paths, where, reader=_READER, size=size, channels=channels)
     shape = decoded_shape(paths[0], channels, size)

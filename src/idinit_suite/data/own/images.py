@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
@@ -15,34 +15,18 @@ from ..context import DataContext
 from ..images.augment import Augmentation
 from ..images.batches import ImageBatches
 from ..images.load import ImageFacts, histogram, statistics
-from ..splits import HeldOut, whole_splits
+from ..splits import SplitOptions
 from .folders import SPLITS
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """The options that all of a user's sets of images have, under the names of the configuration."""
+    """The options that all of a user's sets of images have."""
 
     batch_size: int
-    validation: HeldOut
-    test: HeldOut
-    split_seed: int
-    train_limit: int | None
-    crop: int
-    flip: bool
-    cutout: int
+    splitting: SplitOptions
+    augmentation: Augmentation
     mixup: float
-
-    def whole(self, found: Mapping[str, T], labels: Tensor, pick: Callable[[T, Tensor], T]) -> dict[str, T]:
-        """All splits; a validation or test split that is not found is held out of the training split, see `whole_splits`."""
-        return whole_splits(found, labels, pick, self.validation, self.test, self.split_seed, self.train_limit)
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """What is done to the pictures of a training batch."""
-        return Augmentation(self.crop, self.flip, self.cutout)
 
 
 def own_images(
@@ -50,7 +34,7 @@ def own_images(
 ) -> ImageBatches:
     """Batches of a user's images."""
     return ImageBatches(
-        options.whole(found, found["train"][1], pick),
+        options.splitting.whole(found, found["train"][1], pick),
         about,
         context,
         batch_size=options.batch_size,
@@ -91,5 +75,10 @@ def from_cache(content: cache.Content) -> tuple[dict[str, tuple[Tensor, Tensor]]
     """Splits and facts as the cache keeps them."""
     arrays, facts = content
     splits = {split: (arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SPLITS if f"{split}_images" in arrays}
-    classes = len(facts["classes"])
-    return splits, ImageFacts(classes, facts["mean"], facts["std"], facts["checksum"], facts["source"], {"classes": classes})
+    return splits, facts_of(facts, facts["checksum"])
+
+
+def facts_of(known: Mapping[str, Any], checksum: str) -> ImageFacts:
+    """The description of images from what `image_facts` gave."""
+    classes = len(known["classes"])
+    return ImageFacts(classes, known["mean"], known["std"], checksum, known["source"], {"classes": classes})

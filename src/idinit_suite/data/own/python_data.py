@@ -20,14 +20,15 @@ from ...targets import call_target, resolve_target
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
+from ..images.augment import Augmentation
 from ..images.load import ImageFacts
 from ..labels import number_labels
 from ..pictures import to_mode
 from ..rows import Rows
 from ..spec import Images, Sentences
-from ..splits import HeldOut, whole_splits
+from ..splits import HeldOut, SplitOptions
 from .folders import SPLITS
-from .images import ImageOptions, image_facts_of, own_images, pick
+from .images import ImageOptions, facts_of, image_facts_of, own_images, pick
 from .tensors import TensorBatches
 
 _KINDS = "give a PIL image, uint8 [C, H, W], finite floats, or numbers of words from 0 [T]"
@@ -69,21 +70,18 @@ def python(
     kinds = {split: (tuple(values.shape[1:]), values.dtype) for split, values in inputs.items()}
     if len(set(kinds.values())) > 1:
         raise UsageError(f"data.target={target}: splits differ in shape or type: {kinds}")
-    common: dict[str, Any] = {"batch_size": batch_size, "validation": validation, "test": test}
-    common |= {"split_seed": split_seed, "train_limit": train_limit}
+    splitting = SplitOptions(validation, test, split_seed, train_limit)
     arrays = {f"{split}_images": values for split, values in inputs.items()}
     arrays |= {f"{split}_labels": values for split, values in labels.items()}
-    checksum, facts = cache.checksum(arrays), {"classes": len(classes)}
+    checksum = cache.checksum(arrays)
     found = {split: (inputs[split], labels[split]) for split in inputs}
     if inputs["train"].dtype == torch.uint8:
-        known = image_facts_of(arrays, classes, target)
-        about = ImageFacts(len(classes), known["mean"], known["std"], checksum, target, facts)
-        return own_images(found, about, context, ImageOptions(**common, crop=crop, flip=flip, cutout=cutout, mixup=mixup))
+        options_of_images = ImageOptions(batch_size, splitting, Augmentation(crop, flip, cutout), mixup)
+        return own_images(found, facts_of(image_facts_of(arrays, classes, target), checksum), context, options_of_images)
     if crop or flip or cutout or mixup:
         raise UsageError("data.crop, flip, cutout and mixup are for pictures (PIL or uint8), and these inputs are not")
-    about = ImageFacts(len(classes), (), (), checksum, target, facts)
-    splits = whole_splits(found, labels["train"], pick, validation, test, split_seed, train_limit)
-    return TensorBatches(splits, about, context, batch_size=batch_size)
+    about = ImageFacts(len(classes), (), (), checksum, target, {"classes": len(classes)})
+    return TensorBatches(splitting.whole(found, labels["train"], pick), about, context, batch_size=batch_size)
 
 
 def _read(dataset: Any, source: str, seed: int) -> tuple[Tensor, Rows]:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from .. import cache
 from ..context import DataContext
-from ..images.load import ImageFacts, histogram
+from ..images.load import histogram
 from ..images.mixing import Mixing
 from ..images.streaming import Split, StreamedImages
 from ..pictures import decode, decode_all, decode_each
 from .folders import PictureFiles
-from .images import ImageOptions, image_facts
+from .images import ImageOptions, facts_of, image_facts
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +73,11 @@ def streamed_folder(
         return {}, _first_pass(files, classes, source, shape, size)
 
     _, known = cache.cached(kept, build)
-    about = ImageFacts(len(classes), known["mean"], known["std"], known["contents"], known["source"], {"classes": len(classes)})
     found = {split: Split(pictures, torch.arange(len(pictures))) for split, pictures in files.items()}
     decoding = Decoding(shape[0], size)
     return StreamedImages(
-        options.whole(found, files["train"].labels, Split.pick),
-        about,
+        options.splitting.whole(found, files["train"].labels, Split.pick),
+        facts_of(known, known["contents"]),
         context,
         batch_size=options.batch_size,
         training=decoding,

@@ -17,8 +17,8 @@ from ..context import DataContext
 from ..labels import is_missing, number_labels
 from ..rows import Rows, read_rows
 from ..spec import Sentences
-from ..splits import HeldOut, whole_splits
-from ..text.batches import TextBatches, text_batches
+from ..splits import HeldOut, SplitOptions
+from ..text.batches import TextBatches, TextOptions, text_batches
 from ..text.datasets import Labelled
 
 logger = logging.getLogger(__name__)
@@ -34,22 +34,23 @@ def own_texts(
     label: str,
     source: str,
     context: DataContext,
-    *,
+    splitting: SplitOptions,
+    options: TextOptions,
     names: tuple[str, ...] = (),
-    batch_size: int,
-    validation: HeldOut,
-    test: HeldOut,
-    split_seed: int,
-    train_limit: int | None,
-    length: int,
-    min_count: int,
-    vectors: str,
-    width: int | None,
 ) -> TextBatches:
-    """Batches of a user's texts; a validation or test split that they lack is held out of the training split.
+    """Batches of a user's texts, which are split into words and punctuation marks and cut at ``data.length`` of them.
 
-    Texts are split into words and punctuation marks, and cut at ``length`` of them.
+    Args:
+        found: The rows of each split.
+        text: The column of texts.
+        label: The column of labels.
+        source: What was read, for people.
+        context: Where batches are made.
+        splitting: What is held out of the training split where others are lacking.
+        options: Those of all sets of texts.
+        names: Names of the classes, where the labels number them.
     """
+    length = options.length
     labels, classes = number_labels(found, label, names)
     whole: dict[str, Labelled] = {}
     for split, rows in found.items():
@@ -59,17 +60,7 @@ def own_texts(
                 "%s: %d of %d texts have more than data.length=%d words and are cut", rows.source, longer, len(rows), length
             )
         whole[split] = [(" ".join(words[:length]), int(cls)) for words, cls in zip(tokens, labels[split], strict=True)]
-    batches = text_batches(
-        whole_splits(whole, labels["train"], _pick, validation, test, split_seed, train_limit),
-        len(classes),
-        source,
-        context,
-        batch_size=batch_size,
-        length=length,
-        min_count=min_count,
-        vectors=vectors,
-        width=width,
-    )
+    batches = text_batches(splitting.whole(whole, labels["train"], _pick), len(classes), source, context, options)
     batches.facts["classes"] = len(classes)
     return batches
 
@@ -133,19 +124,13 @@ def texts(
     text_of = text_column(found["train"], text, label_of)
     for rows in found.values():
         rows.column(text_of, "data.text"), rows.column(label_of, "data.label")
+    source = ", ".join(Path(rows.source).name for rows in found.values())
+    splitting = SplitOptions(
+        None if isinstance(validation, str) else validation,
+        None if isinstance(test, str) else test,
+        split_seed,
+        train_limit,
+    )
     return own_texts(
-        found,
-        text_of,
-        label_of,
-        ", ".join(Path(rows.source).name for rows in found.values()),
-        context,
-        batch_size=batch_size,
-        validation=None if isinstance(validation, str) else validation,
-        test=None if isinstance(test, str) else test,
-        split_seed=split_seed,
-        train_limit=train_limit,
-        length=length,
-        min_count=min_count,
-        vectors=vectors,
-        width=width,
+        found, text_of, label_of, source, context, splitting, TextOptions(batch_size, length, min_count, vectors, width)
     )

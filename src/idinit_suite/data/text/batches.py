@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,23 +173,34 @@ def vectors_of(words: Sequence[str], name: str, width: int | None, root: Path, r
     return vectors, known
 
 
+@dataclass(frozen=True)
+class TextOptions:
+    """The options that all sets of texts have, under the names of the configuration.
+
+    Attributes:
+        batch_size: Texts in a training batch of all processes together.
+        length: Words of the longest text.
+        min_count: How often a word occurs at least in the training texts, or it is one of the unknown ones.
+        vectors: Pretrained vectors of words, or ``random``; see `vectors_of`.
+        width: Numbers a word.
+    """
+
+    batch_size: int
+    length: int
+    min_count: int
+    vectors: str
+    width: int | None
+
+
 def text_batches(
-    splits: Mapping[str, Labelled],
-    num_classes: int,
-    source: str,
-    context: DataContext,
-    *,
-    batch_size: int,
-    length: int,
-    min_count: int,
-    vectors: str,
-    width: int | None,
+    splits: Mapping[str, Labelled], num_classes: int, source: str, context: DataContext, options: TextOptions
 ) -> TextBatches:
-    """Batches of texts, with the vocabulary of the training texts; the options are those of a registered set of texts."""
-    vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), min_count)
-    begin, pretrained = vectors_of(vocabulary, vectors, width, context.root, generator(context.seed, "vectors"))
-    spec = Sentences(len(vocabulary), length, PADDING, num_classes, begin)
-    return TextBatches(splits, spec, vocabulary, source, pretrained, context, batch_size=batch_size)
+    """Batches of texts, with the vocabulary of the training texts."""
+    vocabulary = vocabulary_of((words_of(text) for text, _ in splits["train"]), options.min_count)
+    random = generator(context.seed, "vectors")
+    begin, pretrained = vectors_of(vocabulary, options.vectors, options.width, context.root, random)
+    spec = Sentences(len(vocabulary), options.length, PADDING, num_classes, begin)
+    return TextBatches(splits, spec, vocabulary, source, pretrained, context, batch_size=options.batch_size)
 
 
 def _register(name: str, text_set: TextSet) -> None:
@@ -218,17 +229,8 @@ def _register(name: str, text_set: TextSet) -> None:
             splits["validation"] = [whole[row] for row in held_out]
         elif validation == 0:
             splits.pop("validation", None)
-        return text_batches(
-            splits,
-            text_set.num_classes,
-            titled(text_set, sizes),
-            context,
-            batch_size=batch_size,
-            length=length,
-            min_count=min_count,
-            vectors=vectors,
-            width=width,
-        )
+        options = TextOptions(batch_size, length, min_count, vectors, width)
+        return text_batches(splits, text_set.num_classes, titled(text_set, sizes), context, options)
 
     build.__doc__ = f"{text_set.title}: texts of {text_set.num_classes} classes."
     DATASETS.register(name, DatasetInfo(Sentences, classes=text_set.num_classes))(build)
