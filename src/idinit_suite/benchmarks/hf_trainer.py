@@ -25,6 +25,8 @@ from ..data import Batches
 from ..data.mlm.tokenizer import SPECIAL
 from ..training.build import build
 
+_BATCHES = 64  # of texts that it trains on again and again
+
 
 class TrainerInTurns(TrainerCallback):
     """A Trainer with its usual settings, in a thread of its own that waits after each step.
@@ -113,8 +115,8 @@ class TrainerInTurns(TrainerCallback):
 class _Texts(Dataset[dict[str, Tensor]]):
     """Texts of the first training batches one by one, as the Trainer wants them."""
 
-    def __init__(self, data: Batches, batches: int = 64) -> None:
-        self._texts = torch.cat([_unmasked(data, step) for step in range(batches)])
+    def __init__(self, data: Batches) -> None:
+        self._texts = torch.cat([_unmasked(data, step) for step in range(_BATCHES)])
 
     def __len__(self) -> int:
         return len(self._texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import sys
@@ -104,7 +105,7 @@ def _delimited(delimiter: str) -> Callable[[Path], Rows]:
                         cells.append(row)
                     first = lines.line_num + 1
         except UnicodeDecodeError as error:
-            raise not_utf8(path, path.read_bytes()[: error.start].count(b"\n") + 1, error) from None
+            raise _not_utf8(path, path.read_bytes()[: error.start].count(b"\n") + 1, error) from None
         except csv.Error as error:
             raise Damaged(path, f"line {lines.line_num}: {error}") from None
         finally:
@@ -114,25 +115,36 @@ def _delimited(delimiter: str) -> Callable[[Path], Rows]:
     return read
 
 
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers, blank ones left out; a byte order mark is not part of the first.
+
+    Raises:
+        UsageError: Naming the line that is not UTF-8.
+    """
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, number, error) from None
+        if text.strip():
+            yield number, text
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """The values of a file of JSON lines with their line numbers, blank lines left out; a byte order mark is not part of it.
+    """The values of a file of JSON lines with their line numbers; see `text_lines`.
 
     Raises:
         UsageError: Naming the line that is not UTF-8 or not JSON.
     """
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in text_lines(path):
         try:
-            yield number, json.loads(line.decode())
-        except UnicodeDecodeError as error:
-            raise not_utf8(path, number, error) from None
+            yield number, json.loads(line)
         except json.JSONDecodeError as error:
             raise Damaged(path, f"line {number} is not JSON: {error}") from None
 
 
-def not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> UsageError:
+def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> UsageError:
     """The error of a text file in another encoding."""
     return UsageError(f"{path}, line {line}: not UTF-8 (byte {error.start + 1}): convert the file, e.g. with iconv -t UTF-8")
 

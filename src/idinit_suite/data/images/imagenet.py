@@ -86,13 +86,13 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
     kind, _, name = folder.partition("/")
     where = root / Path(name if kind == "wds" else folder).expanduser()
     try:
-        found = (
-            _hub_readers(name, root)
-            if kind == "hfds"
-            else {split: Shards(files) for split, files in _shards(where).items()}
-            if kind == "wds"
-            else _file_readers(where)
-        )
+        match kind:
+            case "hfds":
+                found = _hub_readers(name, root)
+            case "wds":
+                found = _shard_readers(where)
+            case _:
+                found = _file_readers(where)
     except Exception as error:  # of many libraries
         raise UsageError(f"data.folder={folder} cannot be read ({first_line(error)})") from error
     if "train" not in found:
@@ -107,10 +107,10 @@ def _readers(folder: str, root: Path) -> dict[str, Any]:
     return found
 
 
-def _shards(where: Path) -> dict[str, list[Path]]:
-    """The shards in a folder: ``train-0000.tar``, or with the name of a data set before."""
+def _shard_readers(where: Path) -> dict[str, Any]:
+    """Readers of the shards in a folder: ``train-0000.tar``, or with the name of a data set before."""
     tars = {split: [path for name in names for path in visible(where, f"*{name}-*.tar")] for split, names in _NAMES.items()}
-    return {split: sorted(files) for split, files in tars.items() if files}
+    return {split: Shards(sorted(files)) for split, files in tars.items() if files}
 
 
 def _classes(reader: Any) -> dict[str, int] | None:

@@ -19,7 +19,7 @@ from ..base import DATASETS, DatasetInfo, Inputs, Stateless
 from ..context import DataContext
 from ..hidden import visible
 from ..order import EpochOrder
-from ..rows import not_utf8
+from ..rows import text_lines
 from ..spec import MaskedTokens
 from .masking import Masking
 from .packing import Packer
@@ -124,15 +124,10 @@ def read_documents(path: Path) -> list[str]:
     Raises:
         UsageError: If it is not UTF-8 or has no document.
     """
-    documents = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            documents.append(line.decode().strip())
-        except UnicodeDecodeError as error:
-            raise not_utf8(path, number, error) from None
-    if not any(documents):
+    documents = [line.strip() for _, line in text_lines(path)]
+    if not documents:
         raise UsageError(f"{path} is empty: delete it or fill it")
-    return [document for document in documents if document]
+    return documents
 
 
 @DATASETS.register("corpus", DatasetInfo(MaskedTokens))
