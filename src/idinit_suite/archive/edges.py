@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-MARKS = {"highest": " ↑", "lowest": " ↓"}
+_MARKS = {"highest": " ↑", "lowest": " ↓"}
 LEGEND = "↑ or ↓: the highest or lowest learning rate that was searched; a better one may lie beyond it."
 
 
@@ -22,3 +22,13 @@ def edge(searched: Iterable[float], picked: float) -> str:
     if len(rates) < 2:
         return ""
     return {rates[-1]: "highest", rates[0]: "lowest"}.get(picked, "")
+
+
+def marked(rate: float, edge: str) -> str:
+    """A learning rate in characters, with an arrow where it is at an `edge`."""
+    return f"{rate:g}{_MARKS.get(edge, '')}"
+
+
+def with_legend(text: str, edges: Iterable[str], separator: str = " ") -> str:
+    """A text that goes with `marked` learning rates, with the meaning of the arrows where there are any."""
+    return f"{text}{separator}{LEGEND}" if any(edges) else text

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from idinit.errors import UsageError
 from idinit.initialize import initialize_
 
-from ..archive.edges import LEGEND, MARKS, edge
+from ..archive.edges import LEGEND, edge, marked
 from ..atomic import read_csv, write_csv
 from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import this_machine
@@ -263,8 +263,13 @@ def _summary(rows: Sequence[Row], network: str, method: str) -> list[str]:
     medians = [statistics.median(_number(row[column]) for row in runs) for column in COLUMNS[4:]]
     if min(ends) == math.inf:  # at every rate that was tried
         return ["", *map(_shown, medians), "diverged", str(len(runs))]
-    mark = MARKS.get(edge(RATES, float(best)), "")
-    return [f"{best}{mark}", *map(_shown, medians), f"{_shown(min(ends))} to {_shown(max(ends))}", str(len(runs))]
+    rate = float(best)
+    return [
+        marked(rate, edge(RATES, rate)),
+        *map(_shown, medians),
+        f"{_shown(min(ends))} to {_shown(max(ends))}",
+        str(len(runs)),
+    ]
 
 
 def _shown(loss: float) -> str:

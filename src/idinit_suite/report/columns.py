@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..archive.edges import LEGEND, MARKS
+from ..archive.edges import marked, with_legend
 from ..archive.variants import Variant
 from ..statistics.estimates import THRESHOLDS, Estimate
 from .formatting import amount, duration, percent, plain
@@ -56,7 +56,7 @@ def columns(variants: Sequence[Variant], tuned: bool) -> list[Column]:
     return [
         Column("initializer", "initializer", lambda one: one.label),
         Column("runs\n(diverged)", "runs\n(div.)", _runs, lambda one: len(one.runs)),
-        Column(*rate, lambda one: f"{one.lr:g}{MARKS.get(one.edge, '')}", lambda one: one.lr),
+        Column(*rate, lambda one: marked(one.lr, one.edge), lambda one: one.lr),
         *(_LOSSES if variants and variants[0].is_language_model else _accuracies(variants)),
         Column("time", "time", lambda one: duration(one.time), lambda one: one.time),
     ]
@@ -65,7 +65,7 @@ def columns(variants: Sequence[Variant], tuned: bool) -> list[Column]:
 def notes(variants: Sequence[Variant]) -> str:
     """The meaning of the columns."""
     words = _OF_LOSSES if variants and variants[0].is_language_model else _OF_ACCURACIES
-    return f"{words} {LEGEND}" if any(variant.edge for variant in variants) else words
+    return with_legend(words, (variant.edge for variant in variants))
 
 
 def _accuracies(variants: Sequence[Variant]) -> list[Column]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idinit.errors import UsageError
 
-from ..archive.edges import LEGEND
+from ..archive.edges import with_legend
 from ..archive.runs import load
 from ..archive.variants import list_variants, scales
 from ..atomic import write_atomically
@@ -40,7 +40,7 @@ def with_results(text: str, results: Path) -> str:
         scale = scales(archive)[0]
         rows = list_variants(archive, scale)
         table = markdown_table(results_table(RESULTS, rows, bool(search_tables(archive, scale, rows))))
-        table += f"\n\n{LEGEND}" if any(variant.edge for variant in rows) else ""
+        table = with_legend(table, (variant.edge for variant in rows), "\n\n")
         return f"{block[1]}\n{scale}\n\n{table}\n\n{block[4]}"
 
     return _BLOCK.sub(fill, text)

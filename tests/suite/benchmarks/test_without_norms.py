@@ -8,7 +8,7 @@ import pytest
 import timm
 from torch import Tensor, nn
 
-from idinit_suite.archive.edges import MARKS, edge
+from idinit_suite.archive.edges import edge, marked
 from idinit_suite.benchmarks.without_norms import CASES, METHODS, RATES, Case, best_rate, measure, training_page, without_norms
 from idinit_suite.report.blocks import markdown
 
@@ -35,8 +35,8 @@ def test_runs_are_kept_and_only_what_is_missing_is_trained(tmp_path: Path, monke
     assert float(rows[0]["loss_200"]) == pytest.approx(2.3, abs=0.3)
     monkeypatch.delattr("idinit_suite.benchmarks.without_norms.train")
     assert measure(path, SMALL, (0, 1), steps=8) == rows
-    mark = MARKS.get(edge(RATES, float(best)), "")
-    assert f"| small | rezero | {best}{mark} |" in markdown(training_page(rows))
+    rate = marked(float(best), edge(RATES, float(best)))
+    assert f"| small | rezero | {rate} |" in markdown(training_page(rows))
 
 
 def test_a_run_that_is_not_finite_loses_and_a_refusal_is_told(tmp_path: Path) -> None:

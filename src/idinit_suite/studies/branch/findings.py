@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ...archive.edges import LEGEND, MARKS, edge
+from ...archive.edges import edge, marked, with_legend
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline
@@ -111,14 +111,13 @@ def _table(best: pd.DataFrame) -> list[Block]:
                     cells.append("diverged")
                     continue
                 mine = trained[optimizer, start]
-                text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {mine['rate']:g}{MARKS.get(mine['edge'], '')})"
+                text = f"{mine['speed']:.3g} ({mine['last']:.2g}; {marked(mine['rate'], mine['edge'])})"
                 strong = f"{mine['speed']:.3g}" == f"{fastest[optimizer]:.3g}"
                 cells.append(Cell(text, float(mine["speed"]), strong))
             rows.append([f"{TASKS[task]}, {width}", NAMES[start], *cells])
     head = ["task, width", "W1", *optimizers]
     heading = "Mean loss over the training (last loss; rate), at the rate where the first is smallest; in bold the fastest."
-    heading += f" {LEGEND}" if any(best["edge"]) else ""
-    return [heading, table("Speed of each start", head, rows, left=2)]
+    return [with_legend(heading, best["edge"]), table("Speed of each start", head, rows, left=2)]
 
 
 def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ...archive.edges import LEGEND, MARKS, edge
+from ...archive.edges import edge, marked, with_legend
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
@@ -81,14 +81,13 @@ def _table(best: pd.DataFrame) -> list[Block]:
         own = select(best, start=start).set_index("depth").to_dict("index")
         cells = []
         for layers in depths:
-            loss, mark = own[layers]["loss"], MARKS.get(own[layers]["edge"], "")
-            text = "diverged" if math.isinf(loss) else f"{loss:.2f}" if loss < 100 else f"{loss:.0e}"
-            cells.append(f"{text} ({100 * own[layers]['learned']:.0f} %; {own[layers]['rate']:g}{mark})")
+            at = own[layers]
+            loss = "diverged" if math.isinf(at["loss"]) else f"{at['loss']:.2f}" if at["loss"] < 100 else f"{at['loss']:.0e}"
+            cells.append(f"{loss} ({100 * at['learned']:.0f} %; {marked(at['rate'], at['edge'])})")
         rows.append([start, *cells])
     head = ["start", *(f"{layers} layers" for layers in depths)]
-    legend = f" {LEGEND}" if any(best["edge"]) else ""
-    lead = f"Training loss at the end (runs that learned; rate), each at its best rate.{legend}"
-    return [lead, table("Training loss by depth", head, rows)]
+    lead = "Training loss at the end (runs that learned; rate), each at its best rate."
+    return [with_legend(lead, best["edge"]), table("Training loss by depth", head, rows)]
 
 
 def _draw(best: pd.DataFrame) -> Figure:
