@@ -141,10 +141,16 @@ class Variant:
         """Whether it is a language model, which is judged by its loss and not by its accuracy."""
         return predicts_tokens(str(json.loads(self.runs["config"].iloc[0])["data"]["name"]))
 
+    @property
+    def metric(self) -> str:
+        """The metric of the validation split by which it is judged: ``accuracy`` or ``loss``."""
+        return "loss" if self.is_language_model else "accuracy"
+
     @cached_property
     def finals(self) -> dict[int, float]:
-        """Seed -> test accuracy after the last epoch; NaN for a run that diverged."""
-        values = self.runs["test_accuracy"].where(self.runs["state"] == "done", math.nan)
+        """Seed -> accuracy after the last epoch, NaN for a run that diverged: on the test split, which language models lack."""
+        column = "validation_accuracy" if self.is_language_model else "test_accuracy"
+        values = self.runs[column].where(self.runs["state"] == "done", math.nan)
         return {int(seed): float(value) for seed, value in zip(self.runs["seed"], values, strict=True)}
 
     @cached_property
@@ -215,6 +221,11 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
     return sorted(found, key=_rank)
 
 
+def best_recipes(variants: Sequence[Variant]) -> list[Variant]:
+    """Each variant with the recipe for verdicts and figures."""
+    return [variant for variant in variants if variant.is_best_recipe]
+
+
 def list_searches(tune: pd.DataFrame, variants: Sequence[Variant]) -> list[Search]:
     """The searches among some search runs: by variant; of a variant, the search with the recipe of its main runs comes first.
 
@@ -222,7 +233,7 @@ def list_searches(tune: pd.DataFrame, variants: Sequence[Variant]) -> list[Searc
         tune: Rows of ``runs.csv``.
         variants: The variants of the main runs.
     """
-    used = {variant.name: variant for variant in variants if variant.is_best_recipe}
+    used = {variant.name: variant for variant in best_recipes(variants)}
     common = next((variant for variant in variants if variant.is_common_recipe), None)
     found = []
     for name, own in tune.groupby("arm"):

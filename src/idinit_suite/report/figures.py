@@ -19,7 +19,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from ..archive.variants import BANDS, Variant, by_model
+from ..archive.variants import BANDS, Variant, best_recipes, by_model
 from ..atomic import write_atomically
 from .curves import mean_curve
 from .formatting import amount, percent, plain
@@ -75,7 +75,7 @@ def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
         title: Heading of the figure.
         variants: In the order in which the legend lists them, in all their recipes.
     """
-    variants = [variant for variant in variants if variant.is_best_recipe]
+    variants = best_recipes(variants)
     groups = by_model(variants).values()
     heights = [max(4.4 if len(groups) == 1 else 2.8, 0.2 * (len(group) + 3)) for group in groups]  # as high as the legend
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
@@ -88,7 +88,7 @@ def draw_curves(title: str, variants: Sequence[Variant]) -> Figure:
 
 def _draw_model(figure: FigureBase, variants: Sequence[Variant]) -> None:
     loss, score = figure.subplots(1, 2)
-    metric = "loss" if variants[0].is_language_model else "accuracy"
+    metric = variants[0].metric
     names = sorted(variant.name for variant in variants)
     # by name and not by rank: a line keeps its look when the results change their order
     styles = [line_style(names.index(variant.name)) for variant in variants]

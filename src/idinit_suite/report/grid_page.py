@@ -11,7 +11,7 @@ import pandas as pd
 from ..archive.forecasts import Forecast, read_forecasts
 from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
-from ..archive.variants import BANDS, Scale, Variant, list_variants, pluralize, scales
+from ..archive.variants import BANDS, Scale, Variant, best_recipes, list_variants, pluralize, scales
 from ..config.experiment import ExperimentInfo
 from ..statistics.significance import ENOUGH
 from .blocks import Block, Heading, Picture
@@ -62,7 +62,7 @@ def sections(info: ExperimentInfo, archive: Archive) -> list[Section]:
         suffix = f"-{scale.slug}" if found else ""
         tried = search_tables(archive, scale, variants)
         layers = measured_runs(archive, variants, suffix)
-        single = [variant for variant in variants if variant.is_best_recipe] if maps(variants) else variants
+        single = best_recipes(variants) if maps(variants) else variants
         found.append(
             Section(
                 scale=str(scale),
@@ -83,14 +83,13 @@ def _blocks(
     info: ExperimentInfo, scale: Scale, variants: Sequence[Variant], tried: Sequence[Block], suffix: str
 ) -> list[Block]:
     title = f"{info.title}\n{scale}"
-    metric = "loss" if variants[0].is_language_model else "accuracy"
     curves = Picture(
         f"curves{suffix}",
         f"Lines are means over the runs that completed, bands their 95 % t-intervals, from {ENOUGH} runs on, or the lowest and "
         f"the highest run where an interval would reach beyond what is possible (more than {BANDS} lines have none); a cross "
         "is where a run diverged.",
         partial(draw_curves, title, variants),
-        alt=f"Train loss and validation {metric} of each variant over the epochs; the table has the final values",
+        alt=f"Train loss and validation {variants[0].metric} of each variant over the epochs; the table has the final values",
         charted=True,
     )
     blocks: list[Block] = [curves, *main_table(variants, bool(tried)), notes(variants)]

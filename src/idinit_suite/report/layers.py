@@ -18,7 +18,7 @@ from matplotlib.ticker import NullFormatter
 
 from ..archive.layers import STATISTICS, Rows, from_table
 from ..archive.runs import Archive
-from ..archive.variants import Variant
+from ..archive.variants import Variant, best_recipes
 from ..training.layers import EXAMPLES
 from .blocks import Block, Folded, Picture
 from .style import ZERO
@@ -48,9 +48,9 @@ def measured_runs(archive: Archive, variants: Sequence[Variant], suffix: str) ->
         Each run by the name of its figure.
     """
     found = {}
-    for variant in variants:
+    for variant in best_recipes(variants):
         runs = variant.runs[variant.runs["hash"].isin(archive.layers["hash"])].sort_values("seed")
-        if variant.is_best_recipe and len(runs):
+        if len(runs):
             run = runs.iloc[0]
             rows = from_table(archive.layers[archive.layers["hash"] == run["hash"]])
             title = f"{variant.name}, seed {run['seed']}, {run['state']}"

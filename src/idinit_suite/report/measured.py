@@ -28,7 +28,7 @@ class Measured:
     """The runs of one variant with one recipe.
 
     Attributes:
-        accuracy: Seed -> test accuracy after the last epoch; NaN for a run that diverged.
+        accuracy: Seed -> accuracy after the last epoch, NaN for a run that diverged; see `Variant.finals`.
         curves: Seed -> its evaluations.
         chance: The accuracy of a guess.
         last: The last epoch of the budget.
@@ -85,8 +85,4 @@ def measured(variant: Variant) -> Measured:
         if run in by_run:
             columns = (by_run[run][name].to_numpy(dtype=np.float64) for name in ("step", "epoch", "accuracy", "loss"))
             curves[int(seed)] = Curve(*columns)
-    # a language model has no test split: what diverged is known from the state of its runs
-    column = "validation_accuracy" if variant.is_language_model else "test_accuracy"
-    values = variant.runs[column].where(variant.runs["state"] == "done", math.nan)
-    accuracy = {int(seed): float(value) for seed, value in zip(variant.runs["seed"], values, strict=True)}
-    return Measured(accuracy, curves, variant.chance, variant.last)
+    return Measured(variant.finals, curves, variant.chance, variant.last)

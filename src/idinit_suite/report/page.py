@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..archive.store import Archive
-from ..archive.variants import Variant, pluralize
+from ..archive.variants import Variant, best_recipes, pluralize
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from ..training.environment import describe
 from .blocks import Block, Code, Folded, Heading, Items, pictures, write_markdown
@@ -53,11 +53,6 @@ class Section:
     def shown(self, runs: Set[str]) -> bool:
         """Whether a terminal shows it after some runs: all sections are shown after none."""
         return not runs or bool(runs & self.runs)
-
-    @property
-    def metric(self) -> str:
-        """The metric of the validation split that its curves show first: ``accuracy`` or ``loss``."""
-        return "loss" if self.variants and self.variants[0].is_language_model else "accuracy"
 
 
 @dataclass(frozen=True)
@@ -155,7 +150,7 @@ def shown(page: Page, runs: Set[str]) -> RenderableType:
     for section in page.sections:
         if section.shown(runs):
             parts += [terminal_table(section.table)] if section.table else []
-            parts += [sparklines([one for one in section.variants if one.is_best_recipe]), Text()] if section.variants else []
+            parts += [sparklines(best_recipes(section.variants)), Text()] if section.variants else []
             parts += [
                 Text.assemble((f"{claim.id}: {verdict.outcome}. ", "bold"), against_paper(claim, verdict))
                 for claim, verdict in zip(page.info.claims, section.verdicts, strict=True)

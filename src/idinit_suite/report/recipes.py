@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..archive.recipe_grid import Map, maps
-from ..archive.variants import Variant, varied
+from ..archive.variants import Variant, best_recipes, varied
 from .blocks import Block, Heading
 from .compute_to_loss import compute_table
 from .table import Cell, Table, table
@@ -24,7 +24,7 @@ def main_table(variants: Sequence[Variant], tuned: bool) -> list[Block]:
     """
     if maps(variants):
         lead = "Each variant with its best recipe on the validation split:"
-        return [lead, results_table(RESULTS, _best(variants), tuned)]
+        return [lead, results_table(RESULTS, best_recipes(variants), tuned)]
     return [results_table(RESULTS, variants, tuned)]
 
 
@@ -36,7 +36,7 @@ def more_tables(variants: Sequence[Variant], baseline: str, name: str) -> list[B
         baseline: The variant that the others are compared with.
         name: The experiment.
     """
-    best = _best(variants)
+    best = best_recipes(variants)
     blocks: list[Block] = []
     if compared := against(best, baseline):
         losses = variants[0].is_language_model
@@ -71,10 +71,6 @@ def against(variants: Sequence[Variant], baseline: str) -> list[Block]:
     for name, own in references.items():
         blocks += [compute_table(own, name)] if variants[0].is_language_model else paired(own, name)
     return blocks
-
-
-def _best(variants: Sequence[Variant]) -> list[Variant]:
-    return [variant for variant in variants if variant.is_best_recipe]
 
 
 def _shared(variants: Sequence[Variant], best: Sequence[Variant], name: str) -> list[Block]:

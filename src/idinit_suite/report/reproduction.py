@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..archive.variants import Variant, pluralize
+from ..archive.variants import Variant, best_recipes, pluralize
 from ..config.experiment import TAGS
 from ..statistics.paired import compare
 from ..statistics.significance import ENOUGH
@@ -142,12 +142,11 @@ def best_reading(page: Page) -> str:
     Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
     """
     section = page.sections[0]
-    ours = next((one for one in section.variants if one.name == page.info.baseline and one.is_best_recipe), None)
+    variants = best_recipes(section.variants)
+    ours = next((one for one in variants if one.name == page.info.baseline), None)
     if ours is None:
         return ""
-    readings = [
-        one for one in section.variants if one.is_best_recipe and _network(one) == _network(ours) and one.test.n >= ENOUGH
-    ]
+    readings = [one for one in variants if _network(one) == _network(ours) and one.test.n >= ENOUGH]
     if len(readings) < 2 or ours not in readings:
         return f"**The best reading of the paper** is open: {READINGS} has too few seeds."
     best = max(readings, key=lambda one: one.test.mean)

@@ -26,7 +26,7 @@ def sparklines(variants: Sequence[Variant]) -> RenderableType:
     Returns:
         A title, and a row for each: its label and its line.
     """
-    metric = "loss" if variants[0].is_language_model else "accuracy"
+    metric = variants[0].metric
     curves = [mean_curve(variant, "validation", metric)["mean"] for variant in variants]
     values = np.concatenate(curves)
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if metric == "loss" and values.size else (0.0, 1.0)

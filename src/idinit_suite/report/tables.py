@@ -124,7 +124,8 @@ def search_tables(archive: Archive, scale: Scale, variants: Sequence[Variant]) -
     """
     runs = labelled(archive)
     tune = runs[(runs["phase"] == "tune") & (runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
-    metric, scored = ("loss", "loss") if variants and variants[0].is_language_model else ("accuracy", "accuracy in percent")
+    metric = variants[0].metric if variants else "accuracy"
+    scored = "loss" if metric == "loss" else "accuracy in percent"
     blocks: list[Block] = []
     for epochs, trials in tune.groupby("epochs"):
         rates = sorted(set(trials["lr"]))

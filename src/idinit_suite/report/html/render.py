@@ -126,7 +126,7 @@ def _data(page: Page, section: Section) -> dict[str, Any]:
     return {
         "name": page.info.name,
         "scale": section.scale,
-        "metric": section.metric,
+        "metric": section.variants[0].metric,
         "variants": curves(section.variants),
         "loss": loss_limits(section.variants),
         "map": chart,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...archive.recipe_grid import maps
-from ...archive.variants import Scale, Variant, pluralize
+from ...archive.variants import Scale, Variant, best_recipes, pluralize
 from ...data.locate import is_other_data
 from ...statistics.significance import ENOUGH
 from ..measured import Measured, measured
@@ -29,7 +29,7 @@ def judge(claim: str, scale: Scale, variants: Sequence[Variant]) -> Verdict:
         UsageError: If no verdict function has that name.
     """
     entry = CLAIMS[claim]
-    best = {variant.name: variant for variant in variants if variant.is_best_recipe}
+    best = {variant.name: variant for variant in best_recipes(variants)}
     if scale.budget == "smoke":
         return Verdict(claim, SMOKE.outcome, f"{scale}: {SMOKE.evidence}.")
     if is_other_data(scale.data):
