@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
@@ -15,19 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..config import BUDGETS, completed
+from ..config import BUDGETS
 from ..data import DATASETS, predicts_tokens
 from ..statistics.estimates import Estimate, Reached, estimate
+from ..words import pluralize
 from .edges import edge
+from .recipe import changes_of, recipe_of, searched_with, setting, settings_of
 from .runs import Archive
 
 BUDGETS_LARGEST_FIRST = BUDGETS[::-1]
 BANDS = 8  # most lines of a figure that have bands: more bands hide the lines, and tables have the intervals
 MARGIN = 0.05  # a run trains if it ends this far above chance: 15 % for ten classes
-
-# What runs of one variant may differ in: they are the same training from another seed, or in another place.
-_NOT_RECIPE = ("experiment", "arm", "phase", "seed", "budget", "impl")
-_SAME = ("train.compile",)  # another order of floating-point sums, like another processor
 
 
 @dataclass(frozen=True)
@@ -163,21 +160,6 @@ class Variant:
         return Reached(tuple(self.runs[f"epochs_to_{percent}"]), self.last)
 
 
-@dataclass(frozen=True)
-class Search:
-    """The search for a learning rate: short runs of a variant that differ in nothing but that rate and the seed.
-
-    Attributes:
-        label: The variant; where its recipe is not that of the variant's main runs, then with what is different.
-        runs: Their rows of ``runs.csv``.
-        picked: The learning rate of the main runs that have its recipe; None where there are none.
-    """
-
-    label: str
-    runs: pd.DataFrame
-    picked: float | None
-
-
 def scales(archive: Archive) -> list[Scale]:
     """The scales at which an archive has main runs: the largest budget first, then the longest training."""
     main = labelled(archive)
@@ -192,7 +174,7 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
     runs = labelled(archive)
     here = runs[(runs["budget"] == scale.budget) & (runs["data"] == scale.data)]
     main = here[(here["phase"] == "main") & (here["epochs"] == scale.epochs)]
-    recipes = main["config"].map(_recipe)
+    recipes = main["config"].map(recipe_of)
     searched = _searched(here[here["phase"] == "tune"])
     rows_of = archive.curves.groupby("hash").indices
     shared = _shared(main, recipes)
@@ -207,14 +189,14 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
             found.append(
                 Variant(
                     name=str(name),
-                    label=str(name) if index == 0 else f"{name} ({_changes(first, recipe)})",
+                    label=str(name) if index == 0 else f"{name} ({changes_of(first, recipe)})",
                     is_best_recipe=index == 0,
-                    is_common_recipe=_setting(recipe) == shared,
+                    is_common_recipe=setting(recipe) == shared,
                     recipe=recipe,
                     runs=group,
                     curves=archive.curves.iloc[_joined([np.asarray(rows_of[run]) for run in group["hash"] if run in rows_of])],
                     last=scale.epochs,
-                    edge=edge(searched.get((str(name), _searched_with(recipe)), ()), float(recipe["optim.lr"])),
+                    edge=edge(searched.get((str(name), searched_with(recipe)), ()), float(recipe["optim.lr"])),
                     classes=_classes(group.iloc[0], archive),
                 )
             )
@@ -226,30 +208,11 @@ def best_recipes(variants: Sequence[Variant]) -> list[Variant]:
     return [variant for variant in variants if variant.is_best_recipe]
 
 
-def list_searches(tune: pd.DataFrame, variants: Sequence[Variant]) -> list[Search]:
-    """The searches among some search runs: by variant; of a variant, the search with the recipe of its main runs comes first.
-
-    Args:
-        tune: Rows of ``runs.csv``.
-        variants: The variants of the main runs.
-    """
-    used = {variant.name: variant for variant in best_recipes(variants)}
-    common = next((variant for variant in variants if variant.is_common_recipe), None)
-    found = []
-    for name, own in tune.groupby("arm"):
-        main = used.get(str(name))
-        wanted = _searched_with(main.recipe) if main else None
-        recipes = own["config"].map(lambda config: _searched_with(json.loads(_recipe(config))))
-        for recipe in sorted(set(recipes), key=lambda recipe: (recipe != wanted, recipe)):
-            settings = json.loads(recipe)
-            if main:
-                changes = _changes(json.loads(_searched_with(main.recipe)), settings)
-            else:  # it has a network and an initialization of its own
-                settings = _settings(settings)
-                shared = _settings(json.loads(_searched_with(common.recipe))) if common else settings
-                changes = _changes(shared, settings)
-            label = f"{name} ({changes})" if changes else str(name)
-            found.append(Search(label, own[recipes == recipe], main.lr if main and recipe == wanted else None))
+def _searched(tune: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
+    """Variant and recipe -> the learning rates of its search runs."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for name, rate, config in zip(tune["arm"], tune["lr"], tune["config"], strict=True):
+        found.setdefault((str(name), searched_with(json.loads(recipe_of(config)))), []).append(float(rate))
     return found
 
 
@@ -260,20 +223,6 @@ def labelled(archive: Archive) -> pd.DataFrame:
     several = own.groupby(archive.runs["data"]).transform("nunique") > 1
     names = archive.runs["data"].where(~several, archive.runs["data"] + ", checksum " + own)
     return archive.runs.assign(data=names)
-
-
-def _searched(tune: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
-    """Variant and recipe -> the learning rates of its search runs."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for name, rate, config in zip(tune["arm"], tune["lr"], tune["config"], strict=True):
-        found.setdefault((str(name), _searched_with(json.loads(_recipe(config)))), []).append(float(rate))
-    return found
-
-
-def _searched_with(recipe: dict[str, Any]) -> str:
-    """The part of a recipe that search runs share with the runs that use their learning rate: all but that and the length."""
-    kept = {key: value for key, value in recipe.items() if key not in ("optim.lr", "train.epochs")}
-    return json.dumps(kept, sort_keys=True)
 
 
 def _classes(run: pd.Series, archive: Archive) -> int | None:
@@ -302,7 +251,7 @@ def model_prefixes(variants: Sequence[Variant]) -> list[str]:
 
 def varied(variants: Sequence[Variant]) -> tuple[str, ...]:
     """The keys, but for those of model and initializer, that have several values among the variants."""
-    settings = [{key: str(value) for key, value in _settings(variant.recipe).items()} for variant in variants]
+    settings = [{key: str(value) for key, value in settings_of(variant.recipe).items()} for variant in variants]
     keys = {key for setting in settings for key in setting}
     return tuple(sorted(key for key in keys if len({setting.get(key) for setting in settings}) > 1))
 
@@ -313,7 +262,7 @@ def _score(runs: pd.DataFrame) -> float:
 
 
 def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
-    settings = recipes.map({recipe: _setting(json.loads(recipe)) for recipe in set(recipes)})
+    settings = recipes.map({recipe: setting(json.loads(recipe)) for recipe in set(recipes)})
     ranked = [
         (runs["arm"].nunique(), fmean(_score(of_variant) for _, of_variant in runs.groupby("arm")), str(setting))
         for setting, runs in main.groupby(settings)
@@ -321,42 +270,7 @@ def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
     return max(ranked)[2]
 
 
-def _setting(recipe: dict[str, Any]) -> str:
-    return json.dumps(_settings(recipe), sort_keys=True)
-
-
-def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that variants can share: all but the network and its initialization, word vectors included."""
-    return {key: value for key, value in recipe.items() if key.split(".")[0] not in ("model", "init") and key != "data.vectors"}
-
-
 def _rank(variant: Variant) -> tuple[float, str]:
     if not len(variant.completed):
         return math.inf, variant.label
     return variant.loss.mean if variant.is_language_model else -variant.test.mean, variant.label
-
-
-def pluralize(number: float, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
-
-
-@functools.cache
-def _recipe(config: str) -> str:
-    """All that a run's config says of its training, as sorted JSON; options newer than the run have their defaults."""
-    stored = json.loads(config)
-    kept = {key: value for key, value in (completed(stored) or stored).items() if key not in _NOT_RECIPE}
-    recipe = {key: value for key, value in flatten(kept).items() if key not in _SAME}
-    return json.dumps(recipe, sort_keys=True)
-
-
-def flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested settings as ``{"optim.lr": 0.1, ...}``."""
-    if not isinstance(value, dict):
-        return {path: value}
-    return {k: v for key, item in value.items() for k, v in flatten(item, f"{path}.{key}" if path else key).items()}
-
-
-def _changes(reference: dict[str, Any], recipe: dict[str, Any]) -> str:
-    keys = sorted(key for key in reference.keys() | recipe.keys() if reference.get(key) != recipe.get(key))
-    return ", ".join(f"{key}={recipe.get(key)}" for key in keys)

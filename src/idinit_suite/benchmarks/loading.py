@@ -11,7 +11,6 @@ from typing import Any, cast
 import torch
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..archive.variants import pluralize
 from ..data import DATASETS, DataContext
 from ..data.images.imagenet import MEAN, STD
 from ..data.images.streaming import StreamedImages
@@ -21,6 +20,7 @@ from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import this_machine
 from ..report.table import table, terminal_table
 from ..training.progress import console
+from ..words import pluralize
 from .contest import Contest, take_turns
 
 OURS = "this loader"

@@ -13,7 +13,6 @@ from idinit.errors import UsageError
 
 from ..archive.forecasts import keep
 from ..archive.runs import archived, merge
-from ..archive.variants import pluralize
 from ..config import RunConfig
 from ..errors import LostProcess, Preempted, RunLocked, not_trained
 from ..report.update import update_results
@@ -22,6 +21,7 @@ from ..training.preemption import stop_signals
 from ..training.progress import SweepProgress, console
 from ..training.run_folder import FINISHED, RunFolder
 from ..training.trainer import train
+from ..words import pluralize
 from .cost import Costs, announce, forecast
 from .grid import Experiment, GridPoint
 from .nodes import Nodes

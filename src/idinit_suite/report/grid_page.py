@@ -11,9 +11,10 @@ import pandas as pd
 from ..archive.forecasts import Forecast, read_forecasts
 from ..archive.recipe_grid import maps
 from ..archive.runs import Archive
-from ..archive.variants import BANDS, Scale, Variant, best_recipes, list_variants, pluralize, scales
+from ..archive.variants import BANDS, Scale, Variant, best_recipes, list_variants, scales
 from ..config.experiment import ExperimentInfo
 from ..statistics.significance import ENOUGH
+from ..words import pluralize
 from .blocks import Block, Heading, Picture
 from .columns import notes
 from .figures import draw_curves

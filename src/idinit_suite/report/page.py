@@ -12,9 +12,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..archive.store import Archive
-from ..archive.variants import Variant, best_recipes, pluralize
+from ..archive.variants import Variant, best_recipes
 from ..config.experiment import TAGS, ClaimInfo, ExperimentInfo
 from ..training.environment import describe
+from ..words import pluralize
 from .blocks import Block, Code, Folded, Heading, Items, pictures, write_markdown
 from .figures import save_figure
 from .layers import MeasuredRun

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..archive.variants import Variant, best_recipes, pluralize
+from ..archive.variants import Variant, best_recipes
 from ..config.experiment import TAGS
 from ..statistics.paired import compare
 from ..statistics.significance import ENOUGH
+from ..words import pluralize
 from .blocks import Block, Heading, Items
 from .formatting import duration, percent
 from .outcomes import OUTCOMES, SILENT, Outcome

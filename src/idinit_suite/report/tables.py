@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..archive.runs import Archive
-from ..archive.variants import Scale, Variant, labelled, list_searches, model_prefixes, pluralize
+from ..archive.searches import list_searches
+from ..archive.variants import Scale, Variant, labelled, model_prefixes
 from ..statistics.estimates import estimate
 from ..statistics.paired import Comparison, compare, success
 from ..statistics.significance import ENOUGH
+from ..words import pluralize
 from .blocks import Block
 from .columns import columns
 from .formatting import difference_interval

@@ -21,7 +21,7 @@ from idinit.errors import UsageError
 
 from ..archive import runs as archive
 from ..archive.layers import from_table
-from ..archive.variants import flatten
+from ..archive.recipe import flatten
 from ..errors import first_line
 from ..training.run_folder import RunFolder, read_metrics
 

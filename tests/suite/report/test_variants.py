@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from idinit_suite.archive.recipe import settings_of
 from idinit_suite.archive.runs import load, merge
-from idinit_suite.archive.variants import Scale, Variant, _settings, list_variants, scales
+from idinit_suite.archive.variants import Scale, Variant, list_variants, scales
 
 JPEG = "CIFAR-10 (JPEG copy)"
 
@@ -165,7 +166,7 @@ def test_the_shared_recipe_is_the_one_of_most_variants_and_then_the_best_for_all
 
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:
     shared = {"data.width": 50, "optim.lr": 0.001}
-    assert _settings(shared | {"model.name": "textcnn", "init.name": "default", "data.vectors": "glove-6b-50d"}) == shared
+    assert settings_of(shared | {"model.name": "textcnn", "init.name": "default", "data.vectors": "glove-6b-50d"}) == shared
 
 
 @pytest.mark.parametrize(

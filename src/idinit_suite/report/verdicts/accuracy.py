@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
-from ...archive.variants import pluralize
 from ...statistics.estimates import Reached, estimate
 from ...statistics.significance import ALPHA, ENOUGH, equivalence, gain, holm, paired
+from ...words import pluralize
 from ..measured import Measured
 from ..outcomes import Finding, Headline, Outcome
 from .rules import CLAIMS, VerdictInfo, combine, epochs_saved

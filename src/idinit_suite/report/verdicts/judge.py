@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...archive.recipe_grid import maps
-from ...archive.variants import Scale, Variant, best_recipes, pluralize
+from ...archive.variants import Scale, Variant, best_recipes
 from ...data.locate import is_other_data
 from ...statistics.significance import ENOUGH
+from ...words import pluralize
 from ..measured import Measured, measured
 from ..outcomes import SILENT, SMOKE, Curves, Finding, Verdict
 from .rules import CLAIMS, Cells

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...archive.variants import pluralize
 from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
 from ...statistics.significance import ENOUGH
+from ...words import pluralize
 from ..findings import FINDINGS, Findings, select
 from .measure import COARSE, THRESHOLD
 
