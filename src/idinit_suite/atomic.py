@@ -1,13 +1,15 @@
-"""Writing a file so that a reader, or a crash, never meets half of it."""
+"""Writing a file so that a reader, or a crash, never meets half of it; and reading what was written."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _UMASK = os.umask(0o077)  # which can only be read by setting it
 os.umask(_UMASK)
@@ -35,6 +37,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: Any, **options: Any) -> None:
+    """Replaces a JSON file in one step; the options are those of `json.dumps`."""
+    write_atomically(path, (json.dumps(value, **options) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None where it is not there or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from ..atomic import write_atomically
+from ..atomic import write_json
 from .store import damaged
 
 FILE = "forecasts.json"
@@ -83,5 +82,4 @@ def keep(forecast: Forecast, results_dir: Path) -> None:
     with FileLock(results_dir / ".lock"):
         known = read_forecasts(results_dir)
         if all(other.grid != forecast.grid for other in known):
-            text = json.dumps([entry.model_dump() for entry in [*known, forecast]], indent=1) + "\n"
-            write_atomically(results_dir / FILE, text.encode())
+            write_json(results_dir / FILE, [entry.model_dump() for entry in [*known, forecast]], indent=1)

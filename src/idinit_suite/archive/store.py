@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from idinit.errors import UsageError
 
-from ..atomic import write_atomically
+from ..atomic import write_atomically, write_json
 from ..errors import first_line
 from .run_record import RunRecord, read_status
 
@@ -156,8 +156,7 @@ class Store:
 
     def _save(self, archive: Archive, results_dir: Path) -> None:
         # runs.csv comes last: a run that is listed there has all the rest in place
-        environments = json.dumps(archive.environments, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        write_atomically(results_dir / "environments.json", environments.encode())
+        write_json(results_dir / "environments.json", archive.environments, indent=2, sort_keys=True, ensure_ascii=False)
         for name, table in (*archive.tables.items(), ("runs", archive.runs)):
             if table.empty:
                 (results_dir / f"{name}.csv").unlink(missing_ok=True)

@@ -71,6 +71,11 @@ class ImplConfig(_Strict):
         """Processes that decode pictures for each process of a run on one machine; by default they share its cores, up to 8."""
         return min(8, (os.cpu_count() or 1) // processes) if self.workers is None else self.workers
 
+    def set_num_threads(self) -> None:
+        """Sets the number of torch's threads in this process, where one is asked for."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
     def torch_device(self) -> torch.device:
         """The device meant; ``auto`` is CUDA where there is one."""
         if self.device == "cuda" and not torch.cuda.is_available():

@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 from filelock import FileLock
 
-from ..atomic import write_atomically
+from ..atomic import read_json, write_json
 from ..config import RunConfig
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import join_team
@@ -67,25 +66,17 @@ def _known_speeds(config: RunConfig, jobs: int, cores: Sequence[int]) -> tuple[f
     network = [config.model, config.data["name"], config.data.get("batch_size"), config.optim["name"]]
     how = [config.train.precision, config.train.compile, config.train.accumulate, config.impl.model_dump(mode="json")]
     key = json.dumps([here["torch"], here["hardware"], len(cores), jobs, network, how], sort_keys=True, default=str)
-    known = _read(file)
+    known = read_json(file) or {}
     if key not in known:
         console.print(f"launcher.jobs=auto: measuring whether {jobs} runs at once are faster than one", soft_wrap=True)
         if (speeds := measure(config, jobs, cores)) is None:
             return None
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock"):
-            write_atomically(file, (json.dumps(_read(file) | {key: speeds}, indent=1) + "\n").encode())
+            write_json(file, (read_json(file) or {}) | {key: speeds}, indent=1)
         return speeds
     one, several = known[key]
     return one, several
-
-
-def _read(file: Path) -> dict[str, list[float]]:
-    try:
-        known: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return known
 
 
 def measure(config: RunConfig, jobs: int, cores: Sequence[int]) -> tuple[float, float] | None:

@@ -166,8 +166,7 @@ def _evaluated(config: RunConfig, splits: Mapping[str, int]) -> int:
 
 def _seconds(config: RunConfig, data: Batches) -> tuple[float, float]:
     """Seconds of a training step, and of the evaluation of one example."""
-    if config.impl.threads is not None:
-        torch.set_num_threads(config.impl.threads)
+    config.impl.set_num_threads()
     device = config.impl.torch_device()
     eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
     learner = Learner(eager, Team(0, 1, device), data, CompiledNetworks())

@@ -6,8 +6,6 @@ import logging
 import time
 from typing import Any
 
-import torch
-
 from ..config.experiment import ExperimentInfo
 from ..errors import Preempted
 from ..report.update import update_results
@@ -57,8 +55,7 @@ def compute(config: StudyConfig) -> dict[str, Any]:
         RunLocked: If another process computes it.
         Preempted: If SIGTERM or SIGINT came; finished cells are kept.
     """
-    if config.impl.threads is not None:
-        torch.set_num_threads(config.impl.threads)
+    config.impl.set_num_threads()
     with RunFolder(config.folder) as folder, stop_signals() as stop_requested:
         before = folder.status() or {}
         done, seconds = before.get("step", 0), before.get("time_s", 0.0)

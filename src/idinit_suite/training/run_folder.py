@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 
-from ..atomic import write_atomically
+from ..atomic import read_json, write_atomically
 from ..errors import RunLocked
 from ..tracking.wandb_follower import AGAIN
 
@@ -151,19 +151,12 @@ class RunFolder:
 
     def status(self) -> dict[str, Any] | None:
         """The content of ``status.json``, or None before the run's first start or where the file is damaged."""
-        try:
-            status: Any = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
+        status = read_json(self.path / "status.json")
         return status if isinstance(status, dict) and status.get("state") in STATES else None
 
     def environment(self) -> dict[str, Any]:
         """The content of ``env.json``; empty where it is not there or damaged."""
-        try:
-            environment: dict[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return environment
+        return read_json(self.path / "env.json") or {}
 
     def write_config(self, text: str) -> None:
         """Writes ``config.yaml``."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from idinit.diagnostics.signal_profile import signal_profile
 from idinit.errors import UsageError
 
-from ..atomic import write_atomically
+from ..atomic import write_atomically, write_json
 from ..config import RunConfig
 from ..data import Batches
 from ..tracking.wandb_follower import PICTURE, REPORT
@@ -32,7 +31,7 @@ def describe_start(config: RunConfig, data: Batches, folder: Path) -> None:
     """
     model, report = build(config, data)
     rows = [{**asdict(row), "shape": "x".join(map(str, row.shape))} for row in report.rows]
-    write_atomically(folder / REPORT, (json.dumps(rows, indent=1, default=str) + "\n").encode())
+    write_json(folder / REPORT, rows, indent=1, default=str)
     try:
         signals = signal_profile(model, tuple(tensor.cpu() for tensor in data.example_inputs()))
     except (UsageError, RuntimeError):  # it may be too large for that, or hold what cannot be run step by step

@@ -60,8 +60,7 @@ def train(config: RunConfig, compiled: CompiledNetworks | None = None) -> Status
         LostProcess: If another process of the run has ended.
         OSError: If the disk is full or read-only; the last checkpoint is intact.
     """
-    if config.impl.threads is not None:
-        torch.set_num_threads(config.impl.threads)
+    config.impl.set_num_threads()
     configure_backends(config)
     if config.impl.torch_device().type == "cpu":
         keep_freed_memory()
