@@ -77,14 +77,14 @@ def test_commands_are_valid(words: list[str], tmp_path: Path, monkeypatch: pytes
             names = [word for word in rest if "=" not in word]
             variables = dict(word.split("=", 1) for word in rest if "=" in word)
             targets = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-            assert set(names) <= {*targets, *list_experiments(), *list_experiments("study")}
+            assert set(names) <= {*targets, *list_experiments()}
             assert variables.keys() <= {"BUDGET", "INITS", "SEEDS", "DATA", "ARGS", "FORCE", "EXPERIMENT"}
             overrides = [
                 f"{key}={','.join(variables[variable].split())}"
                 for variable, key in (("BUDGET", "budget"), ("INITS", "init"), ("SEEDS", "seed"))
                 if variable in variables
             ]
-            experiments = [name for name in names if name in list_experiments()]
+            experiments = [name for name in names if name in list_experiments("grid")]
             for name in experiments or ["demo"]:
                 load_experiment([f"experiment={name}", *overrides, *shlex.split(variables.get("ARGS", ""))])
         case ["python", "scripts/train.py", *overrides] | ["torchrun", _, "scripts/train.py", *overrides]:

@@ -49,7 +49,7 @@ def update_everything(overrides: Sequence[str]) -> Path:
     selected, overrides = selection(overrides)
     results = checked(PathsConfig, resolve(compose(overrides))["paths"], "paths").results
     pages: list[Page | None] = []
-    for name in [*list_experiments(), *list_experiments("study")]:
+    for name in list_experiments():
         info, runs, kind = _experiment([f"experiment={name}", *overrides])
         if name in selected:
             # What a demonstration left in runs/ stays there.

@@ -14,6 +14,7 @@ from rich.table import Table
 from idinit.errors import UsageError, did_you_mean
 
 from ..archive.variants import BUDGETS_LARGEST_FIRST
+from ..config import key_of
 from ..config.experiment import list_experiments
 from ..errors import first_line, not_trained
 from ..experiments.cost import Costs
@@ -53,20 +54,16 @@ def plan(overrides: Sequence[str]) -> None:
     for heading in ("experiment", "budget", "runs", "done", "missing", "hours"):
         table.add_column(heading, justify="left" if heading in ("experiment", "budget") else "right")
     costs = functools.cache(Costs)
-    given = [override.partition("=")[2] for override in overrides if override.startswith("budget=")]
+    given = [override.partition("=")[2] for override in overrides if key_of(override) == "budget"]
     asked = [budget for value in given for budget in value.split(",")]
-    others = [override for override in overrides if not override.startswith("budget=")]
+    others = [override for override in overrides if key_of(override) != "budget"]
     refused: list[str] = []
-    experiments: dict[str, Callable[[Sequence[str]], list[str]]] = {
-        **dict.fromkeys(list_experiments(), functools.partial(_planned, costs=costs, refused=refused)),
-        **dict.fromkeys(list_experiments("study"), _planned_study),
-    }
+    planned_grid = functools.partial(_planned, costs=costs, refused=refused)
     for budget in asked:
         if budget not in BUDGETS_LARGEST_FIRST:
             raise UsageError(f"unknown budget '{budget}': {did_you_mean(budget, BUDGETS_LARGEST_FIRST)}")
-    for name, planned in experiments.items():
-        if name not in selected:
-            continue
+    for name in [name for name in list_experiments() if name in selected]:
+        planned = _planned_study if name in list_experiments("study") else planned_grid
         for budget in asked or BUDGETS_LARGEST_FIRST:
             try:
                 cells = planned([f"experiment={name}", *others, f"budget={budget}"])

@@ -2,7 +2,7 @@
 
 from .archived import completed, hash_of_stored
 from .check import check
-from .command_line import hydra_words
+from .command_line import hydra_words, key_of
 from .compose import compose, resolve
 from .errors import check_choices, parse_overrides, usage_error
 from .groups import CONFIG_DIR, GROUPS, register_choices
@@ -38,6 +38,7 @@ __all__ = [
     "hash_of",
     "hash_of_stored",
     "hydra_words",
+    "key_of",
     "parse_overrides",
     "register_choices",
     "resolve",

@@ -24,6 +24,11 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     return [_readable(word) for word in sorted(words, key=_is_override)]
 
 
+def key_of(override: str) -> str:
+    """The key that an override sets, such as ``optim.lr`` of ``+optim.lr=0.1``."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _is_override(word: str) -> bool:
     return not word.startswith("-") and ("=" in word or word.startswith("~"))
 

@@ -90,7 +90,10 @@ class ExperimentInfo(BaseModel):
     next: tuple[Line, ...] = ()
 
 
-def list_experiments(kind: Literal["grid", "study"] = "grid") -> list[str]:
-    """Names of the files in ``configs/experiment`` that are grids of runs, or studies (``idinit_suite.studies``)."""
+@cache
+def list_experiments(kind: Literal["grid", "study"] | None = None) -> tuple[str, ...]:
+    """Names of the files in ``configs/experiment``: grids of runs and then studies, or those of one kind."""
     files = (CONFIG_DIR / "experiment").glob("*.yaml")
-    return sorted(path.stem for path in files if ("\nstudy:" in path.read_text(encoding="utf-8")) == (kind == "study"))
+    is_study = {path.stem: "\nstudy:" in path.read_text(encoding="utf-8") for path in files}
+    names = sorted(is_study, key=lambda name: (is_study[name], name))
+    return tuple(name for name in names if kind is None or is_study[name] == (kind == "study"))

@@ -16,7 +16,7 @@ import torch
 from idinit.errors import UsageError
 
 from ..archive.forecasts import Forecast
-from ..config import RunConfig
+from ..config import RunConfig, key_of
 from ..data import Batches, DataContext
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Team
@@ -108,7 +108,7 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     """Prints the first lines of an experiment: its budget, its runs, and after measuring it the time they will take."""
     runs = [*plan.runs, *plan.later]
     budget = runs[0].budget
-    asked = any(override.startswith("budget=") for override in experiment.overrides)
+    asked = "budget" in map(key_of, experiment.overrides)
     why = "" if asked else " (there is a GPU)" if torch.cuda.is_available() else " (no GPU here)"
     searches = sum(config.phase == "tune" for config in runs)
     tuned = f" and {'at least ' if plan.waiting else ''}{searches} short ones that pick the recipe" if searches else ""

@@ -16,7 +16,7 @@ from idinit.initializers import INITIALIZERS
 from idinit.options import Options
 from idinit.registry import explain
 
-from ..config import LauncherConfig, PathsConfig, RunConfig, Seed, check, checked, compose, parse_overrides, resolve
+from ..config import LauncherConfig, PathsConfig, RunConfig, Seed, check, checked, compose, key_of, parse_overrides, resolve
 from ..config.experiment import ExperimentInfo, list_experiments
 
 
@@ -117,7 +117,7 @@ class Experiment:
     @property
     def tuned(self) -> bool:
         """Whether there is a search: not where the command line sets or sweeps what it would find."""
-        given = {*self.sweep, *(text.lstrip("+").partition("=")[0] for text in self.overrides)}
+        given = {*self.sweep, *map(key_of, self.overrides)}
         return self.grid.tune is not None and self.grid.tune.key not in given
 
     def points(self) -> list[GridPoint]:
@@ -189,17 +189,12 @@ def select(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         UsageError: If there is no experiment of such a name.
     """
-    every = [*list_experiments(), *list_experiments("study")]
-    given = [text.partition("=")[2] for text in overrides if _key(text) == "experiment"]
+    given = [text.partition("=")[2] for text in overrides if key_of(text) == "experiment"]
     names = [name for value in given for name in value.split(",")]
     for name in names:
-        if name not in every:
-            raise UsageError(f"unknown experiment '{name}': {did_you_mean(name, every)}")
-    return names or every, [text for text in overrides if _key(text) != "experiment"]
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+        if name not in list_experiments():
+            raise UsageError(f"unknown experiment '{name}': {did_you_mean(name, list_experiments())}")
+    return names or list(list_experiments()), [text for text in overrides if key_of(text) != "experiment"]
 
 
 def load_experiment(arguments: Sequence[str]) -> Experiment:
@@ -230,9 +225,7 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
         else:
             plain.append(text)
     if name is None:
-        raise UsageError(
-            f"which experiment? Set experiment=NAME. Valid: {', '.join([*list_experiments(), *list_experiments('study')])}"
-        )
+        raise UsageError(f"which experiment? Set experiment=NAME. Valid: {', '.join(list_experiments())}")
     settings = resolve(compose([f"experiment={name}", *plain]))
     grid = settings.get("grid") or {}
     if not isinstance(grid, Mapping) or not isinstance(grid.get("arms"), Mapping):

@@ -20,6 +20,7 @@ import torch
 from idinit.errors import UsageError
 
 from ..cli import run_command
+from ..config import key_of
 from ..errors import EXIT_PREEMPTED, EXIT_USAGE, Preempted
 from ..report.update import update_results
 from ..training.preemption import stop_signals
@@ -58,7 +59,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
     jobs = _jobs(experiment, forced)
     if launcher.name == "serial" or (launcher.name == "local" and jobs == 1):
         return run(experiment, forced=forced)
-    words = [word for word in arguments if not word.lstrip("+").startswith("launcher")]
+    words = [word for word in arguments if not key_of(word).startswith("launcher")]
     serial = [*words, "launcher=serial", f"launcher.processes={launcher.world_size}"]
     where = _on_this_machine if launcher.name == "local" else _on_slurm
     with stop_signals() as stop:

@@ -85,7 +85,7 @@ def checked_study(study: Mapping[str, Any]) -> dict[str, Any]:
 
 def asks_for_a_study(arguments: Sequence[str]) -> bool:
     """Whether Hydra overrides name an experiment that is a study."""
-    return any(argument == f"experiment={name}" for argument in arguments for name in list_experiments("study"))
+    return not {f"experiment={name}" for name in list_experiments("study")}.isdisjoint(arguments)
 
 
 def load_study(arguments: Sequence[str]) -> tuple[ExperimentInfo, StudyConfig]:

@@ -14,7 +14,7 @@ BUDGETS = ["smoke", "cpu", "paper"]
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("name", list_experiments())
+@pytest.mark.parametrize("name", list_experiments("grid"))
 def test_every_experiment_expands_to_checked_runs(name: str, budget: str) -> None:
     experiment = load_experiment([f"experiment={name}", f"budget={budget}"])
     runs = experiment.main_runs({})
@@ -25,7 +25,7 @@ def test_every_experiment_expands_to_checked_runs(name: str, budget: str) -> Non
     assert [run.seed for run in runs] == sorted(run.seed for run in runs), "seed by seed across variants"
 
 
-@pytest.mark.parametrize("name", list_experiments())
+@pytest.mark.parametrize("name", list_experiments("grid"))
 def test_every_experiment_file_says_what_it_is_and_its_head_is_complete(name: str) -> None:
     lines = (CONFIG_DIR / "experiment" / f"{name}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_" and re.match(r"# \w", lines[1])
@@ -33,7 +33,7 @@ def test_every_experiment_file_says_what_it_is_and_its_head_is_complete(name: st
     assert info.name == name and info.command.startswith(f"make {name}") and info.title and info.cost and info.deviations
 
 
-@pytest.mark.parametrize("name", list_experiments())
+@pytest.mark.parametrize("name", list_experiments("grid"))
 def test_one_run_of_an_experiment_is_what_the_sweep_would_run(name: str) -> None:
     experiment = load_experiment([f"experiment={name}", "budget=cpu"])
     variant, overrides = next(iter(experiment.grid.arms.items()))

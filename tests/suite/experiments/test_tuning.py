@@ -104,7 +104,7 @@ def first_runs(experiment: Experiment) -> dict[str, list[float]]:
     return runs
 
 
-@pytest.mark.parametrize("name", list_experiments())
+@pytest.mark.parametrize("name", list_experiments("grid"))
 def test_every_variant_of_an_experiment_gets_the_same_search(name: str) -> None:
     experiment = load_experiment([f"experiment={name}", "budget=cpu"])
     if not experiment.tuned:

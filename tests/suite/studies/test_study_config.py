@@ -67,6 +67,6 @@ def test_a_mistake_gets_one_line(argument: str, message: str) -> None:
 
 
 def test_grids_and_studies_are_told_apart() -> None:
-    assert not set(NAMES) & set(list_experiments())
+    assert not set(NAMES) & set(list_experiments("grid"))
     assert asks_for_a_study(["budget=cpu", "experiment=theory-convergence"])
     assert not asks_for_a_study(["experiment=demo"])

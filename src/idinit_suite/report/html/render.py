@@ -84,7 +84,7 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
         outcomes=OUTCOMES,
         icons=ICONS,
         pages=pages,
-        configs={*list_experiments(), *list_experiments("study")},
+        configs=list_experiments(),
         keys=keys,
         charted=charted,
         lead=_headline(charted),
