@@ -18,9 +18,9 @@ from idinit.errors import UsageError
 from ..archive.forecasts import Forecast
 from ..config import RunConfig, key_of
 from ..data import Batches, DataContext
+from ..training.build import load_data
 from ..training.compile_cache import CompiledNetworks
 from ..training.distributed import Team
-from ..training.finished import load_data
 from ..training.learner import Learner
 from ..training.precision import autocast
 from ..training.progress import clock_time, console

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Annotated, Any
 
 from omegaconf import OmegaConf
@@ -113,6 +114,11 @@ class Experiment:
     overrides: tuple[str, ...]
     sweep: Mapping[str, tuple[str, ...]]
     launcher: LauncherConfig
+
+    @property
+    def results(self) -> Path:
+        """The folder of its archive and its page."""
+        return self.paths.results / self.info.name
 
     @property
     def tuned(self) -> bool:

@@ -22,14 +22,13 @@ from idinit.errors import UsageError
 from ..cli import run_command
 from ..config import key_of
 from ..errors import EXIT_PREEMPTED, EXIT_USAGE, Preempted
-from ..report.update import update_results
 from ..training.preemption import stop_signals
 from ..training.progress import console
 from . import processes
 from .concurrency import choose_jobs
 from .grid import Experiment, load_experiment
 from .nodes import nodes_of_job
-from .runner import missing_runs, run, run_folders, unfinished
+from .runner import missing_runs, run, show_results, unfinished
 from .together import follow
 
 _WORKER = "from idinit_suite.experiments.launcher import work; work()"
@@ -64,7 +63,7 @@ def launch(arguments: Sequence[str], *, force: bool = False) -> list[str]:
     where = _on_this_machine if launcher.name == "local" else _on_slurm
     with stop_signals() as stop:
         refused = where(jobs, experiment, serial, forced, stop)
-    console.print(update_results(experiment.info, run_folders(experiment), experiment.paths.results / experiment.info.name))
+    show_results(experiment)
     if refused:
         raise UsageError(f"{experiment.info.name} has variants that could not be trained: {refused}")
     return unfinished(experiment, forced)

@@ -13,7 +13,7 @@ from ..archive.runs import data_of_runs
 from ..config import RunConfig
 from ..data import DataContext
 from ..data.locate import nothing_downloaded
-from ..training.finished import load_data
+from ..training.build import load_data
 
 
 class DataCheck:

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence, Set
-from pathlib import Path
 from typing import Any
 
 from idinit.errors import UsageError
@@ -67,21 +66,22 @@ def run(
         return _Sweep(experiment, forced, quiet, nodes, sweeps, stop).run()
 
 
-def run_folders(experiment: Experiment) -> list[Path]:
-    """The folders that are there of the runs of an experiment."""
-    return [config.folder for config in _plan(experiment).runs if config.folder.exists()]
+def show_results(experiment: Experiment) -> None:
+    """Brings the results of an experiment up to date with the run folders that are there, and prints them."""
+    folders = [config.folder for config in _plan(experiment).runs if config.folder.exists()]
+    console.print(update_results(experiment.info, folders, experiment.results))
 
 
 def outlook(experiment: Experiment) -> tuple[Plan, list[RunConfig], dict[str, str]]:
     """What a sweep would begin with: its plan, the runs that are not finished, and those finished on other data -> why."""
     plan = _plan(experiment)
-    missing = _to_train(plan, archived(_results(experiment)))
-    return plan, missing, DataCheck(_results(experiment)).differences(plan.runs, missing)
+    missing = _to_train(plan, archived(experiment.results))
+    return plan, missing, DataCheck(experiment.results).differences(plan.runs, missing)
 
 
 def missing_runs(experiment: Experiment, forced: float | None = None) -> list[RunConfig]:
     """The runs of an experiment that are known to be needed and are not finished, or were not since a moment."""
-    done = archived(_results(experiment))
+    done = archived(experiment.results)
     return [
         config
         for config in _plan(experiment).runs
@@ -96,12 +96,8 @@ def unfinished(experiment: Experiment, forced: float | None = None) -> list[str]
     return [*(config.name for config in missing_runs(experiment, forced)), *map(_waiting_notice, _plan(experiment).waiting)]
 
 
-def _results(experiment: Experiment) -> Path:
-    return experiment.paths.results / experiment.info.name
-
-
 def _plan(experiment: Experiment) -> Plan:
-    return plan_runs(experiment, read_scores(_results(experiment)))
+    return plan_runs(experiment, read_scores(experiment.results))
 
 
 def _to_train(plan: Plan, done: Set[str]) -> list[RunConfig]:
@@ -128,7 +124,7 @@ class _Sweep:
         self.experiment = experiment
         self.quiet = quiet
         self.nodes = nodes
-        self.results = _results(experiment)
+        self.results = experiment.results
         self.stop = stop
         self.forced = forced
         self.ended: set[str] = set()  # hashes of the runs that this call has finished or found finished since it began
@@ -137,7 +133,7 @@ class _Sweep:
         self.compiled = CompiledNetworks()
         self.processes = experiment.launcher.processes
         self.costs = Costs(self.processes, sweeps)
-        self.data = DataCheck(self.results)
+        self.data = DataCheck(experiment.results)
         self.progress = SweepProgress(experiment.info.name, bar=self.processes == 1)
 
     def run(self) -> list[str]:
@@ -159,7 +155,7 @@ class _Sweep:
 
     def _show(self) -> None:
         if not self.quiet:
-            console.print(update_results(self.experiment.info, run_folders(self.experiment), self.results))
+            show_results(self.experiment)
 
     def _plan(self) -> Plan:
         scores = read_scores(self.results)

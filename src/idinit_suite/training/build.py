@@ -1,4 +1,4 @@
-"""From a checked configuration to an initialized network."""
+"""From a checked configuration to the data and the initialized network of a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from idinit.initialize import initialize_
 from idinit.network.report import Report
 
 from ..config import RunConfig
-from ..data import Batches
+from ..data import DATASETS, Batches, DataContext
 from ..models import build_model
 from ..seeds import derive, generator
+
+
+def load_data(config: RunConfig, context: DataContext) -> Batches:
+    """The data of a run."""
+    return DATASETS[config.entry("data")].build(context, **config.options("data"))
 
 
 def build(config: RunConfig, data: Batches) -> tuple[nn.Module, Report]:

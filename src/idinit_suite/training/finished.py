@@ -1,4 +1,4 @@
-"""Reads the data of a run, and refuses a run that was begun or finished on other data."""
+"""What is said of a run that is finished, and the refusal of one whose data have changed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from typing import Any
 from idinit.errors import UsageError
 
 from ..config import RunConfig
-from ..data import DATASETS, Batches, DataContext
+from ..data import Batches, DataContext
 from ..data.locate import nothing_downloaded
+from .build import load_data
 from .progress import console, in_percent
 from .run_folder import RunFolder
 
 log = logging.getLogger(__name__)
-
-
-def load_data(config: RunConfig, context: DataContext) -> Batches:
-    """The data of a run."""
-    return DATASETS[config.entry("data")].build(context, **config.options("data"))
 
 
 def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -> None:
@@ -36,7 +32,7 @@ def say_finished(config: RunConfig, folder: RunFolder, status: dict[str, Any]) -
         log.warning("the data of run %s cannot be compared with what is there now: %s", config.name, error)
     else:
         if then not in (None, data.checksum):  # None where env.json was lost
-            raise other_data(config, then, data, "finished")
+            raise changed_data(config, then, data, "finished")
     outcome = in_percent(status.get("final") or {}) or status.get("reason") or ""
     console.print(f"{config.name} is {status['state']} ({outcome}) and not trained again: {folder.path}", soft_wrap=True)
 
@@ -58,7 +54,7 @@ def what_follows(config: RunConfig, head: Mapping[str, Any], words: Sequence[str
     return f"`make report{more}` adds it to {config.paths.results / config.experiment}"
 
 
-def other_data(config: RunConfig, then: str | None, data: Batches, what: str) -> UsageError:
+def changed_data(config: RunConfig, then: str | None, data: Batches, what: str) -> UsageError:
     """The error of a run whose data have changed: the location of data is not in its hash."""
     return UsageError(
         f"run {config.name} was {what} on other data than {data.source} as it is now (checksum {str(then)[:8]}, "

@@ -26,12 +26,13 @@ from ..errors import LostProcess, Preempted, RunLocked, in_one_line
 from ..tracking.wandb_follower import LAYERS
 from ..tracking.wandb_mirror import mirror_finished, mirrored, resolve_mode
 from . import checkpoint
+from .build import load_data
 from .compile_cache import CompiledNetworks
 from .debugging import debugging
 from .distributed import Team, join_team, lost_process
 from .environment import describe
 from .evaluation import Evaluator
-from .finished import load_data, other_data, say_finished
+from .finished import changed_data, say_finished
 from .host_memory import keep_freed_memory
 from .layers import LayerStatistics
 from .learner import Learner
@@ -330,7 +331,7 @@ class Training:
         data = self.learner.data
         # Old rows of an embedding would meet other words; checkpoints of earlier versions have no checksum.
         if (then := state.get("data_checksum", data.checksum)) != data.checksum:
-            raise other_data(self.config, then, data, "begun")
+            raise changed_data(self.config, then, data, "begun")
         try:
             self.learner.load_state_dict(state)
         except (RuntimeError, ValueError, KeyError) as error:

@@ -20,8 +20,7 @@ from idinit_suite.config import RunConfig, check, compose
 from idinit_suite.data import DataContext
 from idinit_suite.report.layers import draw_layers, layer_table
 from idinit_suite.tracking.wandb_follower import complete_steps
-from idinit_suite.training.build import build
-from idinit_suite.training.finished import load_data
+from idinit_suite.training.build import build, load_data
 from idinit_suite.training.layers import LayerStatistics
 from idinit_suite.training.run_folder import read_metrics
 from idinit_suite.training.trainer import Training, train
