@@ -33,7 +33,7 @@ def sparklines(variants: Sequence[Variant]) -> RenderableType:
     extent = "" if metric == "loss" else "; a full bar is 100 %"
     # a title of the table's own would be broken at the table's width
     title = Text(f"Validation {metric}, from the start to epoch {variants[0].last:g}{extent}", style="bold")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = Table.grid(padding=(0, 2))
     for variant, curve in zip(variants, curves, strict=True):
         table.add_row(variant.label, _line(curve, variant.last, low, high))
     return Group(title, table)

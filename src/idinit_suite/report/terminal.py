@@ -91,9 +91,7 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
         if len({str(run.settings.get(key)) for run in runs}) > 1
         and key.split(".")[0] not in ("paths", "impl", "diagnostics", "wandb")
     ]
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", *(run.name for run in runs)):
-        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    table = _table("", *(run.name for run in runs))
     for key in differing:
         table.add_row(key, *(str(run.settings.get(key, "–")) for run in runs))
     table.add_row("state", *(str(run.status["state"]) for run in runs))
@@ -111,27 +109,29 @@ def overview(runs: Path) -> RenderableType:
     }
     if not folders:
         return Text(f"no runs in {runs}: `make demo` trains some, or name another folder with --in")
-    counts = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("experiment", *STATES):
-        counts.add_column(heading, justify="left" if heading == "experiment" else "right")
+    counts = _table("experiment", *STATES)
     for name in sorted({folder.parent.name for folder in folders}):
         states = Counter(status[folder]["state"] for folder in folders if folder.parent.name == name)
         counts.add_row(name, *(str(states[state] or "") for state in STATES))
     unfinished = [folder for folder in folders if status[folder]["state"] not in ("done", "diverged")]
     killed = {folder for folder in unfinished if status[folder]["state"] == "running" and not RunFolder(folder).is_held()}
-    rows = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    rows = Table.grid(padding=(0, 2))
     for folder in unfinished:
         one = status[folder]
         held = " (no process)" if folder in killed else ""
         done, steps = one.get("step", 0), one.get("steps", 1)
         news = str(one.get("error") or f"{done}/{steps}")
         rows.add_row(folder.name, one["state"] + held, ProgressBar(total=steps, completed=done, width=16), news)
-    hint = (
-        ["", "A run that no process trains was killed: repeat its command to resume it from the last checkpoint."]
-        if killed
-        else []
-    )
-    return Group(counts, "", rows, *hint) if unfinished else counts
+    hint = "\nA run that no process trains was killed: repeat its command to resume it from the last checkpoint."
+    return Group(counts, "", rows, *([hint] if killed else [])) if unfinished else counts
+
+
+def _table(*headings: str) -> Table:
+    """A table without lines; all columns but the first are flush right."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", overflow="fold")
+    return table
 
 
 def _from_folder(folder: Path) -> Run:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from idinit.registry import Registry
 
@@ -66,6 +67,13 @@ def draw_shares(ax: Axes, shares: pd.DataFrame, texts: pd.DataFrame, fontsize: f
     for (y, x), share in np.ndenumerate(shares.to_numpy()):
         colour = "white" if share > 0.7 else "black"
         ax.text(x, y, texts.iloc[y, x], ha="center", va="center", color=colour, fontsize=fontsize)
+
+
+def draw_legend(figure: Figure, order: Iterable[str], **options: Any) -> None:
+    """Draws one legend for all panels of a figure, its labels in a given order."""
+    found = {label: handle for ax in figure.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    labels = present(order, found)
+    figure.legend([found[label] for label in labels], labels, frameon=False, **options)
 
 
 for _study in STUDIES:

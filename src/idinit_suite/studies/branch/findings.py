@@ -14,7 +14,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline
 from ...report.table import Cell, table
-from ..findings import FINDINGS, Findings, all_or_some, present, select
+from ..findings import FINDINGS, Findings, all_or_some, draw_legend, present, select
 from .measure import INPUTS
 
 NAMES = {
@@ -141,7 +141,5 @@ def _draw(curves: pd.DataFrame, best: pd.DataFrame) -> Figure:
         axes[row][0].set_ylabel("training loss")
     for ax in axes[-1]:
         ax.set_xlabel("step")
-    found = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    labels = present(NAMES.values(), found)
-    figure.legend([found[label] for label in labels], labels, loc="outside lower center", ncols=4, frameon=False)
+    draw_legend(figure, NAMES.values(), loc="outside lower center", ncols=4)
     return figure

@@ -15,7 +15,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline, Outcome
 from ...report.table import table
-from ..findings import FINDINGS, Findings, present, select
+from ..findings import FINDINGS, Findings, draw_legend, present, select
 
 CHANCE = math.log(10)  # loss of ten equally likely classes
 LEARNS = 0.9  # of it: a network whose loss ends below has learned something
@@ -102,5 +102,5 @@ def _draw(best: pd.DataFrame) -> Figure:
     loss.set(xlabel="layers", ylabel="training loss at the end", xscale="log", ylim=(None, 1.15 * CHANCE))
     learned.set(xlabel="layers", ylabel="runs that learn", xscale="log", ylim=(-0.05, 1.05))
     learned.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    figure.legend(*loss.get_legend_handles_labels(), frameon=False, loc="outside right center")
+    draw_legend(figure, NAMES, loc="outside right center")
     return figure

@@ -15,7 +15,7 @@ from ...report.blocks import Block, Picture
 from ...report.figures import line_style
 from ...report.outcomes import Finding, Headline
 from ...report.table import table
-from ..findings import FINDINGS, Findings, all_or_some, draw_shares, present, select
+from ..findings import FINDINGS, Findings, all_or_some, draw_legend, draw_shares, present, select
 from ..tools.deep_networks import Signs
 from .measure import CENTRE, NEAR
 
@@ -231,7 +231,7 @@ def _draw_signals(signals: pd.DataFrame) -> Figure:
 
 def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: str) -> Figure:
     """One panel a network and row, three networks a line, one line a start; rows are column, column along x, and label."""
-    networks, starts = present(NETWORKS, table["network"]), present(DRAWN, table["start"])
+    networks = present(NETWORKS, table["network"])
     across = min(3, len(networks))
     down = -(-len(networks) // across) * len(rows)
     figure = Figure(figsize=(3.4 * across + 1.6, 2.4 * down + 0.3), layout="constrained")
@@ -251,10 +251,7 @@ def _panels(table: pd.DataFrame, rows: Sequence[tuple[str, str, str]], xlabel: s
                 ax.set_ylabel(label)
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
-    found = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        [found[s] for s in starts if s in found], [s for s in starts if s in found], loc="outside right center", frameon=False
-    )
+    draw_legend(figure, DRAWN, loc="outside right center")
     return figure
 
 
