@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from idinit.errors import UsageError
 
 from ..errors import first_line
 from .cache import is_writable
+from .downloads import hub_file, require_internet
 from .hidden import visible
 from .readers import Damaged, Decoded, read_cifar, read_digits, read_idx, read_parquet
 
 T = TypeVar("T")
 
 _OTHER = "other data: "
-_may_download = ContextVar("may_download", default=True)
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,6 @@ def torchvision_download(dataset: str, then: Locator[Decoded]) -> Locator[Decode
         with attempt("download by torchvision"):
             if not is_writable(root):
                 raise PermissionError(f"the data root {root} is read-only")
-            require_permission()
             from torchvision import datasets
 
             cls = getattr(datasets, dataset)
@@ -183,42 +179,6 @@ def hub(tables: Parquet) -> Locator[Decoded]:
     return find
 
 
-def hub_file(repository: str, name: str, **options: Any) -> Path:
-    """A file of a repository on the Hugging Face hub; one that was downloaded before needs no internet."""
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(hf_hub_download(repository, name, local_files_only=True, **options))
-    require_permission()
-    require_internet(constants.ENDPOINT)
-    return Path(hf_hub_download(repository, name, **options))
-
-
-def load_from_hub(repository: str, **options: Any) -> Any:
-    """`datasets.load_dataset`; without internet, only what an earlier download has left in its cache."""
-    import datasets
-
-    set_hub_offline_if_unreachable()
-    return datasets.load_dataset(repository, **options)
-
-
-def set_hub_offline_if_unreachable() -> None:
-    """Tells `datasets` whether the hub can be reached: if not, it would retry for minutes before it looks into its cache.
-
-    It may also switch the hub back on, where an earlier call had no internet.
-    """
-    import datasets
-    from huggingface_hub import constants
-
-    try:
-        require_permission()
-        require_internet(constants.ENDPOINT)
-        datasets.config.HF_HUB_OFFLINE = False
-    except OSError:
-        datasets.config.HF_HUB_OFFLINE = True
-
-
 @contextlib.contextmanager
 def attempt(place: str) -> Iterator[None]:
     """Turns any error, of many libraries, into `NotHere`, so that the next location is tried."""
@@ -226,29 +186,6 @@ def attempt(place: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise NotHere(f"{place}: {first_line(error)}") from None
-
-
-@contextlib.contextmanager
-def nothing_downloaded() -> Iterator[None]:
-    """Switches downloads off for the time of the block."""
-    before = _may_download.set(False)
-    try:
-        yield
-    finally:
-        _may_download.reset(before)
-
-
-def require_permission() -> None:
-    """Raises PermissionError where downloads are switched off."""
-    if not _may_download.get():
-        raise PermissionError("not tried, because nothing is to be trained on it")
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
-        raise PermissionError("not tried, because HF_HUB_OFFLINE is set")
-
-
-def require_internet(url: str) -> None:
-    """Fails fast without network access; the hub libraries would retry for minutes."""
-    urllib.request.urlopen(url, timeout=5).close()
 
 
 def all_of(files: Mapping[str, Path]) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from idinit.errors import UsageError
 from ..archive.runs import data_of_runs
 from ..config import RunConfig
 from ..data import DataContext
-from ..data.locate import nothing_downloaded
+from ..data.downloads import nothing_downloaded
 from ..training.build import load_data
 
 

@@ -10,7 +10,7 @@ from idinit.errors import UsageError
 
 from ..config import RunConfig
 from ..data import Batches, DataContext
-from ..data.locate import nothing_downloaded
+from ..data.downloads import nothing_downloaded
 from .build import load_data
 from .progress import console, in_percent
 from .run_folder import RunFolder

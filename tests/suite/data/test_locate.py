@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import io
 import shutil
 import tarfile
 import threading
@@ -16,7 +17,7 @@ from image_layouts import tiny, write_idx, write_parquet
 from torchvision.datasets import CIFAR10
 
 from idinit.errors import UsageError
-from idinit_suite.data import locate
+from idinit_suite.data.downloads import nothing_downloaded, require_internet
 from idinit_suite.data.images.datasets import IMAGE_SETS
 from idinit_suite.data.locate import (
     NotHere,
@@ -190,11 +191,12 @@ def test_what_goes_wrong_in_a_download_is_told(tmp_path, server, monkeypatch) ->
 def test_downloads_can_be_switched_off(tmp_path, monkeypatch) -> None:
     asked: list[str] = []
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(locate, "require_internet", asked.append)
-    with locate.nothing_downloaded(), pytest.raises(UsageError, match="not tried, because"):
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: asked.append(url) or io.BytesIO())
+    with nothing_downloaded(), pytest.raises(UsageError, match="not tried, because"):
         resolve("cifar10", IMAGE_SETS["cifar10"].places, tmp_path)
     assert not asked
-    locate.require_permission()
+    require_internet("https://example.org")
+    assert asked == ["https://example.org"]
 
 
 def test_nothing_is_downloaded_into_a_read_only_root(tmp_path) -> None:

@@ -15,14 +15,16 @@ from idinit.errors import UsageError
 from ...errors import first_line
 from ..base import DATASETS, DatasetInfo
 from ..context import DataContext
+from ..downloads import set_hub_offline_if_unreachable
 from ..hidden import is_hidden, visible
-from ..locate import other_data, set_hub_offline_if_unreachable
+from ..locate import other_data
 from ..spec import Images
 from ..splits import HeldOut, SplitOptions
+from .listing import Listing, listing_checksum
 from .load import ImageFacts
 from .mixing import Mixing
 from .shards import Shards
-from .streaming import Listing, Reader, Split, StreamedImages, listing_checksum
+from .streaming import Reader, Split, StreamedImages
 from .worker_transforms import Evaluation, Training
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the field uses them

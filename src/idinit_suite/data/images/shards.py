@@ -16,7 +16,7 @@ from typing import BinaryIO
 import torch
 
 from ..hidden import is_hidden
-from .streaming import Listing
+from .listing import Listing
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 

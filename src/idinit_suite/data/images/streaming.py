@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
 import signal
 import warnings
 import weakref
@@ -269,27 +268,3 @@ class StreamedImages(Stateless):
 
     def _normalize(self, images: Tensor) -> Tensor:
         return normalize(images, self._mean, self._std, channels_last=self._context.channels_last)
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The pictures of a reader, as far as they are known without reading them.
-
-    Attributes:
-        names: Their names.
-        sizes: Of their files, in bytes.
-        labels: Their classes, int64 [N].
-    """
-
-    names: Sequence[str]
-    sizes: Sequence[int]
-    labels: Tensor
-
-
-def listing_checksum(listings: Mapping[str, Listing]) -> str:
-    """SHA-256 in hex over the names, the sizes and the classes of all pictures: their contents would take hours to read."""
-    digest = hashlib.sha256()
-    for split, listing in listings.items():
-        for name, size, label in zip(listing.names, listing.sizes, listing.labels.tolist(), strict=True):
-            digest.update(f"{split}/{name} {size} {label}\n".encode())
-    return digest.hexdigest()

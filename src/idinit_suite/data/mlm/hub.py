@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Any
 
-from ..locate import load_from_hub
+from ..downloads import load_from_hub
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from idinit.errors import UsageError
 
 from ...errors import first_line
 from .. import cache
-from ..locate import hub_file
+from ..downloads import hub_file
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from ...errors import first_line
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
+from ..downloads import load_from_hub
 from ..images.augment import Augmentation
 from ..labels import number_labels
-from ..locate import load_from_hub
 from ..pictures import decode_all
 from ..rows import Rows
 from ..spec import Images, Sentences

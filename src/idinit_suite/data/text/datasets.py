@@ -9,7 +9,8 @@ from typing import Any
 
 from idinit.errors import UsageError
 
-from ..locate import Locator, NotHere, Source, all_of, attempt, load_from_hub, other_data
+from ..downloads import load_from_hub
+from ..locate import Locator, NotHere, Source, all_of, attempt, other_data
 from ..rows import json_lines
 from .synthetic import opinions
 
