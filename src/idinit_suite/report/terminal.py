@@ -114,7 +114,7 @@ def overview(runs: Path) -> RenderableType:
         states = Counter(status[folder]["state"] for folder in folders if folder.parent.name == name)
         counts.add_row(name, *(str(states[state] or "") for state in STATES))
     unfinished = [folder for folder in folders if status[folder]["state"] not in ("done", "diverged")]
-    killed = {folder for folder in unfinished if status[folder]["state"] == "running" and not RunFolder(folder).is_held()}
+    killed = {folder for folder in unfinished if status[folder]["state"] == "running" and not RunFolder(folder).lease.is_held()}
     rows = Table.grid(padding=(0, 2))
     for folder in unfinished:
         one = status[folder]

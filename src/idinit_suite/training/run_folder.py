@@ -9,43 +9,34 @@ import json
 import logging
 import math
 import os
-import secrets
 import shutil
-import socket
-import tempfile
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import LeaseCompromise, SoftFileLease, Timeout
-
 from ..atomic import read_json, write_atomically
-from ..errors import RunLocked
 from ..tracking.wandb_follower import AGAIN
+from .lease import Lease
 
 FINISHED = ("done", "diverged")
 STATES = (*FINISHED, "running", "preempted", "failed")
 _MEASURED = "samples_per_s"  # what depends on the clock in a row of metrics
 log = logging.getLogger(__name__)
 
-LEASE_S = 60.0  # a holder that has not renewed its lease for this long has lost the run; all processes must agree on it
-
 
 class RunFolder:
     """The files of one run, held by one process at a time.
 
-    Use as a context manager: entering takes the lock, leaving frees it. The lock is a lease: a file that its holder touches
-    every 20 seconds, which works on any file system on which creating a file is exclusive, network file systems included.
-    That of a process which was killed is taken over at once on the same machine, and from another one after a minute, by the
-    file system's clock.
+    Use as a context manager: entering takes the lock, leaving frees it.
+
+    Attributes:
+        path: The folder.
+        lease: The lock.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = SoftFileLease(path / ".lease", timeout=0, lease_duration=LEASE_S, on_compromise=self._note_lost_lease)
-        self._lost = False
+        self.lease = Lease(path)
         self._metrics: Any = None
         self._lines: list[str] = []  # of the metrics, without what depends on the clock
 
@@ -57,17 +48,7 @@ class RunFolder:
             OSError: If the folder cannot be made or written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            try:
-                self._lock.acquire()
-            except Timeout:
-                if not self._break_expired():
-                    raise
-                self._lock.acquire()
-        except Timeout:
-            raise RunLocked(
-                f"run {self.path.name} is being trained by another process: wait for it, or choose another seed"
-            ) from None
+        self.lease.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +57,7 @@ class RunFolder:
                 self._metrics.close()
         finally:
             self._metrics = None
-            self._lock.release()
+            self.lease.release()
 
     def clear(self) -> None:
         """Deletes what an earlier run has left, but for the lock, which this process holds, and counts how often."""
@@ -88,61 +69,6 @@ class RunFolder:
                 shutil.rmtree(path)
             elif not path.name.startswith("."):
                 path.unlink()
-
-    def _break_expired(self) -> bool:
-        """Removes the lease of another machine that was not touched for its whole time; returns whether it did.
-
-        The lock itself would have to watch it for that long, and one call of a command does not stay.
-        """
-        lease = self.path / ".lease"
-        try:
-            found, text = lease.stat(), lease.read_text(encoding="utf-8")
-        except OSError:
-            return True  # it was freed meanwhile
-        if f"host={socket.gethostname()}" in text.splitlines() or self._now() - found.st_mtime <= LEASE_S:
-            return False
-        aside = lease.with_name(f".lease.{os.getpid()}.{secrets.token_hex(8)}")
-        with suppress(OSError):
-            lease.rename(aside)
-            if aside.stat().st_ino != found.st_ino:  # another process was faster, and this is its lease
-                os.link(aside, lease)
-            aside.unlink()
-        return True
-
-    def is_held(self) -> bool:
-        """Whether a process that gives signs of life trains the run, as far as this can be told without taking the lock."""
-        try:
-            owner, touched = self._lock.owner, (self.path / ".lease").stat().st_mtime
-        except FileNotFoundError:
-            return False
-        if time.time() - touched > LEASE_S:
-            return False
-        if owner is not None and owner.hostname == socket.gethostname():
-            with suppress(PermissionError):  # it is there, and another user's
-                try:
-                    os.kill(owner.pid, 0)
-                except ProcessLookupError:
-                    return False
-        return True
-
-    def _now(self) -> float:
-        """The file system's time, by which all machines judge alike."""
-        with tempfile.TemporaryFile(dir=self.path) as probe:
-            probe.write(b"0")
-            probe.flush()
-            return os.fstat(probe.fileno()).st_mtime
-
-    def _note_lost_lease(self, _: LeaseCompromise) -> None:
-        self._lost = True
-
-    def check_held(self) -> None:
-        """Makes sure that the run is still this process's: one that was suspended may find that another went on with it.
-
-        Raises:
-            RunLocked: If it is not; nothing may be written to the folder any more.
-        """
-        if self._lost:
-            raise RunLocked(f"run {self.path.name} was taken over by another process while this one gave no sign of life")
 
     @property
     def checkpoints(self) -> Path:
@@ -167,8 +93,8 @@ class RunFolder:
         write_atomically(self.path / "env.json", _encode(environment, indent=2))
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Writes ``status.json``; see `check_held`."""
-        self.check_held()
+        """Writes ``status.json``; see `Lease.check_held`."""
+        self.lease.check_held()
         write_atomically(self.path / "status.json", _encode(status, indent=2))
 
     def rewind(self, step: int, saved: str | None = None) -> list[dict[str, Any]]:
@@ -197,19 +123,19 @@ class RunFolder:
         return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a row to ``metrics.jsonl``; call ``rewind`` first. See `check_held`."""
-        self.check_held()
+        """Adds a row to ``metrics.jsonl``; call ``rewind`` first. See `Lease.check_held`."""
+        self.lease.check_held()
         self._metrics.write(_encode(row))
         self._metrics.flush()
         self._lines.append(_without_times(row))
 
     def sync(self) -> str:
-        """Makes sure that all rows are on the disk, before a checkpoint counts on them. See `check_held`.
+        """Makes sure that all rows are on the disk, before a checkpoint counts on them. See `Lease.check_held`.
 
         Returns:
             The rows, for `rewind`: a JSON object a line, without what depends on the clock.
         """
-        self.check_held()
+        self.lease.check_held()
         os.fsync(self._metrics.fileno())
         return "".join(self._lines)
 

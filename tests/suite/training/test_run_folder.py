@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from idinit_suite.errors import RunLocked
-from idinit_suite.training import run_folder
+from idinit_suite.training.lease import LEASE_S
 from idinit_suite.training.run_folder import RunFolder, read_metrics
 
 
@@ -54,18 +54,18 @@ def test_the_lock_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) -
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         with pytest.raises(RunLocked), RunFolder(tmp_path):
             pass
-        assert RunFolder(tmp_path).is_held()
+        assert RunFolder(tmp_path).lease.is_held()
         holder.kill()
-    assert (tmp_path / ".lease").exists() and not RunFolder(tmp_path).is_held()
+    assert (tmp_path / ".lease").exists() and not RunFolder(tmp_path).lease.is_held()
     with RunFolder(tmp_path) as folder:
         assert folder.status() is None
-    assert not folder.is_held()
+    assert not folder.lease.is_held()
 
 
 def test_the_lock_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "LEASE_S", 0.5)
+    monkeypatch.setattr("idinit_suite.training.lease.LEASE_S", 0.5)
     with RunFolder(tmp_path):
         marker = (tmp_path / ".lease").read_text()
     elsewhere = re.sub(r"host=.*", "host=another-machine", marker)
@@ -82,7 +82,7 @@ def test_the_lock_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life
 
 
 def test_a_process_that_lost_its_run_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "LEASE_S", 0.3)
+    monkeypatch.setattr("idinit_suite.training.lease.LEASE_S", 0.3)
     with RunFolder(tmp_path) as folder:
         folder.rewind(-1)
         (tmp_path / ".lease").unlink()  # as who waited long enough would
@@ -156,11 +156,11 @@ def test_a_new_command_takes_over_what_another_machine_left_long_ago(tmp_path: P
     lease.write_text(marker)
     with pytest.raises(RunLocked), RunFolder(tmp_path):
         pass
-    assert RunFolder(tmp_path).is_held()
-    long_ago = time.time() - run_folder.LEASE_S - 5
+    assert RunFolder(tmp_path).lease.is_held()
+    long_ago = time.time() - LEASE_S - 5
     os.utime(lease, (long_ago, long_ago))
-    assert not RunFolder(tmp_path).is_held()
+    assert not RunFolder(tmp_path).lease.is_held()
     with RunFolder(tmp_path) as folder:
         assert "another-machine" not in lease.read_text()
-        folder.check_held()
+        folder.lease.check_held()
     assert not list(tmp_path.glob(".lease*"))
