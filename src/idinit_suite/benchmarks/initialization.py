@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from idinit.zoo import load
 from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import this_machine
 from ..report.table import table, terminal_table
+from ..training.host_memory import return_freed_memory
 from ..training.progress import console
 from .without_norms import without_norms
 
@@ -64,21 +65,24 @@ def write_initialization(folder: Path) -> None:
 
 
 def _measured(call: Callable[[], object]) -> tuple[str, str, str]:
-    """Medians of the seconds on the clock and of the processor's, and the largest growth of the resident memory."""
+    """Medians of the seconds on the clock and of the processor's, and the largest growth of the resident memory (Linux)."""
     clock: list[float] = []
     processor: list[float] = []
-    growth: list[int] = []
+    growth: list[float] = []
     while len(clock) < _ROUNDS and sum(clock) < _ENOUGH:
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have freed goes back to the system
-        _RESET.write_text("5")  # the peak is that of now
+        return_freed_memory()
+        if _RESET.exists():
+            _RESET.write_text("5")  # the peak is that of now
         started = time.perf_counter(), time.process_time(), _resident("VmRSS")
         call()
         clock.append(time.perf_counter() - started[0])
         processor.append(time.process_time() - started[1])
         growth.append(_resident("VmHWM") - started[2])
-    return f"{statistics.median(clock):.1f}", f"{statistics.median(processor):.1f}", f"{max(growth) / 1e3:,.0f} MB"
+    memory = "–" if math.isnan(growth[0]) else f"{max(growth) / 1e3:,.0f} MB"
+    return f"{statistics.median(clock):.1f}", f"{statistics.median(processor):.1f}", memory
 
 
-def _resident(what: str) -> int:
-    """The resident memory of this process, now or at its peak, in kB."""
-    return next(int(line.split()[1]) for line in _STATUS.read_text().splitlines() if line.startswith(f"{what}:"))
+def _resident(what: str) -> float:
+    """The resident memory of this process, now or at its peak, in kB; NaN where the system is not Linux."""
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    return next((float(line.split()[1]) for line in lines if line.startswith(f"{what}:")), math.nan)

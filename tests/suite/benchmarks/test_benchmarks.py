@@ -126,3 +126,11 @@ def test_the_time_to_initialize(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_memory_of_a_call_is_its_peak() -> None:
     small, large = (initialization._measured(lambda size=size: torch.ones(size))[2] for size in (10, 50_000_000))
     assert float(small.split()[0]) < 50 < 150 < float(large.split()[0]) < 300
+
+
+def test_where_the_system_does_not_tell_the_memory_the_times_are_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(initialization, "_STATUS", tmp_path / "status")
+    monkeypatch.setattr(initialization, "_RESET", tmp_path / "nowhere" / "clear_refs")
+    assert initialization._measured(lambda: None) == ("0.0", "0.0", "–")

@@ -57,6 +57,37 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
         "layers": layers_chart(),
         "bands": BANDS,
     }
+    return (
+        _templates(results)
+        .get_template("page.html.j2")
+        .render(
+            title=TITLE,
+            count=len(summaries),
+            counts=count_outcomes(summaries),
+            counted=described_counts(summaries),
+            plain_words=in_plain_words(summaries, pages),
+            summaries=summaries,
+            outcomes=OUTCOMES,
+            icons=ICONS,
+            pages=pages,
+            configs=list_experiments(),
+            keys=keys,
+            charted=charted,
+            lead=_headline(charted),
+            against_paper=against_paper,
+            paper_value=paper_value,
+            interval_plot=interval_plot,
+            lines_plot=lines_plot,
+            id=id,
+            data=_packed(json.dumps(data, separators=(",", ":")).encode()),
+            library=_packed(_library().encode()),
+            style=Markup((Path(__file__).parent / "style.css").read_text(encoding="utf-8")),
+            script=Markup((Path(__file__).parent / "page.js").read_text(encoding="utf-8")),
+        )
+    )
+
+
+def _templates(results: Path) -> Environment:
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -74,30 +105,7 @@ def report_page(pages: Sequence[Page], results: Path) -> str:
         "kind": lambda block: type(block).__name__.lower(),
         "number": lambda key: "" if math.isnan(key) else f"{key:.6g}",
     }
-    return environment.get_template("page.html.j2").render(
-        title=TITLE,
-        count=len(summaries),
-        counts=count_outcomes(summaries),
-        counted=described_counts(summaries),
-        plain_words=in_plain_words(summaries, pages),
-        summaries=summaries,
-        outcomes=OUTCOMES,
-        icons=ICONS,
-        pages=pages,
-        configs=list_experiments(),
-        keys=keys,
-        charted=charted,
-        lead=_headline(charted),
-        against_paper=against_paper,
-        paper_value=paper_value,
-        interval_plot=interval_plot,
-        lines_plot=lines_plot,
-        id=id,
-        data=_packed(json.dumps(data, separators=(",", ":")).encode()),
-        library=_packed(_library().encode()),
-        style=Markup((Path(__file__).parent / "style.css").read_text(encoding="utf-8")),
-        script=Markup((Path(__file__).parent / "page.js").read_text(encoding="utf-8")),
-    )
+    return environment
 
 
 def _unbroken(value: Any) -> Any:
