@@ -20,7 +20,7 @@ from ..report.page import this_machine
 from ..report.table import table, terminal_table
 from ..training.host_memory import return_freed_memory
 from ..training.progress import console
-from .without_norms import without_norms
+from .norm_free import without_norms
 
 NETWORKS = ("torchvision:resnet152", "timm:vit_large_patch16_224", "timm:swin_base_patch4_window7_224")
 METHODS = ("idinit", "kaiming", "default", "orthogonal", "delta_orthogonal", "rezero", "fixup")

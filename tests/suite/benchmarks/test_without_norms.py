@@ -9,7 +9,8 @@ import timm
 from torch import Tensor, nn
 
 from idinit_suite.archive.edges import edge, marked
-from idinit_suite.benchmarks.without_norms import CASES, METHODS, RATES, Case, best_rate, measure, training_page, without_norms
+from idinit_suite.benchmarks.norm_free import CASES, METHODS, Case, without_norms
+from idinit_suite.benchmarks.without_norms import RATES, best_rate, measure, training_page
 from idinit_suite.report.blocks import markdown
 
 
