@@ -35,9 +35,9 @@ class Map:
 
 
 def maps(variants: Sequence[Variant]) -> dict[str, Map]:
-    """The variants as maps by name, where each has runs at every point of one grid of two hyper-parameters; else none."""
+    """The variants as maps by name, where each has runs at every point of one grid of two numbers; else none."""
     keys = varied(variants)
-    if len(keys) != 2:
+    if len(keys) != 2 or not all(isinstance(variant.recipe.get(key), int | float) for variant in variants for key in keys):
         return {}
     x, y = (tuple(sorted({variant.recipe[key] for variant in variants})) for key in keys)
     found = {}

@@ -56,6 +56,7 @@ def amount(number: float) -> str:
     """A large number in three digits with a decimal prefix, as ``9.33 M``; a dash for NaN."""
     if math.isnan(number):
         return "–"
+    number = float(f"{number:.3g}")  # before the prefix is chosen: 999.6 is 1 k
     power = min(len(_PREFIXES) - 1, max(0, int(math.log10(number) // 3))) if number else 0
     return f"{number / 1000**power:.3g} {_PREFIXES[power]}".strip()
 

@@ -81,7 +81,12 @@ def _options(text: str) -> dict[str, object]:
     try:
         return checked_study(stored)
     except UsageError:
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+        return {key: _tuples(value) for key, value in stored.items()}
+
+
+def _tuples(value: object) -> object:
+    """A value from JSON with tuples in the place of lists, as options are."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 STUDY = Kind(STORE, study_page)

@@ -60,6 +60,14 @@ def test_runs_that_differ_in_one_key_are_no_map(make_run: Callable[..., Path], t
     assert maps(variants_of([make_run("idinit", [0.1, 0.5], lr=lr) for lr in (0.1, 0.3)], tmp_path / "r")) == {}
 
 
+def test_a_sweep_over_words_is_no_map(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -> None:
+    points = [(lr, decayed) for lr in (0.1, 0.3) for decayed in ("all", "weights")]
+    runs = [make_run("idinit", [0.1, 0.5], lr=lr, optim={"decay": decayed}) for lr, decayed in points]
+    assert maps(variants_of(runs, tmp_path / "r")) == {}
+    update_results(info, runs, tmp_path / "r")
+    assert "idinit (optim.decay=weights)" in (tmp_path / "r" / "README.md").read_text()
+
+
 def test_the_page_shows_best_recipe_shared_recipe_and_the_map(
     grid_of_runs: list[Path], info: ExperimentInfo, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from idinit_suite.report.wandb_report import mirror_all
 from idinit_suite.studies.archive import archived_studies
 from idinit_suite.studies.archive import load as load_archive
 from idinit_suite.studies.config import StudyConfig, load_study
-from idinit_suite.studies.page import STUDY, sections
+from idinit_suite.studies.page import STUDY, _options, sections
 from idinit_suite.studies.runner import compute, run_study
 from idinit_suite.training.run_folder import RunFolder
 
@@ -173,6 +173,11 @@ def test_a_run_that_adds_a_value_is_not_folded_away(asked: Asked) -> None:
     info, config = asked("theory-convergence", *few, "study.batches=[256,128]")
     run_study(info, config)
     assert [section.shorter for section in sections(load_archive(config.paths.results / info.name))] == [False, False]
+
+
+def test_options_of_an_archived_run_can_be_compared_where_one_is_gone() -> None:
+    options = _options('{"name": "rank", "gone": 1, "problems": [["digits", 256, 3]]}')
+    assert options["problems"] == (("digits", 256, 3),) == _options('{"name": "rank"}')["problems"]
 
 
 def test_a_run_with_an_option_that_is_gone_stays_in_the_archive(asked: Asked) -> None:
