@@ -10,7 +10,7 @@ from ..statistics.paired import compare
 from ..statistics.significance import ENOUGH
 from ..words import pluralize
 from .blocks import Block, Heading, Items
-from .formatting import duration, percent
+from .formatting import difference_interval, duration, percent
 from .outcomes import OUTCOMES, SILENT, Outcome
 from .page import Page, paper_value
 from .style import ICONS
@@ -140,14 +140,15 @@ def in_plain_words(summaries: Sequence[Summary], pages: Sequence[Page]) -> list[
 def best_reading(page: Page) -> str:
     """The variant of the experiment on open questions that ends highest, compared with our default.
 
-    Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds.
+    Only variants with the baseline's network are compared; nothing is concluded from fewer than ``ENOUGH`` seeds in common.
     """
     section = page.sections[0]
     variants = best_recipes(section.variants)
     ours = next((one for one in variants if one.name == page.info.baseline), None)
     if ours is None:
         return ""
-    readings = [one for one in variants if _network(one) == _network(ours) and one.test.n >= ENOUGH]
+    alike = [one for one in variants if _network(one) == _network(ours)]
+    readings = [one for one in alike if compare(one.finals, ours.finals).completed >= ENOUGH]
     if len(readings) < 2 or ours not in readings:
         return f"**The best reading of the paper** is open: {READINGS} has too few seeds."
     best = max(readings, key=lambda one: one.test.mean)
@@ -159,7 +160,7 @@ def best_reading(page: Page) -> str:
         apart = compare(best.finals, ours.finals)
         found = (
             f"`{best.name}`, {percent(best.test)} %, against {percent(ours.test)} % with our default: a difference of "
-            f"{100 * apart.difference:+.1f} points ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
+            f"{100 * apart.difference:+.1f} points{difference_interval(apart.low, apart.high)}"
             + (", which may be chance" if apart.low <= 0 <= apart.high else "")
         )
     return f"**The highest accuracy** among {len(readings)} readings of the paper in {where} has {found}."

@@ -126,3 +126,13 @@ def test_the_reading_of_the_paper_that_ends_highest_is_named(
     head = info.model_copy(update={"name": "ablation-layout", "baseline": "reference", "claims": ()})
     said = best_reading(grid_page(head, load_archive(tmp_path / "r"), tmp_path / "r"))
     assert all(words in said for words in named)
+
+
+def test_a_reading_with_other_seeds_than_ours_is_not_compared(
+    make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path
+) -> None:
+    finals = {"reference": (0.5, (0, 1, 2)), "channel": (0.7, (3, 4, 5)), "spatial": (0.4, (0, 1, 2))}
+    merge([make_run(name, [0.1, end], seed=seed) for name, (end, seeds) in finals.items() for seed in seeds], tmp_path / "r")
+    head = info.model_copy(update={"name": "ablation-layout", "baseline": "reference", "claims": ()})
+    said = best_reading(grid_page(head, load_archive(tmp_path / "r"), tmp_path / "r"))
+    assert "among 2 readings" in said and "our default, 50.0 ± 0.0 %, before `spatial`" in said
