@@ -76,13 +76,13 @@ def plan_runs(experiment: Experiment, scores: Mapping[str, Score]) -> Plan:
     searched: dict[str, GridPoint] = {}
     for point in points:
         run = partial(experiment.search_run, point)
-        steps = proceed(tuning, Values(tuning, experiment.recipe_value(point)), partial(_score_of, scores, run))
-        known, expected = ({config.hash: config for config in starmap(run, trials)} for trials in (steps.trials, steps.later))
+        state = proceed(tuning, Values(tuning, experiment.recipe_value(point)), partial(_score_of, scores, run))
+        known, expected = ({config.hash: config for config in starmap(run, trials)} for trials in (state.trials, state.later))
         searches |= known
         later |= expected
         searched |= dict.fromkeys([*known, *expected], point)
-        if steps.pick is not None:
-            picked[point] = steps.pick
+        if state.pick is not None:
+            picked[point] = state.pick
     waiting = [point for point in points if point not in picked]
     return Plan(
         [*searches.values(), *experiment.main_runs(picked, [point for point in points if point in picked])],
@@ -141,7 +141,7 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Steps:
+class SearchState:
     """The state of the search of one point.
 
     Attributes:
@@ -155,7 +155,7 @@ class Steps:
     pick: float | None = None
 
 
-def proceed(tuning: Tuning, values: Values, score: Callable[[Trial], Score | None]) -> Steps:
+def proceed(tuning: Tuning, values: Values, score: Callable[[Trial], Score | None]) -> SearchState:
     """The search of one point, by the rule that this module states.
 
     Args:
@@ -170,16 +170,16 @@ def proceed(tuning: Tuning, values: Values, score: Callable[[Trial], Score | Non
         rung = [Trial(value, share) for value in alive]
         trials += rung
         if any(score(trial) is None for trial in rung):
-            return Steps(trials, _later(tuning.rungs[number + 1 :], alive, values))
+            return SearchState(trials, _later(tuning.rungs[number + 1 :], alive, values))
         alive = sorted(trial.value for trial in _ranked(rung, score)[: math.ceil(len(rung) / 2)])
     while True:
         best = _ranked(rung, score)[0]
         new = [trial for value in values.neighbours(best.value) if (trial := Trial(value, best.share)) not in rung]
         if not new:
-            return Steps(trials, pick=best.value)
+            return SearchState(trials, pick=best.value)
         rung, trials = rung + new, trials + new
         if any(score(trial) is None for trial in new):
-            return Steps(trials)
+            return SearchState(trials)
 
 
 def _ranked(trials: Sequence[Trial], score: Callable[[Trial], Score | None]) -> list[Trial]:

@@ -22,12 +22,11 @@ from idinit.errors import UsageError
 from ..archive import runs as archive
 from ..archive.layers import from_table
 from ..archive.recipe import flatten
+from ..archive.run_record import SPLITS
 from ..errors import first_line
-from ..training.run_folder import RunFolder, read_metrics
+from ..training.run_folder import FINISHED, STATES, RunFolder, read_metrics
 
 T = TypeVar("T")
-
-STATES = ("done", "diverged", "running", "preempted", "failed")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def comparison(runs: Sequence[Run], width: int) -> RenderableType:
         table.add_row(key, *(str(run.settings.get(key, "–")) for run in runs))
     table.add_row("state", *(str(run.status["state"]) for run in runs))
     table.add_row("epoch", *(f"{run.status['epoch']:g}" for run in runs))
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         table.add_row(f"{split} accuracy", *(_percent(run.last(split, "accuracy")) for run in runs))
     return Group(table, "", _plot(runs, width))
 
@@ -113,7 +112,7 @@ def overview(runs: Path) -> RenderableType:
     for name in sorted({folder.parent.name for folder in folders}):
         states = Counter(status[folder]["state"] for folder in folders if folder.parent.name == name)
         counts.add_row(name, *(str(states[state] or "") for state in STATES))
-    unfinished = [folder for folder in folders if status[folder]["state"] not in ("done", "diverged")]
+    unfinished = [folder for folder in folders if status[folder]["state"] not in FINISHED]
     killed = {folder for folder in unfinished if status[folder]["state"] == "running" and not RunFolder(folder).lease.is_held()}
     rows = Table.grid(padding=(0, 2))
     for folder in unfinished:
