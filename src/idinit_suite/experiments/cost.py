@@ -65,22 +65,20 @@ class Costs:
         of_data = data_key(config)
         key = _step_key(config)
         variant = f"{config.init['name']} {key}"
-        if of_data in self._unreadable:
+        if of_data in self._unreadable or variant in self._refused:
             return 0.0
-        if of_data not in self._data or (key not in self._measured and variant not in self._refused):
+        if of_data not in self._data or key not in self._measured:
             try:
                 data = _load(config, self._processes)
             except UsageError as error:
                 self._unreadable[of_data] = error
                 return 0.0
             self._data[of_data] = _Sizes(data.steps_per_epoch, data.splits)
-            if key not in self._measured:
-                try:
-                    self._measured[key] = _seconds(config, data)
-                except UsageError:
-                    self._refused.add(variant)
-        if variant in self._refused:
-            return 0.0
+            try:
+                self._measured[key] = self._measured.get(key) or _seconds(config, data)
+            except UsageError:
+                self._refused.add(variant)
+                return 0.0
         sizes = self._data[of_data]
         step, example = self._measured[key]
         steps = max(1, round(config.train.epochs * sizes.steps_per_epoch))
