@@ -55,9 +55,10 @@ def save_figure(draw: Callable[[], Figure], stem: Path) -> None:
     with mpl.rc_context(_STYLE):
         figure = draw()
         FigureCanvasAgg(figure)
-        for _ in range(2):  # the first time, labels of upper axes have no places yet
-            figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # what the layout has arranged stands for both formats
+        figure.draw_without_rendering()
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)  # the first time, labels of upper axes had no places yet
+        figure.set_layout_engine(None)  # what the layout has arranged stands for both formats
         for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=ending, metadata=metadata, dpi=160, facecolor="white")

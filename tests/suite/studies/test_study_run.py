@@ -23,6 +23,7 @@ from idinit_suite.studies.runner import compute, run_study
 from idinit_suite.training.run_folder import RunFolder
 
 Asked = Callable[..., tuple[ExperimentInfo, StudyConfig]]
+FEW = ["init=identity", "study.targets=[minus_identity]"]  # of theory-convergence: few panels to draw
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", list_experiments("study"))
 def test_a_study_runs_and_its_results_are_made_again_from_the_archive_alone(name: str, asked: Asked) -> None:
-    info, config = asked(name)
+    info, config = asked(name, *(FEW if name == "theory-convergence" else []))
     run_study(info, config)
     results = config.paths.results / name
     first = contents(results)
@@ -121,7 +122,7 @@ def test_a_signal_stops_it_after_the_cell_in_hand(asked: Asked, monkeypatch: pyt
 
 
 def test_force_runs_again_what_is_archived(asked: Asked) -> None:
-    info, config = asked("theory-convergence", "study.steps=2")
+    info, config = asked("theory-convergence", *FEW)
     run_study(info, config)
     shutil.rmtree(config.paths.runs)
     run_study(info, config, force=True)
@@ -130,18 +131,18 @@ def test_force_runs_again_what_is_archived(asked: Asked) -> None:
 
 
 def test_plan_and_the_mirror_know_studies(asked: Asked) -> None:
-    _, config = asked("theory-convergence", "study.steps=2")
+    _, config = asked("theory-convergence", *FEW)
     places = [f"paths.results={config.paths.results}", f"paths.runs={config.paths.runs}"]
     compute(config)
     assert mirror_all([*places, "wandb.mode=offline"]) == [], "a study has no curves for W&B"
-    command = ["experiment=theory-convergence", "budget=smoke", *places]
+    command = ["experiment=theory-convergence", "budget=smoke", *FEW, "study.steps=3", *places]
     assert _planned_study(command)[:3] == ["1", "0", "1"]
     run_study(*load_study(command))
     assert _planned_study(command) == ["1", "1", "0", "0.00"]
 
 
 def test_an_environment_whose_key_looks_like_a_number_is_found(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    info, config = asked("theory-convergence", "study.steps=2")
+    info, config = asked("theory-convergence", *FEW)
     compute(config)
     results = config.paths.results / info.name
     monkeypatch.setattr("idinit_suite.studies.archive.environment_key", lambda environment: "12e45678")
@@ -151,10 +152,9 @@ def test_an_environment_whose_key_looks_like_a_number_is_found(asked: Asked, mon
 
 
 def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) -> None:
-    few = ["init=identity", "study.targets=[minus_identity]"]  # few panels to draw
     for more in (["study.batches=[256]"], []):
-        run_study(*asked("theory-convergence", *few, *more))
-    info, config = asked("theory-convergence", *few)
+        run_study(*asked("theory-convergence", *FEW, *more))
+    info, config = asked("theory-convergence", *FEW)
     results = config.paths.results / info.name
     found = sections(load_archive(results))
     scales = [section.scale for section in found]
@@ -168,9 +168,8 @@ def test_runs_of_several_budgets_and_options_stand_side_by_side(asked: Asked) ->
 
 
 def test_a_run_that_adds_a_value_is_not_folded_away(asked: Asked) -> None:
-    few = ["init=identity", "study.targets=[minus_identity]"]
-    run_study(*asked("theory-convergence", *few))
-    info, config = asked("theory-convergence", *few, "study.batches=[256,128]")
+    run_study(*asked("theory-convergence", *FEW))
+    info, config = asked("theory-convergence", *FEW, "study.batches=[256,128]")
     run_study(info, config)
     assert [section.shorter for section in sections(load_archive(config.paths.results / info.name))] == [False, False]
 
@@ -181,12 +180,11 @@ def test_options_of_an_archived_run_can_be_compared_where_one_is_gone() -> None:
 
 
 def test_a_run_with_an_option_that_is_gone_stays_in_the_archive(asked: Asked) -> None:
-    few = ["init=identity", "study.targets=[minus_identity]"]
-    info, config = asked("theory-convergence", *few)
+    info, config = asked("theory-convergence", *FEW)
     run_study(info, config)
     results = config.paths.results / info.name
     rows = (results / "runs.csv").read_text()
     (results / "runs.csv").write_text(rows.replace('""depth"":3', '""depth"":3,""once"":1'))
-    run_study(*asked("theory-convergence", *few, "study.batches=[256]"))
+    run_study(*asked("theory-convergence", *FEW, "study.batches=[256]"))
     first, second = sections(load_archive(results))
     assert first.scale == "smoke budget" and "batches 256" in second.scale
