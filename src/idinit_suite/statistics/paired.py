@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its modules are loaded when they are used: scipy.stats takes a second
 
 from .estimates import CONFIDENCE
 
@@ -76,12 +76,12 @@ def interval(values: np.ndarray) -> tuple[float, float]:
         return math.nan, math.nan
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    t = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     if n < _ENOUGH:
-        half = t * stats.sem(values)
+        half = t * scipy.stats.sem(values)
         return float(values.mean() - half), float(values.mean() + half)
-    expanded = 1 - 2 * stats.norm.cdf(-math.sqrt(n / (n - 1)) * t)
-    found = stats.bootstrap(
+    expanded = 1 - 2 * scipy.stats.norm.cdf(-math.sqrt(n / (n - 1)) * t)
+    found = scipy.stats.bootstrap(
         (values,), np.mean, n_resamples=_RESAMPLES, confidence_level=expanded, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return float(found.low), float(found.high)
@@ -94,5 +94,5 @@ def success(count: int, runs: int) -> tuple[float, float]:
         count: Runs that succeeded.
         runs: All runs, at least one.
     """
-    found = stats.binomtest(count, runs).proportion_ci(CONFIDENCE, method="wilson")
+    found = scipy.stats.binomtest(count, runs).proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its modules are loaded when they are used: scipy.stats takes a second
 
 ALPHA = 0.05
 ENOUGH = 3  # seeds: with two, no test of this kind finds anything but the grossest difference
@@ -50,7 +50,7 @@ def gain(differences: Sequence[float]) -> Gain:
         return Gain(mean, math.nan, math.nan, 1.0)
     if _constant(values):
         return Gain(mean, mean, mean, 0.0 if mean > 0 else 1.0)
-    found = stats.ttest_1samp(values, 0)
+    found = scipy.stats.ttest_1samp(values, 0)
     low, high = found.confidence_interval(1 - ALPHA)
     return Gain(mean, float(low), float(high), float(found.pvalue / 2 if mean > 0 else 1 - found.pvalue / 2))
 
@@ -72,15 +72,15 @@ def equivalence(differences: Sequence[float], margin: float) -> float:
         return 1.0
     if _constant(values):
         return 0.0 if abs(values.mean()) < margin else 1.0
-    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    above = scipy.stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = scipy.stats.ttest_1samp(values, margin, alternative="less").pvalue
     return float(max(above, below))
 
 
 def more_often(wins: int, losses: int) -> Gain:
     """The exact sign test: of the pairs in which one side succeeds and the other does not, whether most are wins."""
     pairs = wins + losses
-    p = float(stats.binomtest(wins, pairs, 0.5, alternative="greater").pvalue) if pairs else 1.0
+    p = float(scipy.stats.binomtest(wins, pairs, 0.5, alternative="greater").pvalue) if pairs else 1.0
     return Gain(float(wins - losses), math.nan, math.nan, p)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy import stats
+import scipy  # its modules are loaded when they are used: scipy.stats takes a second
 
 from ...statistics.estimates import Reached, estimate
 from ...statistics.significance import ALPHA, ENOUGH, equivalence, gain, holm, paired
@@ -91,7 +91,7 @@ def _best_and_steadiest(found: Mapping[str, Measured], rivals: Sequence[str]) ->
             f"best of the others {first} {score(rows[first])}{steadiest}"
         )
     won = sum(counts.values())
-    p = float(stats.binomtest(won, places, chance, alternative="greater").pvalue)
+    p = float(scipy.stats.binomtest(won, places, chance, alternative="greater").pvalue)
     outcome: Outcome = "not reproduced"
     if p <= ALPHA:
         outcome = "reproduced" if won == places else "partly"
