@@ -22,6 +22,7 @@ from .operators import (
     UPSAMPLINGS,
 )
 from .roles import find_role, is_affine, without_noise
+from .steps import find_steps
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Flow:
     Attributes:
         nodes: The graph's values, in the order of execution.
         hookable: Names of the modules that return one tensor.
+        steps: Indices of comparisons that act as activation functions, and of the numbers that these are turned into.
         active: For each node, whether its value depends on the input, or is what a map makes of constants.
         ancestors: For each node, the set of active nodes its value is differentiably computed from, itself included.
         uses: Every use of a parameter by an active node, in the order of execution.
@@ -65,6 +67,7 @@ class Flow:
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
         self.hookable = graph.hookable
+        self.steps = find_steps(graph.nodes)
         self.active: list[bool] = []
         self.ancestors: list[int] = []
         self.fed: list[bool] = []
@@ -101,7 +104,7 @@ class Flow:
 
     def operands(self, node: Node) -> list[Node]:
         """The inputs that depend on the model's input and can carry a gradient."""
-        return [n for n in node.sources if self.active[n.index] and n.is_float and n.op != "detach"]
+        return [n for n in node.sources if self.active[n.index] and self.carries(n)]
 
     def readers(self, node: Node) -> list[Node]:
         """The nodes that are differentiably computed from a value and lead to the output, which is one of them."""
@@ -111,6 +114,10 @@ class Flow:
     def _leads_on(self, node: Node) -> bool:
         """Whether a node leads to the output by ways that carry a gradient, or is it; a zero of a value's shape does not."""
         return self._is_live[node.index] and (self.ancestors[node.index] != 0 or node.op == "output")
+
+    def carries(self, node: Node) -> bool:
+        """Whether a value can carry a gradient, or is a step function's, whose gradient a network makes up."""
+        return node.op != "detach" and (node.is_float or node.index in self.steps)
 
     def values(self, node: Node) -> list[Node]:
         """The inputs whose values the node passes on: neither coefficients nor masks nor weights."""
@@ -154,7 +161,7 @@ class Flow:
 
     def _ancestors_of(self, node: Node, tokens: list[Node], is_map: bool) -> int:
         """The ancestors of an active node, itself included."""
-        if node.op == "detach" or not node.is_float:  # no gradient flows through it
+        if not self.carries(node):
             return 0
         found = 0
         for read in node.inputs:

@@ -25,6 +25,11 @@ REARRANGEMENTS = SAME | {
     "flip", "select", "slice", "narrow", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "tensor_split",
     "getitem", "index", "index_select", "unfold", "im2col", "pad", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle",
 }  # fmt: skip
+# Each element of the result is made of several of the operand, along dimensions that do not number channels.
+POOLS = {
+    "amax", "mean", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+}  # fmt: skip
 # The second operand only gives the shape or the type of the result.
 LIKE_ANOTHER = {"type_as", "view_as", "reshape_as", "expand_as"}
 # The result depends on the operand's shape, not on its values.

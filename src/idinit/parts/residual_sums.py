@@ -248,7 +248,7 @@ def _terms(flow: Flow, node: Node, inner: set[int]) -> list[tuple[Node, Node]]:
         if len(nested) > 1 and len(flow.readers(operand)) == 1:
             inner.add(operand.index)
             terms += _terms(flow, operand, inner)
-        elif operand.is_float and flow.origins(operand):
+        elif flow.carries(operand) and flow.origins(operand):
             terms.append((operand, node))
     made_of = 0
     for term, _ in terms:

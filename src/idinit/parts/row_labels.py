@@ -12,13 +12,9 @@ from torch import Tensor
 
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
-from ..graph.operators import REARRANGEMENTS, SAME
+from ..graph.operators import POOLS, REARRANGEMENTS, SAME
 
-_POOLS = {  # and `unfold`, which takes no integers either
-    "im2col",
-    *("amax", "mean", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"),
-}
+_MIXED = POOLS | {"im2col"}  # which take no integers
 
 
 def rows(flow: Flow, use: Use, operand: Node) -> tuple[int, list[int]]:
@@ -92,7 +88,7 @@ def labels_at(node: Node, source: Node, start: Tensor) -> Tensor | None:
         first, labels = inputs[0]
         if node.op == "cat":
             return torch.cat([_or_zeros(visit(n), n) for n in node.arguments["tensors"]], node.arguments.get("dim", 0))
-        if node.op in _POOLS:
+        if node.op in _MIXED:
             return _pooled(node, labels)
         if node.op in REARRANGEMENTS and node.op not in SAME:
             return _rearranged(node, labels) if first is node.inputs[0] else None
