@@ -13,6 +13,7 @@ from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach, unmoved
 from ..graph.traversal import walk_back
 from .exclusive import exclusive
+from .made_matrices import sums_of
 
 _LAYER, _FAR = 1000, 10**9
 
@@ -99,17 +100,18 @@ def _find_carried(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[N
     carried = _carried(flow, shortcut.operand, lowest)
     inside = _costs(branch.operand, partial(_price, flow), partial(_members_of, flow, branch))
     has_maps, is_plain = branch.members & flow.at_maps, not shortcut.members & flow.at_maps
+    entrances = [entrance for entrance in branch.entrances if entrance.index in inside]
     fits = []
-    for entrance in branch.entrances:
+    for entrance in entrances:
         cost = min((carried[index] for index in sources[entrance.index] if index in carried), default=_FAR)
-        if has_maps and (cost < inside.get(entrance.index, 0) or (cost == 0 and is_plain)):
+        if has_maps and (cost < inside[entrance.index] or (cost == 0 and is_plain)):
             fits.append((cost, entrance))
     if fits:
         least = min(cost for cost, _ in fits)
         found = [entrance for cost, entrance in fits if cost == least]
         made = [n for n in found if flow.ancestors[n.index] & flow.at_maps]  # others are given, such as a graph's edges
         return least // _LAYER, made or found
-    return _carries_behind(flow, shortcut, branch)
+    return _carries_behind(flow, shortcut, branch, entrances)
 
 
 def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
@@ -124,10 +126,14 @@ def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
 
 
 def _members_of(flow: Flow, branch: Term, node: Node) -> list[Node]:
-    return [n for n in node.inputs if flow.ancestors[n.index]] if branch.members >> node.index & 1 else []
+    """What a node of a branch is made of, but for what only scales its elements one by one."""
+    if not branch.members >> node.index & 1:
+        return []
+    factor = flow.coefficients.get(node.index) if node.op in ("mul", "div") and not sums_of(node) else None
+    return [n for n in node.inputs if flow.ancestors[n.index] and n is not factor]
 
 
-def _carries_behind(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[Node]]:
+def _carries_behind(flow: Flow, shortcut: Term, branch: Term, entrances: list[Node]) -> tuple[int, list[Node]]:
     """The same where a value that enters the branch and is read elsewhere is itself made of what the shortcut is."""
     if not branch.members & flow.at_maps:
         return 0, []
@@ -135,7 +141,7 @@ def _carries_behind(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list
     projected = {
         index for at in direct & flow.maps_at.keys() for n in flow.values(flow.nodes[at]) for index in _sources(flow, n)
     }
-    for entrance in branch.entrances:
+    for entrance in entrances:
         members, entering = exclusive(flow, entrance)
         for layers, carried in enumerate((direct, projected)):
             found = [n for n in entering if _sources(flow, n) & carried]

@@ -8,7 +8,8 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
 2.  **S carries B's own input.** Going back from B through what is read nowhere else leads to the values that enter B; one of
     them, up to normalizations, activation functions and concatenations, flows into S through no layer, or through a single one
     (a *projection*; depthwise convolutions count as pooling). Whatever else enters B is a condition that joins inside it, such
-    as the embedding of a time step or the memory of a cross-attention. A projection is none of B's input where three or more
+    as the embedding of a time step or the memory of a cross-attention, and so is what only scales elements inside B, such as
+    the mask of TabNet's next decision step, whose outputs are added up. A projection is none of B's input where three or more
     layers add projections of that value to sums, or where a sum inside B has a shortcut that comes from elsewhere.
 3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions.
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is not a shortcut.
@@ -20,8 +21,9 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
     with a normalization, or is no wider inside than outside.
 7.  **It is not a sum of outputs:** no layer follows a sum in which every term ends in a layer of its own or sums its input up,
     with no activation function or normalization behind, as in dueling networks. These are several heads.
+8.  **It is not a sum over steps:** B and S are not what the same layers make of several values.
 
-Sums over time are not residual sums either; `idinit.parts.side_paths.find_loops` finds them.
+Recurrences are not residual sums either; `idinit.parts.side_paths.find_loops` finds them.
 """
 
 from __future__ import annotations
@@ -88,8 +90,9 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
         uses, last = between(flow, gate, values), walk_back(flow, gate).maps
         if uses:  # what is read elsewhere carries values, as a decoder that gates what the encoder passes to it
             members, _ = exclusive(flow, gate)
-            only_here = _value_path(flow, gate) - carrying  # at each of several steps, as the keys of a memory
-            uses = [u for u in uses if u in last or members >> u.node.index & 1 or u.node.index in only_here]
+            path = _value_path(flow, gate)  # at each of several steps, as the keys of a memory
+            inside = (u for u in uses if members >> u.node.index & 1 or u.node.index in path)
+            uses = [u for u in inside if u in last or u.node.index not in carrying]
         else:  # made of something else than the values: its last maps
             uses = [use for use in last if not any(flow.depends(value, use.node) for value in values)]
         if uses:
@@ -139,6 +142,7 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], 
             layers, entrances = find_carried(flow, other, term, conditions)
             if (
                 entrances
+                and not _adds_steps(flow, term, other)
                 and not _decodes(flow, term, other, entrances, products)
                 and not (layers == 0 and _is_around_all(flow, node, term, entrances))
                 and not ((layers or _is_reduced(other, entrances)) and _adds_outputs(flow, node, term, other))
@@ -223,6 +227,19 @@ def _is_around_all(flow: Flow, node: Node, branch: Term, entrances: list[Node]) 
 def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
     """Whether a sum adds outputs of the network: layers that nothing follows but what makes the outputs."""
     return _is_output(flow, node, _HIDDEN) and not any(walk_back(flow, term.operand).norms for term in (branch, shortcut))
+
+
+def _adds_steps(flow: Flow, branch: Term, shortcut: Term) -> bool:
+    """Whether two terms are what the same layers make at several steps, and nothing else."""
+    made_by = []
+    for term in (branch, shortcut):
+        walk = walk_back(flow, term.operand)
+        layers = {use.node.index for use in walk.maps}
+        passed = (n for n in flow.nodes[: term.operand.index + 1] if walk.passed >> n.index & 1 and n.index not in layers)
+        if not all(map(flow.values, passed)):
+            return False
+        made_by.append({use.parameter for use in walk.maps})
+    return made_by[0] == made_by[1]
 
 
 def _is_output(flow: Flow, node: Node, hidden: set[str]) -> bool:

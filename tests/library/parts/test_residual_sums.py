@@ -235,3 +235,55 @@ def test_a_branch_whose_gate_is_upsampled_is_no_decoder(is_bounded: bool) -> Non
         "gate.weight": "gate",
         "head.weight": "head",
     }
+
+
+class Decisions(nn.Module):
+    """Steps that read the features through a mask which the step before makes; their outputs are added up, as in TabNet."""
+
+    def __init__(self, is_apart: bool) -> None:
+        super().__init__()
+        self.is_apart = is_apart
+        self.shared, self.head = nn.Linear(16, 16), nn.Linear(8, 3)
+        self.own = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+        self.mask = nn.ModuleList(nn.Linear(8, 16) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = torch.zeros(())
+        for i, own in enumerate(self.own):
+            h = self.shared(x * self.mask[i - 1](state).softmax(-1) if i else x).relu()
+            h = own(h) if self.is_apart else h + own(h)
+            decision, state = h.chunk(2, -1)
+            total = total + decision.relu()
+        return self.head(total.mean(1))
+
+
+@pytest.mark.parametrize("is_apart", [True, False])
+def test_sums_over_decision_steps_add_no_branch(is_apart: bool) -> None:
+    parts = weights(find_structure(Decisions(is_apart), (FEATURES,)))
+    assert parts == {
+        "shared.weight": "stem",
+        "head.weight": "head",
+        **{f"own.{i}.weight": "trunk" if is_apart else "branch_end" for i in range(3)},
+        **{f"mask.{i}.weight": "gate" for i in range(2)},
+    }
+
+
+class Shared(nn.Module):
+    """A layer that is applied to two levels, whose outputs are added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down, self.shared, self.head = (nn.Linear(16, 16) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        return self.head(self.shared(x) + self.shared(self.down(x).relu()))
+
+
+def test_what_one_layer_makes_of_several_values_is_no_branch() -> None:
+    assert weights(find_structure(Shared(), (FEATURES,))) == {
+        "stem.weight": "stem",
+        "down.weight": "trunk",
+        "shared.weight": "trunk",
+        "head.weight": "head",
+    }
