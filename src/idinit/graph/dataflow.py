@@ -194,7 +194,7 @@ class Flow:
             self.coefficients[node.index] = b
         elif self.depends(a, b):
             self.coefficients[node.index] = a
-        elif prod(a.shape) != prod(b.shape):
+        elif prod(a.shape) != prod(b.shape) and prod(node.shape) in (prod(a.shape), prod(b.shape)):  # no outer product
             self.coefficients[node.index] = min(a, b, key=lambda n: prod(n.shape))
         elif (rank := self._gate_rank(a, b)) != (other := self._gate_rank(b, a)):
             self.coefficients[node.index] = a if rank > other else b

@@ -51,6 +51,21 @@ def walk_back(flow: Flow, node: Node, stop: frozenset[int] = frozenset()) -> Wal
     return walk
 
 
+def makers(flow: Flow, node: Node) -> list[list[Use]]:
+    """The last maps on the way to a node, and where these treat each channel by itself, the last ones before, and so on."""
+    found = [walk_back(flow, node).maps]
+    while found[-1] and all(is_depthwise(use.node) for use in found[-1]):
+        before = (maker for use in found[-1] for n in flow.values(use.node) for maker in walk_back(flow, n).maps)
+        found.append(list(dict.fromkeys(before)))
+    return [maps for maps in found if maps]
+
+
+def is_depthwise(node: Node) -> bool:
+    """Whether a node is a convolution of each channel by itself."""
+    kernel = node.arguments.get("weight")
+    return node.arguments.get("groups", 1) > 1 and isinstance(kernel, Node) and len(kernel.shape) > 2 and kernel.shape[1] == 1
+
+
 def _is_zero_with(flow: Flow, gate: Node | None, value: Node) -> bool:
     """Whether a gate is made by layers of the value that it multiplies, and of nothing that is not zero where the value is."""
     if gate is None or not flow.depends(gate, value):

@@ -6,7 +6,7 @@ from math import prod
 
 from ..graph.dataflow import Flow, Use
 from ..graph.node import unmoved
-from ..graph.traversal import walk_back
+from ..graph.traversal import makers, walk_back
 from .exclusive import is_split
 from .made_matrices import sums_of
 
@@ -31,10 +31,10 @@ def note_bilinear_gates(flow: Flow, attentions: frozenset[int]) -> frozenset[str
             continue
         factors = flow.operands(node)
         if len(factors) == 2 and prod(factors[0].shape) == prod(factors[1].shape):
-            makers = [walk_back(flow, factor).maps for factor in factors]
-            if all(len(maps) == 1 for maps in makers) and _are_alike(flow, makers[0][0], makers[1][0]):
+            made_by = [walk_back(flow, factor).maps for factor in factors]
+            if all(len(maps) == 1 for maps in made_by) and _are_alike(flow, made_by[0][0], made_by[1][0]):
                 flow.coefficients[node.index] = factors[0]
-                found.add(makers[0][0].parameter)
+                found |= {use.parameter for maps in makers(flow, factors[0]) for use in maps}
     return frozenset(found)
 
 

@@ -9,9 +9,9 @@ from functools import partial
 from math import prod
 
 from ..graph.addition import addends
-from ..graph.dataflow import Flow, Use
+from ..graph.dataflow import Flow
 from ..graph.node import Node, reach, unmoved
-from ..graph.traversal import walk_back
+from ..graph.traversal import is_depthwise, walk_back
 from .exclusive import exclusive
 from .made_matrices import sums_of
 
@@ -100,18 +100,32 @@ def _find_carried(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[N
     carried = _carried(flow, shortcut.operand, lowest)
     inside = _costs(branch.operand, partial(_price, flow), partial(_members_of, flow, branch))
     has_maps, is_plain = branch.members & flow.at_maps, not shortcut.members & flow.at_maps
-    entrances = [entrance for entrance in branch.entrances if entrance.index in inside]
     fits = []
-    for entrance in entrances:
+    for entrance in branch.entrances:
         cost = min((carried[index] for index in sources[entrance.index] if index in carried), default=_FAR)
-        if has_maps and (cost < inside[entrance.index] or (cost == 0 and is_plain)):
+        is_deeper = cost < inside.get(entrance.index, 0) or (cost == 0 and is_plain)
+        if has_maps and is_deeper and _flows_into(flow, branch, sources[entrance.index] & carried.keys()):
             fits.append((cost, entrance))
     if fits:
         least = min(cost for cost, _ in fits)
         found = [entrance for cost, entrance in fits if cost == least]
         made = [n for n in found if flow.ancestors[n.index] & flow.at_maps]  # others are given, such as a graph's edges
         return least // _LAYER, made or found
-    return _carries_behind(flow, shortcut, branch, entrances)
+    return _carries_behind(flow, shortcut, branch)
+
+
+def _flows_into(flow: Flow, branch: Term, indices: set[int]) -> bool:
+    """Whether one of some values that enter a branch flows into it, and does not only scale its elements one by one."""
+    if not any(branch.members >> index & 1 for index in flow.coefficients):
+        return True
+    lowest = min(indices)
+
+    def before(node: Node) -> list[Node]:
+        is_scaled = node.op in ("mul", "div") and not sums_of(node)
+        factor = flow.coefficients.get(node.index) if is_scaled else None
+        return [n for n in node.inputs if n.index >= lowest and n is not factor]
+
+    return any(n.index in indices for n in reach([branch.operand], before))
 
 
 def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
@@ -126,14 +140,10 @@ def _carried(flow: Flow, end: Node, lowest: int) -> dict[int, int]:
 
 
 def _members_of(flow: Flow, branch: Term, node: Node) -> list[Node]:
-    """What a node of a branch is made of, but for what only scales its elements one by one."""
-    if not branch.members >> node.index & 1:
-        return []
-    factor = flow.coefficients.get(node.index) if node.op in ("mul", "div") and not sums_of(node) else None
-    return [n for n in node.inputs if flow.ancestors[n.index] and n is not factor]
+    return [n for n in node.inputs if flow.ancestors[n.index]] if branch.members >> node.index & 1 else []
 
 
-def _carries_behind(flow: Flow, shortcut: Term, branch: Term, entrances: list[Node]) -> tuple[int, list[Node]]:
+def _carries_behind(flow: Flow, shortcut: Term, branch: Term) -> tuple[int, list[Node]]:
     """The same where a value that enters the branch and is read elsewhere is itself made of what the shortcut is."""
     if not branch.members & flow.at_maps:
         return 0, []
@@ -141,10 +151,10 @@ def _carries_behind(flow: Flow, shortcut: Term, branch: Term, entrances: list[No
     projected = {
         index for at in direct & flow.maps_at.keys() for n in flow.values(flow.nodes[at]) for index in _sources(flow, n)
     }
-    for entrance in entrances:
+    for entrance in branch.entrances:
         members, entering = exclusive(flow, entrance)
         for layers, carried in enumerate((direct, projected)):
-            found = [n for n in entering if _sources(flow, n) & carried]
+            found = [n for n in entering if (known := _sources(flow, n) & carried) and _flows_into(flow, branch, known)]
             if members & flow.at_maps and found:
                 entered = sum(1 << index for index in {n.index for n in found})
                 inside = (n.index for n in flow.nodes[: entrance.index + 1] if members >> n.index & 1)
@@ -209,9 +219,4 @@ def _costs(end: Node, price: Callable[[Node], int], inputs: Callable[[Node], lis
 
 def _price(flow: Flow, node: Node) -> int:
     """What a node counts on a way: a layer, or next to nothing for a depthwise convolution, or nothing."""
-    maps = flow.maps_at.get(node.index, [])
-    return 0 if not maps else 1 if all(_is_depthwise(use) for use in maps) else _LAYER
-
-
-def _is_depthwise(use: Use) -> bool:
-    return use.node.arguments.get("groups", 1) > 1 and len(use.operand.shape) > 2 and use.operand.shape[1] == 1
+    return 0 if node.index not in flow.maps_at else 1 if is_depthwise(node) else _LAYER

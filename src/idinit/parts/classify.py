@@ -9,11 +9,11 @@ from torch import nn
 
 from ..graph.capture import capture
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Graph, Node
+from ..graph.node import Graph, Node, reach
 from ..graph.operators import SUMS
 from ..graph.probe import Inputs
 from ..graph.roles import makes_kernel
-from ..graph.traversal import walk_back
+from ..graph.traversal import makers, walk_back
 from .attention import Attention, find_added_scores, find_attention
 from .bilinear import note_bilinear_gates
 from .exclusive import is_split
@@ -22,7 +22,7 @@ from .made_matrices import note_made_matrices
 from .positive import find_positive
 from .recurrent import Cells, find_cells
 from .residual_sums import Region, find_gates, find_sides
-from .row_labels import rows
+from .row_labels import output_dims, rows
 from .side_paths import find_forks
 
 # Of a parameter with several parts, the one that comes first here stands for it: a tied embedding is not a head.
@@ -215,14 +215,29 @@ def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
         values = flow.values(flow.nodes[index])
         if any(flow.depends(gate, _without_numbers(flow, value)) for value in values):  # an activation function, x * sigmoid(x)
             continue
-        gates.append((gate, walk_back(flow, gate).maps))
-        if len(values) == 1 and gates[-1][1] == walk_back(flow, values[0]).maps:
-            for use in gates[-1][1]:
-                found.setdefault(use, [("", values[0])])
+        gates += [(gate, maps) for maps in makers(flow, gate)]
+        if len(values) == 1:
+            made = makers(flow, values[0])
+            for maps in makers(flow, gate):
+                if maps in made or (len(maps) == 1 and _makes_both(flow, maps[0], gate, values[0])):
+                    for use in maps:
+                        found.setdefault(use, [("", values[0])])
     for gate, maps in gates:
         for use in maps if found.keys() >= set(maps) else ():
             found[use].insert(0, ("gate", gate))
     return found
+
+
+def _makes_both(flow: Flow, use: Use, gate: Node, value: Node) -> bool:
+    """Whether some rows of a map make a gate, and what the others make flows into the value, through further maps."""
+    if not flow.depends(value, use.node):
+        return False
+    if use.node not in reach([value], lambda n: [read for read in flow.values(n) if read.index >= use.node.index]):
+        return False
+    try:
+        return len(rows(flow, use, gate)[1]) < use.node.shape[output_dims(use)[1]]
+    except LookupError:
+        return False
 
 
 def _without_numbers(flow: Flow, value: Node) -> Node:
@@ -345,7 +360,8 @@ def _has_rest(parts_of: _PartsOfUses, use: Use) -> bool:
 def _rows_of(flow: Flow, parts_of: _PartsOfUses, use: Use, outputs: Outputs) -> RowParts:
     """The part of each row of a weight; rows that reach none of the places have the weight's ordinary part."""
     found: RowParts = {}
-    for part, operand in [*outputs, (parts_of.part(use), use.node)]:
+    usual = parts_of.part(use)
+    for part, operand in [*(output for output in outputs if output[0] != usual), (usual, use.node)]:
         dim, numbers = rows(flow, use, operand)
         for number in numbers:
             found.setdefault((dim, number), part)

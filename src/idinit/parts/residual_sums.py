@@ -180,7 +180,10 @@ def _branch(flow: Flow, term: Term, shortcut: Region, entrances: list[Node], nod
 
 
 def _inside(flow: Flow, term: Term, entrances: list[Node]) -> list[Use]:
-    """The maps of a branch: those that its own input goes through, and of each condition the last one before it joins."""
+    """The maps of a branch: those that its own input goes through, and of each condition the last one before it joins.
+
+    A map that makes the branch's own input is none of them, even if some of its rows make a condition.
+    """
     own = sum(1 << n.index for n in {n.index: n for n in entrances}.values())
     own |= sum(flow.origins(n) for n in entrances if not flow.active[n.index])
 
@@ -190,7 +193,8 @@ def _inside(flow: Flow, term: Term, entrances: list[Node]) -> list[Use]:
         return [n for n in node.inputs if flow.ancestors[n.index] and term.members >> n.index & 1]
 
     inside = reach([term.operand] if term.members >> term.operand.index & 1 else [], before)
-    return sorted((use for node in inside for use in flow.maps_at.get(node.index, [])), key=lambda use: use.node.index)
+    made = (node for node in inside if not any(flow.depends(entrance, node) for entrance in entrances))
+    return sorted((use for node in made for use in flow.maps_at.get(node.index, [])), key=lambda use: use.node.index)
 
 
 def _decodes(flow: Flow, branch: Term, shortcut: Term, entrances: list[Node], products: frozenset[int]) -> bool:

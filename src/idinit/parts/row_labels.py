@@ -1,6 +1,6 @@
 """Which rows of a weight reach an operand: one matrix often holds queries, keys and values side by side.
 
-Labels, the numbers of the rows, are sent through the operators that only move values about.
+Labels, the numbers of the rows, are sent through the operators that only move values about, and through depthwise convolutions.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..graph.dataflow import Flow, Use
-from ..graph.node import Node
+from ..graph.node import Node, reach
 from ..graph.operators import POOLS, REARRANGEMENTS, SAME
+from ..graph.traversal import is_depthwise
 
 _MIXED = POOLS | {"im2col"}  # which take no integers
 
@@ -74,28 +75,31 @@ def numbered(shape: tuple[int, ...], dim: int, count: int) -> Tensor:
 
 def labels_at(node: Node, source: Node, start: Tensor) -> Tensor | None:
     """The labels that arrive at a node from a source."""
+    if node.index < source.index:
+        return None
     done: dict[int, Any] = {source.index: start}
+    between = reach([node], lambda n: [read for read in n.inputs if read.index > source.index])
+    for made in sorted((n for n in between if n.index > source.index), key=lambda n: n.index):
+        done[made.index] = _step(made, done)
+    return done.get(node.index)
 
-    def visit(node: Node) -> Any:
-        if node.index not in done:
-            done[node.index] = step(node) if node.index > source.index else None
-        return done[node.index]
 
-    def step(node: Node) -> Any:
-        inputs = [(n, found) for n in node.inputs if (found := visit(n)) is not None]
-        if not inputs:
-            return None
-        first, labels = inputs[0]
-        if node.op == "cat":
-            return torch.cat([_or_zeros(visit(n), n) for n in node.arguments["tensors"]], node.arguments.get("dim", 0))
-        if node.op in _MIXED:
-            return _pooled(node, labels)
-        if node.op in REARRANGEMENTS and node.op not in SAME:
-            return _rearranged(node, labels) if first is node.inputs[0] else None
-        is_elementwise = isinstance(labels, Tensor) and _fits(labels.shape, node.shape)
-        return labels.expand(node.shape) if is_elementwise else None
-
-    return visit(node)
+def _step(node: Node, done: dict[int, Any]) -> Any:
+    """The labels of a node, by those of its inputs."""
+    inputs = [(n, found) for n in node.inputs if (found := done.get(n.index)) is not None]
+    if not inputs:
+        return None
+    first, labels = inputs[0]
+    if node.op == "cat":
+        return torch.cat([_or_zeros(done.get(n.index), n) for n in node.arguments["tensors"]], node.arguments.get("dim", 0))
+    if node.op in _MIXED:
+        return _pooled(node, labels)
+    if is_depthwise(node):
+        return _by_channel(node, labels) if first is node.inputs[0] else None
+    if node.op in REARRANGEMENTS and node.op not in SAME:
+        return _rearranged(node, labels) if first is node.inputs[0] else None
+    is_elementwise = isinstance(labels, Tensor) and _fits(labels.shape, node.shape)
+    return labels.expand(node.shape) if is_elementwise else None
 
 
 def _rearranged(node: Node, labels: Any) -> Any:
@@ -114,6 +118,17 @@ def _pooled(node: Node, labels: Tensor) -> Tensor | None:
     first = node.inputs[0]
     pooled = node.call(**{k: labels.float() if v is first else _concrete(v) for k, v in node.arguments.items()})
     return pooled.int() if bool((pooled == pooled.round()).all()) else None
+
+
+def _by_channel(node: Node, labels: Tensor) -> Tensor | None:
+    """Labels after a depthwise convolution; None where those of a channel differ."""
+    kernel: Node = node.arguments["weight"]
+    dim = len(node.shape) - len(kernel.shape) + 1
+    lines = labels.flatten(dim + 1)
+    if not bool((lines == lines[..., :1]).all()):
+        return None
+    repeated = lines[..., 0].repeat_interleave(node.shape[dim] // labels.shape[dim], dim)
+    return repeated.reshape(*repeated.shape, *[1] * (len(kernel.shape) - 2)).expand(node.shape)
 
 
 def _or_zeros(labels: Tensor | None, node: Node) -> Tensor:

@@ -151,3 +151,68 @@ def test_what_makes_a_gate_is_one_also_before_a_gate_inside() -> None:
     assert parts == {
         "stem.weight": "stem", "first.weight": "gate", "packed.weight": "gate", "last.weight": "gate", "head.weight": "head",
     }  # fmt: skip
+
+
+class StateSpace(nn.Module):
+    """Mamba-2 (Dao & Gu 2024): one layer makes gate, value, matrices and step sizes, some of which are convolved first."""
+
+    def __init__(self, is_transposed: bool) -> None:
+        super().__init__()
+        self.is_transposed = is_transposed
+        self.packed, self.last = nn.Linear(16, 52), nn.Linear(16, 16)
+        self.conv = nn.Conv1d(32, 32, 4, groups=32, padding=3)
+        self.decay, self.skip = nn.Parameter(torch.rand(4)), nn.Parameter(torch.ones(4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, length = self.packed(x), x.shape[1]
+        if self.is_transposed:
+            z, y, dt = (part.transpose(1, 2) for part in y.transpose(1, 2).split([16, 32, 4], 1))
+        else:
+            z, y, dt = y.split([16, 32, 4], -1)
+        y = F.silu(self.conv(y.transpose(1, 2))[..., :length].transpose(1, 2))
+        value, before, after = y.split([16, 8, 8], -1)
+        value, dt = value.unflatten(-1, (4, 4)), F.softplus(dt)
+        state, read = torch.zeros(len(x), 4, 4, 8), []
+        for t in range(length):
+            new = (dt[:, t, :, None] * before[:, t, None])[:, :, None] * value[:, t, :, :, None]
+            state = state * torch.exp(-dt[:, t] * self.decay)[..., None, None] + new
+            read.append(torch.einsum("bhpn,bn->bhp", state, after[:, t]))
+        value = torch.stack(read, 1) + self.skip * value
+        return x + self.last(value.flatten(2) * F.silu(z))
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_rows_before_a_depthwise_convolution(is_transposed: bool) -> None:
+    blocks = [StateSpace(is_transposed) for _ in range(2)]
+    structure = find_structure(nn.Sequential(nn.Linear(16, 16), *blocks, nn.Linear(16, 3)), (FEATURES,))
+    for i in (1, 2):
+        assert rows(structure, f"{i}.packed.weight") == [(0, 0, 16, "gate"), (0, 16, 48, "branch"), (0, 48, 52, "gate")]
+        assert structure.parts[f"{i}.conv.weight"] == "branch" and structure.parts[f"{i}.last.weight"] == "branch_end"
+    assert [branch.weights for branch in structure.branches] == [
+        tuple(f"{i}.{name}.weight" for name in ("packed", "conv", "last")) for i in (1, 2)
+    ]
+
+
+class ShortConvolution(nn.Module):
+    """A packed layer and a short convolution of each channel, whose pieces are multiplied, as in Hyena (Poli et al. 2023)."""
+
+    def __init__(self, is_bounded: bool) -> None:
+        super().__init__()
+        self.is_bounded = is_bounded
+        self.packed, self.last = nn.Linear(16, 48), nn.Linear(16, 16)
+        self.short = nn.Conv1d(48, 48, 3, groups=48, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, value = self.short(self.packed(x).transpose(1, 2))[..., : x.shape[1]].chunk(3, 1)
+        value = value * (b.sigmoid() if self.is_bounded else b)
+        value = value.cumsum(-1) * (a.sigmoid() if self.is_bounded else 1)
+        return x + self.last(value.transpose(1, 2))
+
+
+@pytest.mark.parametrize("is_bounded", [False, True])
+def test_pieces_of_a_depthwise_convolution(is_bounded: bool) -> None:
+    model = nn.Sequential(nn.Linear(16, 16), ShortConvolution(is_bounded), nn.Linear(16, 3))
+    structure = find_structure(model, (FEATURES,))
+    gates = [(0, 0, 32, "gate"), (0, 32, 48, "branch")] if is_bounded else [(0, 0, 32, "branch"), (0, 32, 48, "gate")]
+    assert rows(structure, "1.packed.weight") == rows(structure, "1.short.weight") == gates
+    assert structure.bilinear == (frozenset() if is_bounded else {"1.packed.weight", "1.short.weight"})
