@@ -24,8 +24,8 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
 
     These are biases that are neither 0 nor a sample of torch's default, U(-b, b) with b = 1/sqrt(fan-in): constant, of a few
     values, or all of one sign and beyond b; then weights of zeros with such a bias; and weights of zeros, with their biases,
-    whatever these are, of layers whose output says where another value is read, what it is multiplied with or, but for the
-    end of a branch, what is added to it. No method here fills these weights with zeros.
+    whatever these are, of layers whose output says where another value is read, what it is multiplied with (be it by some of
+    the rows) or, but for the end of a branch, what is added to it. No method here fills these weights with zeros.
     Learned values that are added or read as they are count where they are all one number, not 0, or in order, as a policy's
     log standard deviation or the decay of each channel.
     The bias of a branch's last weight is none of these: with it no method could start the branch at zero.
@@ -59,7 +59,8 @@ def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
             continue
         bias, part = _sibling(name, "bias"), structure.parts[name]
         joins = name in structure.added and part in ("stem", "trunk", "branch", "shortcut")
-        if bias in found or name in structure.coordinates or part == "gate" or joins:
+        gates = part == "gate" or any(piece.part == "gate" for piece in structure.slices.get(name, ()))
+        if bias in found or name in structure.coordinates or gates or joins:
             found[name] = "0"
             if bias in parameters:
                 found.setdefault(bias, _described(parameters[bias]))

@@ -41,5 +41,5 @@ def note_bilinear_gates(flow: Flow, attentions: frozenset[int]) -> frozenset[str
 def _are_alike(flow: Flow, one: Use, other: Use) -> bool:
     """Whether two maps have one input, or are one map whose output is split."""
     if one.node is other.node:
-        return is_split(one)
+        return is_split(flow, one)
     return [unmoved(n) for n in flow.values(one.node)] == [unmoved(n) for n in flow.values(other.node)]

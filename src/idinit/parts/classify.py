@@ -159,7 +159,7 @@ def _find_regions(
     What leads to the gate itself is inside it, such as the values of an attention that makes it.
     """
     sides = list(find_sides(flow, scores, products))
-    split = [(use, side.sum) for side in sides for use in side.ends if is_split(use)]
+    split = [(use, side.sum) for side in sides for use in side.ends if is_split(flow, use)]
     split += [(use, value) for use, outputs in packed.items() for made, value in outputs if not made]
     regions = [*sides, *find_gates(flow, products)]
     for region in regions:
@@ -190,7 +190,7 @@ def _find_outputs(
     found = {**positive, **found}
     for side in sides:
         for use in side.ends:
-            if (use not in found or use in positive) and is_split(use):
+            if (use not in found or use in positive) and is_split(flow, use):
                 gates = (gate for gate in flow.coefficients.values() if use in walk_back(flow, gate).maps)
                 found[use] = [("branch_end", side.operand), *positive.get(use, (("gate", gate) for gate in gates))]
     return found

@@ -6,11 +6,10 @@ import heapq
 
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node
-from ..graph.operators import GATE_RANK, NORMS, SAME
+from ..graph.operators import GATE_RANK, NORMS, SAME, SUMS
 
 _SPLITS = {"chunk", "split", "split_with_sizes", "unsafe_split", "tensor_split", "unbind"}
 _BY_CHANNEL = _SPLITS | SAME | NORMS | GATE_RANK.keys()
-_FAR = 10**9
 
 
 def leading_to(flow: Flow, addend: Node) -> tuple[int, list[Node]]:
@@ -41,8 +40,8 @@ def exclusive(flow: Flow, end: Node) -> tuple[int, list[Node]]:
 def _splits(flow: Flow, node: Node, inside: list[Node], outside: list[Node]) -> bool:
     """Whether a map's output is cut in pieces, of which some lead to one place and the others to another."""
     made_by = node
-    while made_by.op in _BY_CHANNEL:
-        made_by = made_by.inputs[0]
+    while _keeps_channels(flow, made_by):
+        made_by = flow.operands(made_by)[0]
     if made_by.index not in flow.maps_at or not inside:
         return False
     if node.op in _SPLITS:
@@ -50,23 +49,28 @@ def _splits(flow: Flow, node: Node, inside: list[Node], outside: list[Node]) -> 
     return all(_are_disjoint(a, b) for a in inside for b in outside)
 
 
-def is_split(use: Use) -> bool:
+def is_split(flow: Flow, use: Use) -> bool:
     """Whether the outputs of a map are cut in pieces that are read one by one."""
     node = use.node
-    while len(node.users) == 1 and node.users[0].op in _BY_CHANNEL - _SPLITS:
+    while len(node.users) == 1 and node.users[0].op not in _SPLITS and _keeps_channels(flow, node.users[0]):
         node = node.users[0]
     return any(user.op in _SPLITS | {"slice"} for user in node.users)
+
+
+def _keeps_channels(flow: Flow, node: Node) -> bool:
+    """Whether a node makes each channel of a single one, e.g. by an activation function or a learned factor."""
+    if len(operands := flow.operands(node)) != 1 or node.index in flow.maps_at:
+        return False
+    return node.op in _BY_CHANNEL or (node.op in SUMS | {"mul", "div"} and operands[0].shape == node.shape)
 
 
 def _are_disjoint(a: Node, b: Node) -> bool:
     if a.op != "slice" or b.op != "slice" or a.arguments.get("dim", 0) != b.arguments.get("dim", 0):
         return False
-    (start, stop), (other_start, other_stop) = ((_bound(n, "start", 0), _bound(n, "end", _FAR)) for n in (a, b))
-    return stop <= other_start or other_stop <= start
+    return set(_places(a)).isdisjoint(_places(b))
 
 
-def _bound(node: Node, name: str, usual: int) -> int:
-    value = node.arguments.get(name)
-    size = node.inputs[0].shape[node.arguments.get("dim", 0)]
-    value = usual if value is None else value
-    return min(size, max(0, value + size if value < 0 else value))
+def _places(node: Node) -> range:
+    """The indices that a slice takes."""
+    bounds = (node.arguments.get(name) for name in ("start", "end", "step"))
+    return range(node.inputs[0].shape[node.arguments.get("dim", 0)])[slice(*bounds)]

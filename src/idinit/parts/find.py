@@ -155,13 +155,14 @@ def _alone(flow: Flow) -> Iterator[str]:
 
 
 def _is_added(flow: Flow, use: Use) -> bool:
-    """Whether what a map puts out is added to another value, as it is or rearranged."""
+    """Whether what a map puts out is added to another value, as it is, rearranged, or with factors that need no input."""
     node = use.node
     while len(readers := flow.readers(node)) == 1:
         reader = readers[0]
         if any(flow.active[n.index] and n is not node for n in addends(reader)):
             return True
-        if reader.op not in REARRANGEMENTS and not addends(reader):
+        is_scaled = reader.op in ("mul", "div") and not any(flow.active[n.index] for n in reader.inputs if n is not node)
+        if reader.op not in REARRANGEMENTS and not addends(reader) and not is_scaled:
             return False
         node = reader
     return False

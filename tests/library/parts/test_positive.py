@@ -12,6 +12,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from idinit import initialize_
+from idinit.network.chosen import find_chosen
 from idinit.parts import find_structure
 
 VALUES = torch.rand(3, 12, generator=torch.Generator().manual_seed(0))
@@ -176,3 +177,43 @@ class Weighted(nn.Module):
 def test_the_weights_of_a_mean_are_gates(is_running: bool) -> None:
     parts = weights(find_structure(Weighted(is_running), (VALUES.view(3, 3, 4),)))
     assert parts == {"stem.weight": "stem", "weigh.weight": "gate", "value.weight": "trunk", "head.weight": "head"}
+
+
+class Glow(nn.Module):
+    """Affine couplings as in Glow's code: a last layer of zeros, a learned factor, scale and shift from every second channel."""
+
+    def __init__(self, is_interleaved: bool, is_bounded: bool) -> None:
+        super().__init__()
+        self.is_interleaved, self.is_bounded = is_interleaved, is_bounded
+        self.mix = nn.ModuleList(nn.Conv2d(12, 12, 1) for _ in range(3))
+        self.first = nn.ModuleList(nn.Conv2d(6, 8, 3, padding=1) for _ in range(3))
+        self.last = nn.ModuleList(nn.Conv2d(8, 12, 3, padding=1) for _ in range(3))
+        self.logs = nn.ParameterList(torch.zeros(12, 1, 1) for _ in range(3))
+        for last in self.last:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_det = torch.zeros(len(x))
+        for mix, first, last, logs in zip(self.mix, self.first, self.last, self.logs, strict=True):
+            a, b = mix(x).chunk(2, 1)
+            h = last(first(a).relu()) * torch.exp(3 * logs)
+            shift, scale = (h[:, ::2], h[:, 1::2]) if self.is_interleaved else h.chunk(2, 1)
+            scale = torch.sigmoid(scale + 2) if self.is_bounded else scale.exp()
+            x = torch.cat([a, (b + shift) * scale], 1)
+            log_det = log_det + scale.log().flatten(1).sum(1)
+        return x, log_det
+
+
+@pytest.mark.parametrize("is_bounded", [True, False])
+@pytest.mark.parametrize("is_interleaved", [True, False])
+def test_rows_that_are_scaled_and_interleaved(is_interleaved: bool, is_bounded: bool) -> None:
+    model = Glow(is_interleaved, is_bounded)
+    structure = find_structure(model, (torch.randn(2, 12, 4, 4),))
+    scale = "gate" if is_bounded else "head"
+    order = ["branch_end", scale] * 6 if is_interleaved else ["branch_end"] * 6 + [scale] * 6
+    for i in range(3):
+        pieces = rows(structure, f"last.{i}.weight")
+        assert [part for _, start, stop, part in pieces for _ in range(start, stop)] == order
+        assert structure.parts[f"first.{i}.weight"] == "branch"
+    assert ("last.0.weight" in find_chosen(model, structure)) == is_bounded
