@@ -21,7 +21,7 @@ from .operators import (
     SUMS,
     UPSAMPLINGS,
 )
-from .roles import find_role, is_affine, without_noise
+from .roles import find_role, is_affine, is_modulated, without_noise
 from .steps import find_steps
 
 
@@ -187,14 +187,21 @@ class Flow:
         return is_choice and bool(self._made_of[node.inputs[0].index])
 
     def _find_coefficient(self, node: Node) -> None:
-        if node.op not in ("mul", "div") or len(operands := self.operands(node)) != 2 or operands[0] is operands[1]:
+        if node.op not in ("mul", "div"):
+            return
+        operands = self.operands(node)
+        if len(operands) == 1 and any(self._made_of[n.index] and is_modulated(node, n) for n in node.inputs):
+            self.coefficients[node.index] = operands[0]
+        if len(operands) != 2 or operands[0] is operands[1]:
             return
         a, b = operands
         if node.op == "div" or self.depends(b, a):
             self.coefficients[node.index] = b
         elif self.depends(a, b):
             self.coefficients[node.index] = a
-        elif prod(a.shape) != prod(b.shape) and prod(node.shape) in (prod(a.shape), prod(b.shape)):  # no outer product
+        elif prod(node.shape) not in (prod(a.shape), prod(b.shape)):  # an outer product, in which neither scales the other
+            return
+        elif prod(a.shape) != prod(b.shape):
             self.coefficients[node.index] = min(a, b, key=lambda n: prod(n.shape))
         elif (rank := self._gate_rank(a, b)) != (other := self._gate_rank(b, a)):
             self.coefficients[node.index] = a if rank > other else b

@@ -70,9 +70,19 @@ def _in_product(_ancestors: Sequence[int], node: Node, _operand: Node, argument:
 def _in_arithmetic(_ancestors: Sequence[int], node: Node, operand: Node, argument: str) -> str:
     if is_affine(node, operand):
         return "norm"
+    if is_modulated(node, operand):
+        return "embedding"
     if node.op in SUMS and argument in ("self", "other", "end"):
         return "position" if _is_table(operand) else "bias"
     return "kernel" if len(operand.shape) > 1 and makes_kernel(node) else "scale"
+
+
+def is_modulated(node: Node, operand: Node) -> bool:
+    """Whether a learned value, repeated for each example, is what an operator scales or shifts, as the constant of a StyleGAN."""
+    others = [prod(n.shape) for n in node.inputs if n is not operand]
+    learned = (prod(n.shape) for n in reach([operand], lambda n: n.sources) if n.op == "parameter")
+    is_repeated = operand.shape == node.shape and max(learned) < prod(node.shape)
+    return is_repeated and bool(others) and max(others) < prod(node.shape)
 
 
 def is_affine(node: Node, operand: Node) -> bool:

@@ -30,7 +30,7 @@ def note_bilinear_gates(flow: Flow, attentions: frozenset[int]) -> frozenset[str
         if node.op != "mul" or node.index in attentions or node.index in flow.coefficients or sums_of(node):
             continue
         factors = flow.operands(node)
-        if len(factors) == 2 and prod(factors[0].shape) == prod(factors[1].shape):
+        if len(factors) == 2 and all(prod(factor.shape) == prod(node.shape) for factor in factors):
             made_by = [walk_back(flow, factor).maps for factor in factors]
             if all(len(maps) == 1 for maps in made_by) and _are_alike(flow, made_by[0][0], made_by[1][0]):
                 flow.coefficients[node.index] = factors[0]

@@ -169,7 +169,10 @@ def adds_values(flow: Flow, node: Node) -> bool:
 
 
 def modulated(flow: Flow, node: Node) -> Node | None:
-    """The addend that a sum shifts by a condition which scales it as well, as in FiLM and SPADE; None for other sums."""
+    """The addend that a sum shifts by a condition which scales it as well, as in FiLM and SPADE; None for other sums.
+
+    The condition may be made of the value that it acts on, as in squeeze-excite, where it is the same for all positions.
+    """
     terms = addends(node)
     for scaled, shift in zip(terms, terms[::-1], strict=True) if len(terms) == 2 else ():
         gate, values = flow.coefficients.get(scaled.index), flow.values(scaled)
@@ -178,7 +181,8 @@ def modulated(flow: Flow, node: Node) -> Node | None:
         conditions = [{read.index for use in walk_back(flow, n).maps for read in flow.values(use.node)} for n in (gate, shift)]
         made_by = walk_back(flow, values[0]).maps
         known = [unmoved(values[0]), *(use.node for use in made_by)]  # a coupling shifts one piece by what it makes of another
-        if conditions[0] == conditions[1] != set() and not any(flow.depends(shift, n) for n in known):
+        is_apart = prod(shift.shape) < prod(node.shape) or not any(flow.depends(shift, n) for n in known)
+        if conditions[0] == conditions[1] != set() and is_apart:
             return scaled
     return None
 

@@ -229,10 +229,11 @@ def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
 
 
 def _makes_both(flow: Flow, use: Use, gate: Node, value: Node) -> bool:
-    """Whether some rows of a map make a gate, and what the others make flows into the value, through further maps."""
+    """Whether some rows of a map make a gate, and all that flows into the value comes from its other rows, by further maps."""
     if not flow.depends(value, use.node):
         return False
-    if use.node not in reach([value], lambda n: [read for read in flow.values(n) if read.index >= use.node.index]):
+    way = reach([value], lambda n: [] if n is use.node else flow.values(n))
+    if not all(n.index >= use.node.index for n in way):
         return False
     try:
         return len(rows(flow, use, gate)[1]) < use.node.shape[output_dims(use)[1]]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from networks import IMAGES, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -176,3 +177,70 @@ def test_a_constant_factor_of_a_layer_is_made_up_for(method: str) -> None:
         initialize_(network, method, (x,), seed=0)
     for number in range(6):
         assert torch.allclose(model[number].weight * 32**-0.5, plain[2 * number].weight, atol=1e-6)
+
+
+class SelfModulated(nn.Module):
+    """Blocks that scale and shift their features by what they make of these features' means, in one piece or in two."""
+
+    def __init__(self, of_input: bool, is_residual: bool, is_packed: bool) -> None:
+        super().__init__()
+        self.of_input, self.is_residual, self.is_packed = of_input, is_residual, is_packed
+        self.stem, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 3)
+        self.conv1, self.conv2 = (nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1) for _ in range(3)) for _ in range(2))
+        self.both = nn.ModuleList(nn.Linear(8, 16) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for conv1, conv2, both in zip(self.conv1, self.conv2, self.both, strict=True):
+            y = conv1(x).relu()
+            made = both((x if self.of_input else y).mean((2, 3)))
+            if self.is_packed:
+                scale, shift = (part[:, :, None, None] for part in made.chunk(2, 1))
+            else:
+                scale, shift = made[:, :, None, None].chunk(2, 1)
+            y = conv2((y * scale.sigmoid() + shift).relu())
+            x = x + y if self.is_residual else y
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("is_residual", [True, False])
+@pytest.mark.parametrize("of_input", [True, False])
+def test_blocks_that_modulate_themselves_are_alike(of_input: bool, is_residual: bool, is_packed: bool) -> None:
+    structure = find_structure(SelfModulated(of_input, is_residual, is_packed), (IMAGES,))
+    inner, last = ("branch", "branch_end") if is_residual else ("trunk", "trunk")
+    blocks = {"conv1": inner, "conv2": last, "both": "gate"}
+    assert weights(structure) == {
+        "stem.weight": "stem",
+        "head.weight": "head",
+        **{f"{name}.{i}.weight": part for name, part in blocks.items() for i in range(3)},
+    }
+    assert structure.slices == {}
+
+
+class FromConstant(nn.Module):
+    """A generator that starts from a learned constant, which styles scale and shift, as in StyleGAN (Karras et al. 2019)."""
+
+    def __init__(self, is_scaled: bool) -> None:
+        super().__init__()
+        self.is_scaled = is_scaled
+        self.constant, self.map = nn.Parameter(torch.randn(1, 8, 4, 4)), nn.Linear(4, 8)
+        self.styles = nn.ModuleList(nn.Linear(8, 16) for _ in range(2))
+        self.conv, self.head = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 3, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        w, x = self.map(z).relu(), self.constant.expand(len(z), -1, -1, -1)
+        for i, style in enumerate(self.styles):
+            scale, shift = style(w)[:, :, None, None].chunk(2, 1)
+            x = F.instance_norm(x) if i else x
+            x = x * (1 + scale) + shift if self.is_scaled else x + shift
+            x = x if i else F.leaky_relu(self.conv(x))
+        return self.head(x)
+
+
+@pytest.mark.parametrize("is_scaled", [True, False])
+def test_a_constant_that_is_modulated_is_a_learned_input(is_scaled: bool) -> None:
+    parts = weights(find_structure(FromConstant(is_scaled), (torch.randn(2, 4),)))
+    assert parts["constant"] == "embedding"
+    assert parts["conv.weight"] == "trunk" and parts["head.weight"] == "head"
+    assert not is_scaled or parts["styles.0.weight"] == parts["styles.1.weight"] == "gate"
