@@ -20,6 +20,7 @@ from .operators import (
     RECURRENT,
     SUMS,
     UPSAMPLINGS,
+    ZEROS,
 )
 from .roles import find_role, is_affine, is_modulated, without_noise
 from .steps import find_steps
@@ -190,7 +191,7 @@ class Flow:
         if node.op not in ("mul", "div"):
             return
         operands = self.operands(node)
-        if len(operands) == 1 and any(self._made_of[n.index] and is_modulated(node, n) for n in node.inputs):
+        if len(operands) == 1 and any(self._is_given_value(node, n) for n in node.inputs):
             self.coefficients[node.index] = operands[0]
         if len(operands) != 2 or operands[0] is operands[1]:
             return
@@ -205,6 +206,10 @@ class Flow:
             self.coefficients[node.index] = min(a, b, key=lambda n: prod(n.shape))
         elif (rank := self._gate_rank(a, b)) != (other := self._gate_rank(b, a)):
             self.coefficients[node.index] = a if rank > other else b
+
+    def _is_given_value(self, product: Node, factor: Node) -> bool:
+        """Whether a factor that does not depend on the input is the value in a product: zeros as a state, or a modulated constant."""
+        return unmoved(factor).op in ZEROS or (self._made_of[factor.index] != 0 and is_modulated(product, factor))
 
     def _gate_rank(self, node: Node, factor: Node) -> float:
         is_around_one = node.op == "add" and 1 in node.arguments.values()  # as 1 + scale in SPADE

@@ -32,6 +32,7 @@ POOLS = {
 }  # fmt: skip
 # The second operand only gives the shape or the type of the result.
 LIKE_ANOTHER = {"type_as", "view_as", "reshape_as", "expand_as"}
+ZEROS = {"zeros", "new_zeros", "zeros_like"}  # the first state of a recurrence
 # The result depends on the operand's shape, not on its values.
 SHAPE_ONLY = {
     "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full",

@@ -50,8 +50,8 @@ def _keeps(node: Node) -> bool:
 
 
 def _is_normalized(flow: Flow, node: Node, passed: list[Node]) -> bool:
-    """Whether what is made of a factor divides others, as in a softmax written by hand: the factor is a weight of a mean."""
-    arithmetic = REARRANGEMENTS | SUMS | _FACTORS | {"sum", "cumsum", "stack", "cat"}
+    """Whether what is made of a factor divides others, as in a softmax written by hand and in xLSTM: it weighs a mean."""
+    arithmetic = REARRANGEMENTS | SUMS | _FACTORS | PRODUCTS | {"sum", "cumsum", "stack", "cat", "abs", "maximum", "clamp"}
     made = reach([node], lambda n: [user for user in flow.readers(n) if user.op in arithmetic])
     return any(user.op == "div" and flow.coefficients.get(user.index) is n for n in made if n not in passed for user in n.users)
 

@@ -94,9 +94,16 @@ def find_gates(flow: Flow, attentions: frozenset[int]) -> Iterator[Region]:
             inside = (u for u in uses if members >> u.node.index & 1 or u.node.index in path)
             uses = [u for u in inside if u in last or u.node.index not in carrying]
         else:  # made of something else than the values: its last maps
-            uses = [use for use in last if not any(flow.depends(value, use.node) for value in values)]
+            uses = [use for use in last if not any(_carries(flow, value, use.node) for value in values)]
         if uses:
             yield Region("gate", uses, gate, node, node)
+
+
+def _carries(flow: Flow, value: Node, source: Node) -> bool:
+    """Whether a value is made of another one, and not only scaled by what is, as a state is at each step."""
+    if not flow.depends(value, source):
+        return False
+    return source in reach([value], lambda n: [read for read in flow.values(n) if read.index >= source.index])
 
 
 def _value_path(flow: Flow, end: Node) -> set[int]:

@@ -9,10 +9,9 @@ from torch import Tensor
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach, unmoved
-from ..graph.operators import REARRANGEMENTS, RECURRENT, SOFTMAXES
+from ..graph.operators import REARRANGEMENTS, RECURRENT, SOFTMAXES, ZEROS
 
 _PIECES = {"select", "slice", "narrow", "getitem", "unbind"}
-_ZEROS = {"zeros", "new_zeros", "zeros_like"}
 
 
 def between(flow: Flow, end: Node, others: list[Node]) -> list[Use]:
@@ -117,4 +116,4 @@ def _is_zero(value: object) -> bool:
         return False
     node = unmoved(value)
     is_number = node.op == "constant" and isinstance(node.value, Tensor) and not node.value.is_meta
-    return node.op in _ZEROS or (is_number and not node.value.any())
+    return node.op in ZEROS or (is_number and not node.value.any())

@@ -9,8 +9,9 @@ import torch
 from networks import rows, weights
 from published import GRU, LSTM
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from idinit.parts import find_structure
+from idinit.parts import find_parts, find_structure
 
 SERIES = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -176,3 +177,39 @@ def test_layers_that_two_blocks_share_are_not_recurrent() -> None:
     structure = find_structure(SharedPositions(), (SERIES,))
     assert "recurrent" not in weights(structure).values()
     assert {name for name, part in weights(structure).items() if part == "branch_end"} >= {"proj.0.weight", "proj.1.weight"}
+
+
+class MatrixMemory(nn.Module):
+    """The mLSTM of xLSTM (Beck et al. 2024): an exponential input gate, whose sum divides what is read."""
+
+    def __init__(self, is_stabilized: bool) -> None:
+        super().__init__()
+        self.is_stabilized = is_stabilized
+        self.stem, self.out, self.head = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.query, self.key, self.value = (nn.Linear(8, 8) for _ in range(3))
+        self.input, self.forget = nn.Linear(8, 1), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        q, k, v, i, f, o = (m(x) for m in (self.query, self.key, self.value, self.input, self.forget, self.out))
+        memory, norm, largest, read = x.new_zeros(len(x), 8, 8), x.new_zeros(len(x), 8), x.new_zeros(len(x), 1), []
+        for t in range(x.shape[1]):
+            if self.is_stabilized:
+                kept = F.logsigmoid(f[:, t]) + largest
+                largest = torch.maximum(kept, i[:, t])
+                new, keep = torch.exp(i[:, t] - largest), torch.exp(kept - largest)
+            else:
+                new, keep = torch.exp(i[:, t]), torch.sigmoid(f[:, t])
+            memory = keep[..., None] * memory + new[..., None] * (v[:, t, :, None] * k[:, t, None])
+            norm = keep * norm + new * k[:, t]
+            size = (norm * q[:, t]).sum(-1, keepdim=True).abs()
+            read.append((memory @ q[:, t, :, None])[..., 0] / torch.maximum(size, torch.exp(-largest)))
+        return self.head(o.sigmoid() * torch.stack(read, 1))
+
+
+@pytest.mark.parametrize("is_stabilized", [False, True])
+def test_exponential_gates_are_gates(is_stabilized: bool) -> None:
+    parts = find_parts(MatrixMemory(is_stabilized), (torch.randn(2, 4, 4),))
+    gates = [name for name, part in parts.items() if part == "gate"]
+    assert sorted(gates) == ["forget.weight", "input.weight", "out.weight"]
+    assert parts["query.weight"] == parts["key.weight"] == parts["value.weight"] == "trunk"
