@@ -162,7 +162,7 @@ class Flow:
 
     def _ancestors_of(self, node: Node, tokens: list[Node], is_map: bool) -> int:
         """The ancestors of an active node, itself included."""
-        if not self.carries(node):
+        if not self.carries(node):  # no gradient flows through it
             return 0
         found = 0
         for read in node.inputs:
@@ -208,7 +208,7 @@ class Flow:
             self.coefficients[node.index] = a if rank > other else b
 
     def _is_given_value(self, product: Node, factor: Node) -> bool:
-        """Whether a factor that does not depend on the input is the value in a product: zeros as a state, or a modulated constant."""
+        """Whether a factor that does not depend on the input is the value in a product: a state of zeros, a constant."""
         return unmoved(factor).op in ZEROS or (self._made_of[factor.index] != 0 and is_modulated(product, factor))
 
     def _gate_rank(self, node: Node, factor: Node) -> float:

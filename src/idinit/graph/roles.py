@@ -78,7 +78,7 @@ def _in_arithmetic(_ancestors: Sequence[int], node: Node, operand: Node, argumen
 
 
 def is_modulated(node: Node, operand: Node) -> bool:
-    """Whether a learned value, repeated for each example, is what an operator scales or shifts, as the constant of a StyleGAN."""
+    """Whether a learned value, repeated for each example, is what an operator scales or shifts, as StyleGAN's constant."""
     others = [prod(n.shape) for n in node.inputs if n is not operand]
     learned = (prod(n.shape) for n in reach([operand], lambda n: n.sources) if n.op == "parameter")
     is_repeated = operand.shape == node.shape and max(learned) < prod(node.shape)

@@ -215,13 +215,13 @@ def _find_packed_gates(flow: Flow) -> dict[Use, Outputs]:
         values = flow.values(flow.nodes[index])
         if any(flow.depends(gate, _without_numbers(flow, value)) for value in values):  # an activation function, x * sigmoid(x)
             continue
-        gates += [(gate, maps) for maps in makers(flow, gate)]
-        if len(values) == 1:
-            made = makers(flow, values[0])
-            for maps in makers(flow, gate):
-                if maps in made or (len(maps) == 1 and _makes_both(flow, maps[0], gate, values[0])):
-                    for use in maps:
-                        found.setdefault(use, [("", values[0])])
+        made_by = makers(flow, gate)
+        gates += [(gate, maps) for maps in made_by]
+        for value in values if len(values) == 1 else ():
+            alike = makers(flow, value)
+            for maps in made_by:
+                if maps in alike or (len(maps) == 1 and _makes_both(flow, maps[0], gate, value)):
+                    found |= {use: [("", value)] for use in maps if use not in found}
     for gate, maps in gates:
         for use in maps if found.keys() >= set(maps) else ():
             found[use].insert(0, ("gate", gate))

@@ -242,15 +242,13 @@ def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:
 
 def _adds_steps(flow: Flow, branch: Term, shortcut: Term) -> bool:
     """Whether two terms are what the same layers make at several steps, and nothing else."""
-    made_by = []
-    for term in (branch, shortcut):
-        walk = walk_back(flow, term.operand)
-        layers = {use.node.index for use in walk.maps}
-        passed = (n for n in flow.nodes[: term.operand.index + 1] if walk.passed >> n.index & 1 and n.index not in layers)
-        if not all(map(flow.values, passed)):
+    layers, made_by = {use.parameter for use in walk_back(flow, branch.operand).maps}, set()
+    for node in reach([shortcut.operand], lambda n: [] if n.index in flow.maps_at else flow.values(n)):
+        found = {use.parameter for use in flow.maps_at.get(node.index, ())}
+        if not found <= layers or not (found or flow.values(node)):
             return False
-        made_by.append({use.parameter for use in walk.maps})
-    return made_by[0] == made_by[1]
+        made_by |= found
+    return made_by == layers
 
 
 def _is_output(flow: Flow, node: Node, hidden: set[str]) -> bool:

@@ -180,7 +180,7 @@ def test_the_weights_of_a_mean_are_gates(is_running: bool) -> None:
 
 
 class Glow(nn.Module):
-    """Affine couplings as in Glow's code: a last layer of zeros, a learned factor, scale and shift from every second channel."""
+    """Affine couplings as in Glow's code: a last layer of zeros, a learned factor, every second channel a scale."""
 
     def __init__(self, is_interleaved: bool, is_bounded: bool) -> None:
         super().__init__()

@@ -248,12 +248,13 @@ class Decisions(nn.Module):
         self.mask = nn.ModuleList(nn.Linear(8, 16) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        total = torch.zeros(())
+        total, masked = torch.zeros(()), x
         for i, own in enumerate(self.own):
-            h = self.shared(x * self.mask[i - 1](state).softmax(-1) if i else x).relu()
+            h = self.shared(masked).relu()
             h = own(h) if self.is_apart else h + own(h)
             decision, state = h.chunk(2, -1)
             total = total + decision.relu()
+            masked = x * self.mask[i](state).softmax(-1) if i < len(self.mask) else x
         return self.head(total.mean(1))
 
 

@@ -37,7 +37,7 @@ def spike(x: Tensor) -> Tensor:
 STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     "comparison": lambda x: (x > 0).float(),
     "surrogate": spike,
-    "reversed": lambda x: (0.5 <= x).type_as(x),
+    "as another": lambda x: (x < 0.5).type_as(x),
     "times a number": lambda x: (x >= 1) * 2.0,
     "where": lambda x: torch.where(x > 0, 1.0, -1.0),
     "where, tensors": lambda x: torch.where(x > 0, torch.ones_like(x), torch.zeros_like(x)),
