@@ -116,7 +116,10 @@ def test_a_variant_that_cannot_be_built_is_told_by_one_of_several_processes(
 
 
 @pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")
-def test_the_number_of_jobs_is_measured_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_number_of_jobs_is_measured_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idinit_suite.experiments.concurrency._SECONDS", 0.3)
     words = arguments(tmp_path, "launcher=local", "init=t_fixup,idinit", "impl.threads=null")
     with pytest.raises(UsageError, match="t_fixup was not trained|could not be trained"):
         launch(words)
