@@ -62,11 +62,11 @@ class Variant:
     Attributes:
         name: The variant of the experiment to which they belong.
         label: The name; where runs of the variant exist with several recipes, then with what is different in this one.
-        is_best_recipe: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, with
-            the best mean accuracy on the validation split at the last epoch.
+        is_best_recipe: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, in
+            float32 and then with the best mean accuracy on the validation split at the last epoch.
         is_common_recipe: Whether the recipe but for model and initializer is the one that the most variants have runs of
-            and, among equals, the one with the best accuracy on the validation split averaged over the variants. A run that
-            diverged counts as 0 in both choices.
+            and, among equals, in float32 and then with the best accuracy on the validation split averaged over the variants.
+            A run that diverged counts as 0 in both choices.
         recipe: What a config says of the training, ``{"optim.lr": 0.1, ...}``.
         runs: Their rows of ``runs.csv``.
         curves: Their rows of ``curves.csv``.
@@ -181,11 +181,11 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
     found = []
     for name, of_variant in main.groupby("arm"):
         own = recipes[of_variant.index]
-        groups = [of_variant[own == recipe] for recipe in sorted(set(own))]
-        groups.sort(key=lambda group: (-len(group), -_score(group)))
-        first = json.loads(recipes[groups[0].index[0]])
-        for index, group in enumerate(groups):
-            recipe = json.loads(recipes[group.index[0]])
+        groups = {recipe: of_variant[own == recipe] for recipe in sorted(set(own))}
+        best = sorted(groups, key=lambda recipe: (len(groups[recipe]), *_merit(recipe, groups[recipe])), reverse=True)
+        first = json.loads(best[0])
+        for index, key in enumerate(best):
+            recipe, group = json.loads(key), groups[key]
             found.append(
                 Variant(
                     name=str(name),
@@ -261,13 +261,20 @@ def _score(runs: pd.DataFrame) -> float:
     return float(runs["validation_accuracy"].where(runs["state"] == "done", 0).fillna(0).mean())
 
 
+def _merit(recipe: str, runs: pd.DataFrame) -> tuple[bool, float]:
+    """What decides between recipes of equally many runs: full precision, which is no matter of tuning, and then the score."""
+    return json.loads(recipe).get("train.precision") == "float32", _score(runs)
+
+
 def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
     settings = recipes.map({recipe: setting(json.loads(recipe)) for recipe in set(recipes)})
-    ranked = [
-        (runs["arm"].nunique(), fmean(_score(of_variant) for _, of_variant in runs.groupby("arm")), str(setting))
-        for setting, runs in main.groupby(settings)
-    ]
-    return max(ranked)[2]
+    groups = {str(setting): [runs for _, runs in of_setting.groupby("arm")] for setting, of_setting in main.groupby(settings)}
+
+    def rank(setting: str) -> tuple[int, bool, float, str]:
+        merits = [_merit(setting, runs) for runs in groups[setting]]
+        return len(merits), merits[0][0], fmean(score for _, score in merits), setting
+
+    return max(groups, key=rank)
 
 
 def _rank(variant: Variant) -> tuple[float, str]:

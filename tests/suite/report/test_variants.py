@@ -117,6 +117,22 @@ def test_among_equally_many_runs_the_recipe_is_chosen_on_the_validation_split(
     assert chosen == {0.1: True, 0.2: False}
 
 
+def test_among_equally_many_runs_those_of_full_precision_stand_for_the_variant(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
+) -> None:
+    runs = [
+        make_run(variant, [0.1, accuracy], train={"precision": precision})
+        for variant, accuracies in {"idinit": (0.5, 0.6), "fixup": (0.7, 0.6)}.items()
+        for precision, accuracy in zip(("float32", "bf16"), accuracies, strict=True)
+    ]
+    runs.append(make_run("zero", [0.1, 0.4], train={"precision": "bf16"}))
+    found = variants_of(runs)
+    assert {variant.label for variant in found if variant.is_best_recipe} == {"idinit", "fixup", "zero"}
+    rounded = [f"{name} (train.precision=bf16)" for name in ("fixup", "idinit")]
+    assert sorted(variant.label for variant in found if not variant.is_best_recipe) == rounded
+    assert len([variant for variant in found if variant.is_common_recipe]) == 3, "more variants have runs in bf16"
+
+
 def test_scales_are_kept_apart_with_the_largest_first(make_run: Callable[..., Path], tmp_path: Path) -> None:
     original = {"data_source": "CIFAR-10"}
     merge(
@@ -162,6 +178,20 @@ def test_the_shared_recipe_is_the_one_of_most_variants_and_then_the_best_for_all
         ("fixup", 0.1),
     }  # 0.5 beats (0.8 + 0) / 2
     assert {(variant.name, variant.lr) for variant in found if variant.is_best_recipe} == {("idinit", 0.3), ("fixup", 0.1)}
+
+
+def test_of_shared_recipes_that_of_full_precision_comes_first(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
+) -> None:
+    accuracies = {"float32": 0.5, "bf16": 0.6}
+    found = variants_of(
+        [
+            make_run(variant, [0.1, accuracy], train={"precision": precision})
+            for variant in ("idinit", "fixup")
+            for precision, accuracy in accuracies.items()
+        ]
+    )
+    assert {variant.recipe["train.precision"] for variant in found if variant.is_common_recipe} == {"float32"}
 
 
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:
