@@ -84,13 +84,16 @@ def _exponent(looks: Sequence[Looks]) -> float | None:
     return round(slope, 3) if off <= max(noise, 0.03) else None
 
 
-# What rules make the same in all weights: the standard deviation, times the root of one of these functions of the fans.
-_FANS: tuple[Callable[[int, int], float], ...] = (
-    lambda fan_in, fan_out: 1,
-    lambda fan_in, fan_out: fan_in,
-    lambda fan_in, fan_out: fan_out,
-    lambda fan_in, fan_out: (fan_in + fan_out) / 2,  # Xavier
-    max,  # orthogonal matrices, and partial identities
+# What rules make the same in all weights: the standard deviation, times the root of one of these functions of the fans, those
+# of one group of a convolution, and of the number of groups.
+_FANS: tuple[Callable[[int, int, int], float], ...] = (
+    lambda fan_in, fan_out, groups: 1,
+    lambda fan_in, fan_out, groups: fan_in,
+    lambda fan_in, fan_out, groups: fan_out,
+    lambda fan_in, fan_out, groups: fan_out * groups,  # as torch counts
+    lambda fan_in, fan_out, groups: (fan_in + fan_out) / 2,  # Xavier
+    lambda fan_in, fan_out, groups: (fan_in + fan_out * groups) / 2,
+    lambda fan_in, fan_out, groups: max(fan_in, fan_out),  # orthogonal matrices, and partial identities
 )
 
 
@@ -121,9 +124,10 @@ def depth_factors(series: Sequence[Series], branches: int) -> dict[int, float]:
     return best[1]
 
 
-def _sizes(series: Series, fan: Callable[[int, int], float]) -> list[float]:
+def _sizes(series: Series, fan: Callable[[int, int, int], float]) -> list[float]:
     """The sizes of matrices that are not zero; where only chance makes them differ, the one in the middle for all."""
-    root = fan(series.matrices[0].looks.fan_in, series.matrices[0].shape[0] * math.prod(series.matrices[0].shape[2:])) ** 0.5
+    shape, looks = series.matrices[0].shape, series.matrices[0].looks
+    root = fan(looks.fan_in, shape[0] * math.prod(shape[2:]), looks.size // math.prod(shape)) ** 0.5
     sizes = sorted(matrix.looks.std * root for matrix in series.matrices if matrix.looks.std > 0)
     return [sizes[len(sizes) // 2]] * len(sizes) if series.exponent == 0 else sizes
 
