@@ -20,3 +20,16 @@ def test_a_second_interrupt_stops_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked.is_set()
         os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_within_a_run_stops_the_sweep_around_it(number: int) -> None:
+    with stop_signals() as sweep:
+        with stop_signals() as run:
+            os.kill(os.getpid(), number)
+            assert run.is_set()
+        assert sweep.is_set(), "a run that ends in an error, or whose variant is refused, does not hand it on"
+        with stop_signals() as later:
+            assert not later.is_set()
+    with stop_signals() as another:
+        assert not another.is_set()
