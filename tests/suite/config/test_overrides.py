@@ -97,7 +97,7 @@ def ends(command: str, words: Sequence[str], monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.filterwarnings("default")
 @settings(
-    max_examples=300,  # of two overrides each on average
+    max_examples=500,  # of two overrides each on average
     deadline=None,
     derandomize=True,
     database=None,
