@@ -268,13 +268,11 @@ def _merit(recipe: str, runs: pd.DataFrame) -> tuple[bool, float]:
 
 def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
     settings = recipes.map({recipe: setting(json.loads(recipe)) for recipe in set(recipes)})
-    groups = {str(setting): [runs for _, runs in of_setting.groupby("arm")] for setting, of_setting in main.groupby(settings)}
-
-    def rank(setting: str) -> tuple[int, bool, float, str]:
-        merits = [_merit(setting, runs) for runs in groups[setting]]
-        return len(merits), merits[0][0], fmean(score for _, score in merits), setting
-
-    return max(groups, key=rank)
+    ranked = []
+    for shared, runs in main.groupby(settings):
+        merits = [_merit(str(shared), of_variant) for _, of_variant in runs.groupby("arm")]
+        ranked.append((len(merits), merits[0][0], fmean(score for _, score in merits), str(shared)))
+    return max(ranked)[-1]
 
 
 def _rank(variant: Variant) -> tuple[float, str]:

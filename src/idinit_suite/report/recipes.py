@@ -81,7 +81,8 @@ def _shared(variants: Sequence[Variant], best: Sequence[Variant], name: str) -> 
     names = {variant.name for variant in shared}
     absent = [variant.name for variant in best if variant.name not in names]
     missing = f' Not run with it: {", ".join(absent)}; `make {name} ARGS="{" ".join(recipe)}"` runs what is missing.'
-    text = f"The recipe that most variants were run with (of equals, the one that is best on average): {', '.join(recipe)}."
+    which = "(of equals, first one in float32, then the one that is best on average)"
+    text = f"The recipe that most variants were run with {which}: {', '.join(recipe)}."
     return [
         Heading(3, "One recipe for all"),
         text + (missing if absent else ""),

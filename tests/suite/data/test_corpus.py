@@ -117,6 +117,11 @@ def test_bad_files_are_told(tmp_path: Path) -> None:
         read_documents(path)
 
 
+def test_a_byte_order_mark_and_blank_lines_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbffirst\n\n  second \n")
+    assert read_documents(tmp_path / "train.txt") == ["first", "second"]
+
+
 def test_too_few_texts_are_told(root: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.batch_size=4096 .* \d+ texts"):
         make(root, batch_size=4096)
