@@ -6,6 +6,7 @@ from pathlib import Path
 from idinit_suite.cli import run_command
 from idinit_suite.coverage.page import update_coverage_page
 from idinit_suite.coverage.runner import run
+from idinit_suite.training.progress import console
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "coverage"
 
@@ -17,6 +18,7 @@ def main() -> None:
     given = parser.parse_args()
     run(RESULTS / "coverage.csv", given.patterns, force=given.force)
     update_coverage_page(RESULTS)
+    console.print(f"Page: {RESULTS / 'README.md'}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ def run(path: Path, patterns: Iterable[str] = (), *, force: bool = False) -> dic
     wanted = [name for name in cases if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
     rows = read_rows(path)
     todo = [name for name in wanted if force or name not in rows]
+    if not todo:
+        console.print("each network has been checked; --force (make coverage FORCE=1) checks them again", soft_wrap=True)
     for number, name in enumerate(todo, start=1):
         before, rows[name] = rows.get(name), _row(cases[name], checked(cases[name]))
         rows = {known: rows[known] for known in cases if known in rows}
