@@ -115,7 +115,8 @@ def write_side_by_side(folder: Path, cases: Iterable[Case] | None = None) -> Non
         except ImportError as error:
             console.print(f"{case.name} cannot be built: {error}", soft_wrap=True)
             continue
-        console.print(f"{len(done)}/{len(listed)}  {case.name}  {done[case.name]}", soft_wrap=True)
+        own, other = map(_cell, done[case.name])
+        console.print(f"{len(done)}/{len(listed)}  {case.name}  idinit: {own}; AnyInit: {other}", soft_wrap=True)
         write_markdown(folder / "anyinit.md", side_by_side_page(done, len(listed)))
 
 
