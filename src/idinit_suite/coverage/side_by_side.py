@@ -134,8 +134,8 @@ def side_by_side_page(done: dict[str, tuple[Outcome, Outcome]], listed: int) -> 
         (name, *(_cell(o) for o in pair), f"{pair[0].seconds:.1f}", f"{pair[1].seconds:.1f}") for name, pair in done.items()
     ]
     sources = Counter(name.partition(":")[0] for name in done)
-    missing = [source for source in LIBRARIES if source not in sources]
-    which = "They are " + " and ".join(f"{count} of {source}" for source, count in sources.items())
+    missing = [library for source, library in LIBRARIES.items() if source not in sources]
+    which = "They are " + ", ".join(f"{count} of {LIBRARIES.get(source, source)}" for source, count in sources.items())
     which += f"; {' and '.join(missing)} not measured, so the counts say nothing of these" * bool(missing)
     return [
         Heading(1, "Beside AnyInit"),
