@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,8 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
         UsageError: If torchvision has no such network, or it cannot have this shape or these options.
     """
     check_name(name)
+    if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
+        options = {"weights_backbone": None, **options}  # else that part is downloaded
     if name in ("googlenet", "inception_v3"):
         options = {"init_weights": False, **options}  # else they warn that it is slow
         if "num_classes" in options:
@@ -51,6 +54,6 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
         raise UsageError(f"torchvision's networks take 3 channels, and the images have {wanted[0]}: timm's take any number")
     try:
         model = torchvision.models.get_model(name, weights=None, **options)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # networks check their options themselves, each in its own way
         raise UsageError(f"torchvision's '{name}' cannot be built for inputs of shape {wanted}: {error}") from error
     return model, (torch.randn(BATCH, *wanted),)

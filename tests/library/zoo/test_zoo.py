@@ -27,6 +27,7 @@ def call(model: nn.Module, inputs: Any) -> list[Tensor]:
         ("timm:test_vit", (3, 64, 64), (2, 3, 64, 64), (2, 1000)),
         ("torchvision:squeezenet1_1", (3, 64, 64), (2, 3, 64, 64), (2, 1000)),
         ("torchvision:mobilenet_v3_small", None, (2, 3, 224, 224), (2, 1000)),
+        ("torchvision:lraspp_mobilenet_v3_large", (3, 64, 64), (2, 3, 64, 64), (2, 21, 64, 64)),  # its backbone neither
     ],
 )
 def test_images(name: str, shape: tuple[int, ...] | None, expected: tuple[int, ...], output: tuple[int, ...]) -> None:
