@@ -38,6 +38,8 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
         UsageError: If timm has no such network, or it cannot have this shape.
     """
     check_name(name)
+    if "pretrained" in options:
+        raise UsageError("networks are built without pretrained weights: leave out the option 'pretrained'")
     config = timm.get_pretrained_cfg(name)
     usual = config.input_size if config else (3, 224, 224)
     channels, *size = shape or usual
@@ -46,7 +48,7 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
     sized = options | ({"img_size": tuple(size)} if is_resized else {})
     try:
         model = _create(name, sized, options)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # networks check their options themselves, each in its own way
         raise UsageError(f"timm's '{name}' cannot be built for inputs of shape {shape}: {error}") from error
     return model, (torch.randn(BATCH, channels, *size),)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import transformers
 from torch import nn
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, did_you_mean, nearest
 from ..graph.own_inputs import transformers_inputs
 from ..graph.probe import Inputs
 
@@ -63,7 +63,12 @@ def build(model_type: str, shape: Sequence[int] | None = None) -> tuple[nn.Modul
 
 
 def classifier(
-    name: str, kind: Literal["images", "texts"], num_classes: int, options: dict[str, Any], length: int = 0
+    name: str,
+    kind: Literal["images", "texts"],
+    num_classes: int,
+    sizes: dict[str, Any],
+    options: dict[str, Any],
+    length: int = 0,
 ) -> nn.Module:
     """Builds a classifier of transformers with random weights.
 
@@ -71,11 +76,12 @@ def classifier(
         name: A model type (``bert``), or where a configuration is: a folder, or OWNER/NAME of the hub.
         kind: What it classifies.
         num_classes: Number of classes.
-        options: Values of the configuration that are other than usual; those of sizes that it does not have are left out.
+        sizes: Values of the configuration that follow from the data; of no effect where it does not have them.
+        options: Values of the configuration that are other than usual.
         length: Tokens of the longest text; it gets more positions if it has less.
 
     Raises:
-        UsageError: If there is no such network, or it classifies nothing of this kind.
+        UsageError: If there is no such network or option, or it classifies nothing of this kind.
     """
     auto: dict[str, Any] = {
         "images": transformers.AutoModelForImageClassification,
@@ -94,9 +100,13 @@ def classifier(
         ) from error
     if type(config) not in auto[kind]._model_mapping:
         raise UsageError(f"transformers' '{name}' has no classifier of {kind}: take another")
+    if unknown := [key for key in options if not hasattr(config, key)]:
+        raise UsageError(
+            f"the configuration of transformers' '{name}' has no '{unknown[0]}': {did_you_mean(unknown[0], config.to_dict())}"
+        )
     positions = {"max_position_embeddings": max(config.max_position_embeddings, length + 2)} if _has_positions(config) else {}
     try:
-        for key, value in {**positions, **options, "num_labels": num_classes}.items():
+        for key, value in {**positions, **sizes, "num_labels": num_classes, **options}.items():
             setattr(config, key, value)
         return cast(nn.Module, auto[kind].from_config(config))
     except Exception as error:  # configurations and networks check themselves, each in its own way

@@ -6,18 +6,35 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from idinit.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Images:
     """Pictures with one class each; a model is called with float32 [N, *shape].
 
     Attributes:
-        shape: (channels, height, width).
+        shape: (channels, height, width); any other of a user's own Dataset.
         num_classes: Number of classes.
     """
 
     shape: tuple[int, ...]
     num_classes: int
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width, for a model that takes nothing else.
+
+        Raises:
+            UsageError: If the inputs have another shape.
+        """
+        if len(self.shape) != 3:
+            raise UsageError(
+                f"the inputs have shape {self.shape}, and this model takes pictures [channels, height, width]: "
+                "use model=mlp, or a network of your own by model=python"
+            )
+        channels, height, width = self.shape
+        return channels, height, width
 
 
 @dataclass(frozen=True)

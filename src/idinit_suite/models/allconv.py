@@ -41,7 +41,7 @@ def allconv(
         (wide, 1, 1),
     ]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels_in = spec.shape[0]
+    channels_in = spec.picture_shape[0]
     for index, (channels, kernel, stride) in enumerate(plan, start=1):
         layers[f"conv{index}"] = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2)
         layers[f"act{index}"] = nn.ReLU()

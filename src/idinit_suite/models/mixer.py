@@ -28,7 +28,7 @@ def mixer(spec: Images, *, patch: PositiveInt = 4, width: PositiveInt = 192, dep
     """
     from timm.models.mlp_mixer import MlpMixer  # takes seconds to import
 
-    channels, height, side = spec.shape
+    channels, height, side = spec.picture_shape
     require_whole_patches(patch, height, side)
     size = (height, side)
     return MlpMixer(spec.num_classes, size, channels, patch, depth, width)  # type: ignore[arg-type]  # pairs are fine

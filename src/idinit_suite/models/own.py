@@ -47,7 +47,7 @@ def timm(
     from idinit.zoo.timm_models import build
 
     without = {} if norm is None else {"norm_layer": nn.Identity}
-    return build(name, spec.shape, num_classes=spec.num_classes, **without, **options)[0]
+    return build(name, spec.shape, **{"num_classes": spec.num_classes, **without, **options})[0]
 
 
 @MODELS.register("torchvision", ModelInfo(Images, foreign=True))
@@ -64,7 +64,7 @@ def torchvision(
     """
     from idinit.zoo.torchvision_models import build
 
-    return build(name, spec.shape, num_classes=spec.num_classes, **options)[0]
+    return build(name, spec.shape, **{"num_classes": spec.num_classes, **options})[0]
 
 
 class Logits(nn.Module):
@@ -99,11 +99,11 @@ def hf(spec: Images | Sentences, *, name: str, options: Options = {}) -> nn.Modu
     from idinit.zoo.transformers_models import classifier
 
     if isinstance(spec, Images):
-        channels, height, width = spec.shape
+        channels, height, width = spec.picture_shape
         sizes: Options = {"num_channels": channels, "image_size": height if height == width else (height, width)}
-        return Logits(classifier(name, "images", spec.num_classes, sizes | options), None)
+        return Logits(classifier(name, "images", spec.num_classes, sizes, options), None)
     sizes = {"vocab_size": spec.vocabulary, "pad_token_id": spec.padding}
-    return Logits(classifier(name, "texts", spec.num_classes, sizes | options, length=spec.length), spec.padding)
+    return Logits(classifier(name, "texts", spec.num_classes, sizes, options, spec.length), spec.padding)
 
 
 @MODELS.register("python", ModelInfo(Images | Sentences | MaskedTokens, foreign=True))

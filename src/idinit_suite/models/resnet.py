@@ -104,7 +104,7 @@ def resnet(
         A module from [N, channels, height, width] to logits [N, spec.num_classes].
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        stem=nn.Conv2d(spec.shape[0], width, 3, 1, 1, bias=False),
+        stem=nn.Conv2d(spec.picture_shape[0], width, 3, 1, 1, bias=False),
         norm=_norm(norm, width),
         act=nn.ReLU(),
     )

@@ -47,7 +47,7 @@ def vit(
     """
     from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
 
-    channels, height, side = spec.shape
+    channels, height, side = spec.picture_shape
     require_whole_patches(patch, height, side)
     if height == side == patch:  # attention would have nothing to look at
         fitting = ", ".join(str(size) for size in range(1, patch) if patch % size == 0)

@@ -72,6 +72,12 @@ def test_padding_is_not_seen_by_a_classifier_of_texts() -> None:
         ("hf", PICTURES, {"name": "bert"}, "transformers.*'bert'.*images"),
         ("hf", WORDS, {"name": "vit"}, "transformers.*'vit'.*texts"),
         ("timm", PICTURES, {"name": "resnet10t", "options": {"no_such": 1}}, "'resnet10t'.*no_such"),
+        ("timm", PICTURES, {"name": "resnet10t", "options": {"pretrained": True}}, "'pretrained'"),
+        ("timm", PICTURES, {"name": "resnet10t", "options": {"num_classes": 3}}, r"\(2, 3\).*\(2, 5\)"),
+        ("torchvision", PICTURES, {"name": "resnet18", "options": {"num_classes": 3}}, r"\(2, 3\).*\(2, 5\)"),
+        ("torchvision", PICTURES, {"name": "lraspp_mobilenet_v3_large"}, "'torchvision'.*tensor of logits"),
+        ("hf", PICTURES, {"name": "vit", "options": {**SMALL, "num_labels": 3}}, r"\(2, 3\).*\(2, 5\)"),
+        ("hf", WORDS, {"name": "bert", "options": {"num_hiden_layers": 1}}, "'num_hiden_layers'.*'num_hidden_layers'"),
         ("timm", WORDS, {"name": "resnet10t"}, "'timm'.*sentences"),
         ("torchvision", Images((3, 8, 8), 5), {"name": "alexnet"}, "'torchvision'.*shape"),
     ],
@@ -80,6 +86,13 @@ def test_what_cannot_be_is_told(library: str, spec: Spec, options: dict[str, Any
     with pytest.raises(UsageError, match=problem) as caught:
         make(library, spec, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["allconv", "hf", "mixer", "resnet", "vit"])
+@pytest.mark.parametrize("shape", [(10,), (3, 4, 8, 8)])
+def test_a_model_of_pictures_refuses_other_shapes(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="channels, height, width"):
+        make(name, Images(shape, 2), **({"name": "vit"} if name == "hf" else {}))
 
 
 MINE = """
