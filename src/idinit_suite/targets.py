@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
 from idinit.errors import UsageError, did_you_mean
 
 
@@ -23,7 +25,7 @@ def resolve_target(target: str, option: str) -> Callable[..., Any]:
         UsageError: If there is no such module or name, or it cannot be called. Errors of the module itself pass through.
     """
     module_name, _, name = target.partition(":")
-    if not module_name or not name:
+    if not name or not all(part.isidentifier() for part in module_name.split(".")):
         raise UsageError(
             f"{option}={target}: give MODULE:NAME, e.g. my_module:Net for Net in my_module.py of the working directory"
         )
@@ -39,7 +41,7 @@ def resolve_target(target: str, option: str) -> Callable[..., Any]:
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UsageError(f"{option}={target}: {module.__file__} has no '{name}': {did_you_mean(name, public)}")
     found = getattr(module, name)
-    if not callable(found):
+    if not callable(found) or isinstance(found, nn.Module):
         raise UsageError(f"{option}={target}: it has type {type(found).__name__}, and it must be a function or a class")
     return found
 

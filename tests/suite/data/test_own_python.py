@@ -14,8 +14,11 @@ MADE = {
     "arrays": "np.full((3, 6, 6), i * 20, np.uint8)",
     "pil": "Image.new('L', (6, 6), i * 20)",
     "floats": "torch.full((5,), float(i))",
+    "scalars": "float(i)",
+    "features": "torch.full((5,), float(i), requires_grad=True)",
     "tokens": "torch.tensor([i % 4, 1, 0])",
 }
+SHAPES = {"arrays": (3, 6, 6), "pil": (1, 6, 6), "floats": (5,), "scalars": (1,), "features": (5,), "tokens": (3,)}
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -27,9 +30,8 @@ def test_python_data_of_each_kind(kind: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     batches = build("python", tmp_path, target=f"made_{kind}:make")
     assert batches.splits == {"train": 11, "validation": 1, "test": 12}
-    shape = {"arrays": (3, 6, 6), "pil": (1, 6, 6), "floats": (5,), "tokens": (3,)}[kind]
     (inputs,), labels = batches.train_batch(0)
-    assert inputs.shape == (4, *shape) and labels.dtype == torch.int64
+    assert inputs.shape == (4, *SHAPES[kind]) and labels.dtype == torch.int64
     assert inputs.dtype == (torch.int64 if kind == "tokens" else torch.float32)
     ((test,), _), *_ = batches.evaluation_batches("test")
     if kind == "floats":
@@ -76,6 +78,8 @@ def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
         ),
         ("import torch\ndef make(): return [([1.0], torch.tensor([0, 1]))] * 9", "item 0: the label has type Tensor"),
         ("import torch\ndef make(): return [(torch.ones(9, 9, 3).byte(), 0)] * 9", "[C, H, W]"),
+        ("def make(): return [([1j], 0), ([1.0], 1)]", "item 0: the input is torch.complex64"),
+        ("def make(): return [([], 0), ([], 1)]", "item 0: the input is torch.float32"),
     ],
 )
 def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +97,7 @@ def test_bad_python_data_get_one_line(code: str, problem: str, tmp_path: Path, m
         ("no_such_module_here:f", "'no_such_module_here'"),
         ("math", "MODULE:NAME"),
         (":f", "MODULE:NAME"),
+        ("./my_module:f", "MODULE:NAME"),
     ],
 )
 def test_a_target_that_is_not_there_is_told(target: str, problem: str, tmp_path: Path) -> None:

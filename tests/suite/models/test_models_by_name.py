@@ -111,6 +111,8 @@ def words(vocabulary, num_classes, padding):
 def wrong(num_classes):
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes + 1))
 
+made = nn.Linear(1, 1)
+
 def no_module():
     return 3
 
@@ -144,6 +146,7 @@ def test_modules_of_ones_own(target: str, spec: Spec, options: dict[str, Any]) -
     [
         ("Nett", "'Nett'.*'Net'"),
         ("no_module", " int"),
+        ("made", "Linear.*function or a class"),
         ("needs_more", r"'depth'.*\+model\.options\.depth="),
         ("wrong", r"\(2, 6\).*\(2, 5\)"),
     ],

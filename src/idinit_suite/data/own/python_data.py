@@ -128,16 +128,16 @@ def _tensor(value: Any, where: str) -> Tensor:
         image = np.asarray(to_mode(value, 1 if value.mode in ("1", "L") else 3))
         return torch.from_numpy(image.reshape(*image.shape[:2], -1).copy()).permute(2, 0, 1)
     try:
-        tensor = torch.as_tensor(value)
+        tensor = torch.atleast_1d(torch.as_tensor(value)).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         raise UsageError(f"{where}: the input has type {type(value).__name__}: {_KINDS}") from None
     if tensor.dtype == torch.uint8 and tensor.dim() == 3:
         if tensor.shape[0] > 4 >= tensor.shape[2]:
             raise UsageError(f"{where}: a picture of shape {tuple(tensor.shape)} has its channels last: give uint8 [C, H, W]")
         return tensor
-    if tensor.is_floating_point() and tensor.isfinite().all():
+    if tensor.is_floating_point() and tensor.numel() and tensor.isfinite().all():
         return tensor.float()
-    whole = tensor.dtype != torch.bool and not tensor.is_floating_point()
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if tensor.dim() == 1 and whole and bool((tensor >= 0).all()):
         return tensor.long()
     raise UsageError(f"{where}: the input is {tensor.dtype} of shape {tuple(tensor.shape)}: {_KINDS}")
