@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -42,6 +44,14 @@ def test_scalars_are_copied_with_the_network() -> None:
     plain = count_flops(model, (x,))
     initialize_(model, "rezero", (x,))
     assert count_flops(model, (x,)) == plain
+
+
+def test_anomaly_detection_is_no_matter_of_a_copy_without_values() -> None:
+    model, x = nn.Linear(3, 3), torch.ones(2, 3)
+    with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+        warnings.simplefilter("ignore", UserWarning)  # that it is slow
+        assert count_flops(model, (x,)) == 2 * 2 * 3 * 3
+        assert torch.is_anomaly_enabled()
 
 
 def test_a_network_that_needs_values_has_no_number() -> None:
