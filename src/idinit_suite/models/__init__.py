@@ -57,12 +57,14 @@ def build_model(name: str, spec: Spec, inputs: tuple[Tensor, ...], options: Mapp
         raise UsageError(f"model '{name}' cannot take these data, which are {type(spec).__name__.lower()}: take another model")
     model = entry.build(spec, **options)
     if entry.info.foreign:
-        _require_logits(name, model, spec, inputs)
+        _require_classifier(name, model, spec, inputs)
     return model
 
 
-def _require_logits(name: str, model: nn.Module, spec: Spec, inputs: tuple[Tensor, ...]) -> None:
-    """Makes sure that a network of the user's choice answers with a logit for each class."""
+def _require_classifier(name: str, model: nn.Module, spec: Spec, inputs: tuple[Tensor, ...]) -> None:
+    """Makes sure that a network of the user's choice can learn, and answers with a logit for each class."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(f"model '{name}' has nothing to train: set requires_grad of some of its parameters to true")
     model.eval()
     try:
         with torch.no_grad():

@@ -113,6 +113,9 @@ def wrong(num_classes):
 
 made = nn.Linear(1, 1)
 
+def frozen(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes)).requires_grad_(False)
+
 def no_module():
     return 3
 
@@ -149,6 +152,7 @@ def test_modules_of_ones_own(target: str, spec: Spec, options: dict[str, Any]) -
         ("made", "Linear.*function or a class"),
         ("needs_more", r"'depth'.*\+model\.options\.depth="),
         ("wrong", r"\(2, 6\).*\(2, 5\)"),
+        ("frozen", "requires_grad"),
     ],
 )
 def test_bad_modules_of_ones_own_are_told(target: str, problem: str) -> None:
