@@ -58,11 +58,11 @@ def number_labels(
 
 def _require_classes(classes: Sequence[Any], count: int, column: str, source: str) -> None:
     if len(classes) < 2:
-        raise UsageError(f"{source}: every label in column '{column}' is '{classes[0]}', and a classifier needs two classes")
+        raise UsageError(f"{source}: every label ('{column}') is '{classes[0]}', and a classifier needs two classes")
     if len(classes) == count > 2:
         raise UsageError(
-            f"{source}: each of the {count} rows has a label of its own in column '{column}': "
-            "set data.label to the column of classes"
+            f"{source}: each of the {count} rows has a label of its own ('{column}'), and these are no classes: "
+            "give labels that several rows have in common"
         )
 
 

@@ -55,13 +55,13 @@ class Rows:
         Args:
             option: The option that would name it, e.g. ``data.label``.
             fits: Whether a column can be meant by its content.
-            usual: Names by which one is recognized where several fit.
+            usual: Names by which one is recognized where several fit, or none.
 
         Raises:
             UsageError: If none or several can be meant; the message lists all columns.
         """
         fitting = [name for name in self.columns if fits(name)]
-        known = [name for name in fitting if name.lower() in usual]
+        known = [name for name in fitting or self.columns if name.lower() in usual]
         if len(known) == 1 or len(fitting) == 1:
             return (known if len(known) == 1 else fitting)[0]
         raise UsageError(f"{self.source}: set {option}=COLUMN; its columns are: {', '.join(self.columns)}")
@@ -89,7 +89,12 @@ def _delimited(delimiter: str) -> Callable[[Path], Rows]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 lines = csv.reader(file, delimiter=delimiter, strict=True)
-                header = next(lines, [])
+                header = [name.strip() for name in next(lines, [])]
+                if len(header) == 1:
+                    raise UsageError(
+                        f"{path}: the first line names one column, '{header[0]}': put {delimiter!r} between the cells, as the "
+                        f"ending {path.suffix} says, and name the columns of texts and of labels"
+                    )
                 if len(set(header)) != len(header):
                     raise UsageError(f"{path}: two columns have one name: {', '.join(header)}")
                 numbers, cells = [], []

@@ -81,15 +81,15 @@ def hold_out(labels: Tensor, brought: Collection[str], validation: HeldOut, test
         UsageError: If nothing would be left to train on.
     """
     order = stratified_order(labels, seed)
-    held = {}
+    counts, held = {}, {}
     for name, asked in (("test", test), ("validation", validation)):
         if asked is None:
             asked = 0 if name in brought else 0.1
-        count = asked if isinstance(asked, int) else max(1, round(asked * len(labels)))
-        if count:
-            held[name], order = order[:count], order[count:]
+        counts[name] = asked if isinstance(asked, int) else max(1, round(asked * len(labels)))
+        if counts[name]:
+            held[name], order = order[: counts[name]], order[counts[name] :]
     if not len(order):
-        asked_for = ", ".join(f"data.{name}={len(rows)}" for name, rows in held.items())
+        asked_for = ", ".join(f"data.{name}={count}" for name, count in counts.items() if count)
         raise UsageError(f"{asked_for} leave nothing of the {len(labels)} training examples: ask for fewer")
     return {"train": order, **held}
 

@@ -164,6 +164,9 @@ def test_columns_are_found_where_only_one_can_be_meant(tmp_path: Path) -> None:
     table.rename(columns={"review": "body"}).assign(title="a title").to_csv(tmp_path / "two.csv", index=False)
     with pytest.raises(UsageError, match=r"two\.csv.*data\.text=COLUMN.*body, label, title"):
         build("texts", tmp_path, train=str(tmp_path / "two.csv"))
+    table.assign(review=[["a list"], *table["review"][1:]]).to_json(tmp_path / "cell.jsonl", orient="records", lines=True)
+    with pytest.raises(UsageError, match=r"cell\.jsonl, line 1: the text has type list"):
+        build("texts", tmp_path, train=str(tmp_path / "cell.jsonl"))
     frame().assign(other=1).to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(UsageError, match=r"none\.csv.*data\.label=COLUMN.*review, stars, other"):
         build("texts", tmp_path, train=str(tmp_path / "none.csv"))

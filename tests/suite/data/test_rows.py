@@ -21,6 +21,7 @@ def csv_of(separator: str, **options: Any) -> bytes:
 
 FILES = {
     "a.csv": csv_of(","),
+    "spaces.csv": b"review, stars " + csv_of(",").removeprefix(b"review,stars"),
     "bom.csv": b"\xef\xbb\xbf" + csv_of(","),
     "windows.CSV": csv_of(",", lineterminator="\r\n"),
     "blank-last-line.csv": csv_of(",") + b"\n\n",
@@ -63,6 +64,8 @@ def test_rows_know_their_lines(tmp_path: Path, name: str) -> None:
         ("a.csv", b"review,stars\n", "is empty"),
         ("a.csv", b"review,stars\na film,5\na bad, bad film,1\n", "line 3: 3 cells, and the first line names 2 columns"),
         ("a.csv", b"review,stars\na film\n", "line 2: 1 cells"),
+        ("a.csv", b"review;stars\na film;5\n", "one column, 'review;stars'"),
+        ("a.tsv", b"review,stars\na film,5\n", "one column, 'review,stars'"),
         ("a.csv", b"review,review\na,b\n", "two columns have one name: review, review"),
         ("a.csv", b'review,stars\n"a film,5\n', "cannot be read (line 2"),
         ("a.csv", b"review,stars\na,1\ncaf\xe9,5\n", "line 3: not UTF-8"),
@@ -120,7 +123,7 @@ def test_named_classes_keep_their_numbers() -> None:
         (["a", " ", "b"], ["a"], "my.csv, row 2: the label is missing"),
         ([1.0, float("nan"), 2.0], [1], "my.csv, row 2: the label is missing"),
         (["a", "b", "a"], ["a", "c"], "other.csv, row 2: the label 'c' does not occur in the training split"),
-        (["a", "a", "a"], ["a"], "my.csv: every label in column 'label' is 'a', and a classifier needs two"),
+        (["a", "a", "a"], ["a"], "my.csv: every label ('label') is 'a', and a classifier needs two"),
         (["a", "b", "c"], ["a"], "my.csv: each of the 3 rows has a label of its own"),
         ([[1], [2], [1]], [[1]], "my.csv, row 1: the label has type list"),
     ],

@@ -7,7 +7,7 @@ import torch
 
 from idinit.errors import UsageError
 from idinit_suite.data import DATASETS, DataContext
-from idinit_suite.data.splits import split, stratified_order
+from idinit_suite.data.splits import hold_out, split, stratified_order
 
 LABELS = torch.arange(10).repeat(50)  # 500 examples, 50 of each class
 UNEQUAL = torch.cat([torch.zeros(300), torch.ones(90), torch.full((10,), 2.0)]).long()
@@ -57,6 +57,8 @@ def test_nothing_need_be_held_out() -> None:
 def test_holding_out_everything_is_refused() -> None:
     with pytest.raises(UsageError, match=r"data\.validation=500 .* 500"):
         split(LABELS, 500, seed=0)
+    with pytest.raises(UsageError, match=r"data\.test=50, data\.validation=1000 .* 500"):
+        hold_out(LABELS, (), 1000, None, seed=0)
 
 
 @pytest.mark.parametrize("name", ["digits", "opinions"])
