@@ -79,7 +79,13 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def to_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Decodes to grey (1 channel) or RGB (3 channels), 8 bits each, whatever the picture is stored in."""
+    """Decodes to grey (1 channel) or RGB (3 channels), 8 bits each, whatever the picture is stored in.
+
+    Raises:
+        ValueError: If it is stored in floating-point numbers, whose range nothing tells; Pillow would clip them to 0 to 255.
+    """
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers: save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:

@@ -78,6 +78,10 @@ def test_random_data_are_the_same_each_time_and_leave_the_random_states_alone(
         ),
         ("import torch\ndef make(): return [([1.0], torch.tensor([0, 1]))] * 9", "item 0: the label has type Tensor"),
         ("import torch\ndef make(): return [(torch.ones(9, 9, 3).byte(), 0)] * 9", "[C, H, W]"),
+        (
+            "from PIL import Image\ndef make(): return [(Image.new('F', (4, 4), 0.5), 0)] * 9",
+            "item 0: the input has type Image (its pixels are floating-point",
+        ),
         ("def make(): return [([1j], 0), ([1.0], 1)]", "item 0: the input is torch.complex64"),
         ("def make(): return [([], 0), ([], 1)]", "item 0: the input is torch.float32"),
     ],

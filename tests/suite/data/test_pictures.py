@@ -136,6 +136,7 @@ def test_many_are_decoded_in_order(tmp_path: Path) -> None:
         b"not a picture",
         encoded(Image.fromarray(ramp(99, 99)), "JPEG")[:-900],
         encoded(Image.fromarray(ramp()), "PNG")[:60],
+        encoded(Image.new("F", (4, 4), 0.5), "TIFF"),
     ],
 )
 def test_a_damaged_one_is_named(tmp_path: Path, content: bytes) -> None:

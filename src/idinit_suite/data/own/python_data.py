@@ -15,6 +15,7 @@ from torch import Tensor
 
 from idinit.errors import UsageError
 
+from ...errors import first_line
 from ...seeds import derive
 from ...targets import call_target, resolve_target
 from .. import cache
@@ -124,13 +125,13 @@ def _label(value: Any) -> Any:
 
 
 def _tensor(value: Any, where: str) -> Tensor:
-    if isinstance(value, Image.Image):
-        image = np.asarray(to_mode(value, 1 if value.mode in ("1", "L") else 3))
-        return torch.from_numpy(image.reshape(*image.shape[:2], -1).copy()).permute(2, 0, 1)
     try:
+        if isinstance(value, Image.Image):
+            image = np.asarray(to_mode(value, 1 if value.mode in ("1", "L") else 3))
+            return torch.from_numpy(image.reshape(*image.shape[:2], -1).copy()).permute(2, 0, 1)
         tensor = torch.atleast_1d(torch.as_tensor(value)).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        raise UsageError(f"{where}: the input has type {type(value).__name__}: {_KINDS}") from None
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise UsageError(f"{where}: the input has type {type(value).__name__} ({first_line(error)}): {_KINDS}") from None
     if tensor.dtype == torch.uint8 and tensor.dim() == 3:
         if tensor.shape[0] > 4 >= tensor.shape[2]:
             raise UsageError(f"{where}: a picture of shape {tuple(tensor.shape)} has its channels last: give uint8 [C, H, W]")
