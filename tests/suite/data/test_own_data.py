@@ -210,6 +210,24 @@ def test_a_set_that_the_hub_does_not_have_is_told(tmp_path: Path) -> None:
         build("hub", tmp_path, path="nobody/nothing")
 
 
+def test_a_column_of_bytes_and_paths_holds_pictures_and_one_of_numbers_none(tmp_path: Path) -> None:
+    files = sorted(write_pictures(tmp_path / "pictures", 10).rglob("*.*"))
+    rows = [{"picture": {"bytes": file.read_bytes(), "path": None}, "label": file.parent.name, "id": 1} for file in files]
+    (tmp_path / "tables").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "tables" / "train.parquet")
+    assert isinstance(build("hub", tmp_path, path=str(tmp_path / "tables"), size=8).spec, Images)
+    with pytest.raises(UsageError, match="train, row 1: the picture has type int"):
+        build("hub", tmp_path, path=str(tmp_path / "tables"), image="id")
+
+
+def test_tables_of_other_columns_in_one_folder_are_told(tmp_path: Path) -> None:
+    options = hub(tmp_path)
+    frame().rename(columns={"stars": "grade"}).to_parquet(tmp_path / "tables" / "test.parquet")
+    with pytest.raises(UsageError, match="grade") as caught:
+        build("hub", tmp_path, **options)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_in_place_of_a_folder_of_tables_is_told_where_it_belongs(tmp_path: Path) -> None:
     file = texts(tmp_path)["train"]
     with pytest.raises(UsageError, match=r"data=texts data\.train="):

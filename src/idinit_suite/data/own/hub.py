@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from idinit.errors import UsageError
 
-from ...errors import first_line
+from ...errors import in_one_line
 from .. import cache
 from ..base import DATASETS, Batches, DatasetInfo
 from ..context import DataContext
@@ -59,7 +59,7 @@ def hub(
         raise UsageError(f"data.image={image} and data.text={text}: name one, as a model takes pictures or texts")
     loaded = _load(path, config)
     features = loaded["train"].features
-    pictures = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    pictures = [name for name, feature in features.items() if _holds_pictures(feature)]
     found = {split: _rows(rows, f"{path}, {split}", pictures) for split, rows in loaded.items()}
     train = found["train"]
     label_of = label_column(train, label, text or image or (pictures[0] if len(pictures) == 1 else None))
@@ -117,7 +117,7 @@ def _load(path: str, config: str | None) -> dict[str, Any]:
     except Exception as error:  # of many libraries: the network, the builder, the files
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise UsageError(
-            f"data.path={path} cannot be loaded ({first_line(cause)}): give OWNER/NAME of the hub, or a folder with "
+            f"data.path={path} cannot be loaded ({in_one_line(cause)}): give OWNER/NAME of the hub, or a folder with "
             "parquet, CSV or JSON files"
         ) from error
     names = split_names(list(loaded))
@@ -134,6 +134,11 @@ def _rows(rows: Any, source: str, pictures: list[str]) -> Rows:
     return Rows(source, rows.to_dict(), range(1, len(rows) + 1))
 
 
+def _holds_pictures(feature: Any) -> bool:
+    """Whether a column is declared as pictures, or has their bytes and paths, as `datasets` stores them."""
+    return type(feature).__name__ == "Image" or (isinstance(feature, Mapping) and feature.keys() == {"bytes", "path"})
+
+
 def _is_labelled(rows: Rows, label: str) -> bool:
     """Whether a split has labels: competitions publish their test split without, or with -1."""
     return not all(cell in (None, -1) for cell in rows.columns.get(label, [None]))
@@ -144,7 +149,9 @@ def _picture(cell: Any, where: str, folder: str) -> Path | bytes:
         return Path(folder).expanduser() / cell
     if isinstance(cell, Mapping) and (cell.get("bytes") or cell.get("path")):
         return cell["bytes"] or Path(cell["path"])
-    raise UsageError(f"{where}: the picture is missing: delete the row or fill it")
+    if cell is None or isinstance(cell, Mapping):
+        raise UsageError(f"{where}: the picture is missing: delete the row or fill it")
+    raise UsageError(f"{where}: the picture has type {type(cell).__name__}: set data.image to the column of pictures")
 
 
 def _require_one_size(shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
