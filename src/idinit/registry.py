@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_type_hints, overload
+from typing import Any, Generic, TypeVar, get_args, get_type_hints, overload
 
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from .errors import UsageError, did_you_mean
 from .options import Options
@@ -135,13 +136,13 @@ def _options_of(build: Callable[..., Any], largest: int | None) -> type[Options]
     return create_model(f"{build.__name__}_options", __base__=type("Bounded", (Options,), bounds), **fields)
 
 
-def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
+def explain(error: ValidationError, where: str, fields: Mapping[str, FieldInfo]) -> str:
     """Turns pydantic's report into one line in terms of the caller's options.
 
     Args:
         error: What pydantic raised.
         where: What the options are of, such as ``optim``; empty for the top level.
-        keys: The valid keys there, named when one is unknown.
+        fields: The valid keys there, named when one is unknown.
 
     Returns:
         One line; several problems are separated by semicolons.
@@ -153,7 +154,7 @@ def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
             continue  # pydantic counts only the elements that are valid
         path = ".".join(([where] if where else []) + [str(part) for part in item["loc"] if not _TYPE.match(str(part))])
         if item["type"] == "extra_forbidden":
-            problems[f"unknown key '{path}'"] = [did_you_mean(item["loc"][-1], keys)]
+            problems[f"unknown key '{path}'"] = [did_you_mean(item["loc"][-1], _nested(fields, item["loc"][:-1]))]
         elif item["type"] == "missing":
             problems[f"'{path}' is missing"] = []
         else:
@@ -162,3 +163,12 @@ def explain(error: ValidationError, where: str, keys: Iterable[str]) -> str:
             what = f"'{path}'" if of_a_group else f"'{path}={item['input']}'"
             problems.setdefault(what, []).append(f"{message[0].lower()}{message[1:]}")
     return "; ".join(": ".join(filter(None, (what, ", or ".join(reasons)))) for what, reasons in problems.items())
+
+
+def _nested(fields: Mapping[str, FieldInfo], path: Sequence[int | str]) -> Mapping[str, FieldInfo]:
+    """The fields of a model that lies within another; none where something else lies there."""
+    for name in path:
+        annotation = fields[str(name)].annotation if name in fields else None
+        kinds = get_args(annotation) or (annotation,)
+        fields = next((kind.model_fields for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), {})
+    return fields

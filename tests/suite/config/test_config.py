@@ -131,6 +131,7 @@ def test_what_has_no_default_is_asked_for(group: str) -> None:
         (["train.epochs=0"], "'train.epochs=0': input should be greater than 0"),
         (["train.precision=fp8"], "'train.precision=fp8': input should be 'float32', 'tf32', 'bf16' or 'fp16'"),
         (["+extra=1"], "unknown key 'extra'"),
+        (["+train.epoch=1"], "unknown key 'train.epoch': did you mean 'epochs'"),
         (["budget=huge"], "'budget=huge': input should be 'smoke', 'cpu' or 'paper'"),
         (["experiment=demo", "budget=huge"], "unknown budget 'huge': Valid: cpu, paper, smoke"),
         (["optim.lr="], "optimizer 'sgd': 'optim.lr='"),
