@@ -13,6 +13,7 @@ from typing import Any
 
 from idinit.errors import UsageError, did_you_mean
 
+from ..words import pluralize
 from .readers import Damaged, parquet_table
 
 
@@ -102,8 +103,8 @@ def _delimited(delimiter: str) -> Callable[[Path], Rows]:
                 for row in lines:
                     if row and len(row) != len(header):
                         raise UsageError(
-                            f"{path}, line {first}: {len(row)} cells, and the first line names {len(header)} columns "
-                            f"({', '.join(header)}): put quotes around a text that holds '{delimiter}'"
+                            f"{path}, line {first}: {pluralize(len(row), 'cell')}, and the first line names {len(header)} "
+                            f"columns ({', '.join(header)}): write a cell for each, and quotes around text with {delimiter!r}"
                         )
                     if row:
                         numbers.append(first)

@@ -24,6 +24,7 @@ from ..training.distributed import Team
 from ..training.learner import Learner
 from ..training.precision import autocast
 from ..training.progress import clock_time, console
+from ..words import pluralize
 from .grid import Experiment
 from .other_data import data_key
 from .tuning import Plan
@@ -111,7 +112,8 @@ def announce(experiment: Experiment, plan: Plan, missing: Sequence[RunConfig], c
     searches = sum(config.phase == "tune" for config in runs)
     tuned = f" and {'at least ' if plan.waiting else ''}{searches} short ones that pick the recipe" if searches else ""
     left = f"{len(missing)} to do" if missing else "nothing to do"
-    console.print(f"{experiment.info.name}: budget {budget}{why}: {len(runs) - searches} runs{tuned}; {left}", soft_wrap=True)
+    main = pluralize(len(runs) - searches, "run")
+    console.print(f"{experiment.info.name}: budget {budget}{why}: {main}{tuned}; {left}", soft_wrap=True)
     if missing:
         costs.require_data(missing)
         console.print(f"By a few steps of each network here: about {clock_time(costs.left(missing))}", soft_wrap=True)

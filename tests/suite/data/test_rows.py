@@ -63,7 +63,7 @@ def test_rows_know_their_lines(tmp_path: Path, name: str) -> None:
         ("a.csv", b"", "is empty"),
         ("a.csv", b"review,stars\n", "is empty"),
         ("a.csv", b"review,stars\na film,5\na bad, bad film,1\n", "line 3: 3 cells, and the first line names 2 columns"),
-        ("a.csv", b"review,stars\na film\n", "line 2: 1 cells"),
+        ("a.csv", b"review,stars\na film\n", "line 2: 1 cell,"),
         ("a.csv", b"review;stars\na film;5\n", "one column, 'review;stars'"),
         ("a.tsv", b"review,stars\na film,5\n", "one column, 'review,stars'"),
         ("a.csv", b"review,review\na,b\n", "two columns have one name: review, review"),

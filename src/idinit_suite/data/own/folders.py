@@ -12,6 +12,7 @@ from torch import Tensor
 
 from idinit.errors import UsageError, did_you_mean
 
+from ...words import pluralize
 from ..hidden import is_hidden, visible
 from ..pictures import unreadable
 
@@ -79,7 +80,7 @@ def find_pictures(folder: Path) -> tuple[dict[str, PictureFiles], tuple[str, ...
     classes = _folders(places["train"])
     if len(classes) < 2:
         raise UsageError(
-            f"{places['train']} holds {len(classes)} folders with pictures ({', '.join(classes) or 'none'}), and a classifier "
+            f"{places['train']} holds {pluralize(len(classes), 'folder')} ({', '.join(classes) or 'none'}), and a classifier "
             "needs two classes: make a folder for each"
         )
     return {split: _pictures(place, classes) for split, place in places.items()}, classes
