@@ -16,9 +16,10 @@ MADE = {
     "floats": "torch.full((5,), float(i))",
     "scalars": "float(i)",
     "features": "torch.full((5,), float(i), requires_grad=True)",
+    "sparse": "torch.full((5,), float(i)).to_sparse()",
     "tokens": "torch.tensor([i % 4, 1, 0])",
 }
-SHAPES = {"arrays": (3, 6, 6), "pil": (1, 6, 6), "floats": (5,), "scalars": (1,), "features": (5,), "tokens": (3,)}
+SHAPES = {"arrays": (3, 6, 6), "pil": (1, 6, 6), "scalars": (1,), "tokens": (3,)}
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -31,7 +32,7 @@ def test_python_data_of_each_kind(kind: str, tmp_path: Path, monkeypatch: pytest
     batches = build("python", tmp_path, target=f"made_{kind}:make")
     assert batches.splits == {"train": 11, "validation": 1, "test": 12}
     (inputs,), labels = batches.train_batch(0)
-    assert inputs.shape == (4, *SHAPES[kind]) and labels.dtype == torch.int64
+    assert inputs.shape == (4, *SHAPES.get(kind, (5,))) and labels.dtype == torch.int64
     assert inputs.dtype == (torch.int64 if kind == "tokens" else torch.float32)
     ((test,), _), *_ = batches.evaluation_batches("test")
     if kind == "floats":

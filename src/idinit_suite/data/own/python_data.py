@@ -129,7 +129,7 @@ def _tensor(value: Any, where: str) -> Tensor:
         if isinstance(value, Image.Image):
             image = np.asarray(to_mode(value, 1 if value.mode in ("1", "L") else 3))
             return torch.from_numpy(image.reshape(*image.shape[:2], -1).copy()).permute(2, 0, 1)
-        tensor = torch.atleast_1d(torch.as_tensor(value)).detach().cpu()
+        tensor = torch.atleast_1d(torch.as_tensor(value).detach().cpu().to_dense())
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise UsageError(f"{where}: the input has type {type(value).__name__} ({first_line(error)}): {_KINDS}") from None
     if tensor.dtype == torch.uint8 and tensor.dim() == 3:
