@@ -70,7 +70,7 @@ def _require_classifier(name: str, model: nn.Module, spec: Spec, inputs: tuple[T
         with torch.no_grad():
             answer = model(*inputs)
     except Exception as error:  # networks check their inputs themselves, each in its own way
-        reason = in_one_line(error)
+        reason = f"{type(error).__name__}: {in_one_line(error)}"
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise UsageError(f"model '{name}' fails on inputs of shape {shapes}: {reason}") from error
     wanted = (inputs[1].numel(), spec.vocabulary) if isinstance(spec, MaskedTokens) else (len(inputs[0]), spec.num_classes)

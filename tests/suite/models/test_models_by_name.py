@@ -105,6 +105,13 @@ class Net(nn.Sequential):
 def factory(spec):
     return Net(spec.num_classes, spec.shape[0])
 
+class Raises(nn.Linear):
+    def forward(self, x):
+        return {}["mask"]
+
+    def __init__(self):
+        super().__init__(1, 1)
+
 def words(vocabulary, num_classes, padding):
     return nn.EmbeddingBag(vocabulary, num_classes, padding_idx=padding)
 
@@ -153,6 +160,7 @@ def test_modules_of_ones_own(target: str, spec: Spec, options: dict[str, Any]) -
         ("needs_more", r"'depth'.*\+model\.options\.depth="),
         ("wrong", r"\(2, 6\).*\(2, 5\)"),
         ("frozen", "requires_grad"),
+        ("Raises", r"\(2, 3, 32, 32\): KeyError: 'mask'"),
     ],
 )
 def test_bad_modules_of_ones_own_are_told(target: str, problem: str) -> None:
