@@ -31,6 +31,11 @@ def nearest(name: object, choices: Iterable[str]) -> str:
     return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
+def kind_and_reason(error: Exception) -> str:
+    """An error of someone else's code in one line: its kind, without which a ``KeyError`` is a word, and its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
     """Turns a missing optional package, imported in the block, into a line that says how to install it.

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, kind_and_reason, nearest
 from ..graph.probe import Inputs
 from . import BATCH
 
@@ -49,7 +49,7 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
     try:
         model = _create(name, sized, options)
     except Exception as error:  # networks check their options themselves, each in its own way
-        raise UsageError(f"timm's '{name}' cannot be built for inputs of shape {shape}: {error}") from error
+        raise UsageError(f"timm's '{name}' cannot be built for inputs of shape {shape}: {kind_and_reason(error)}") from error
     return model, (torch.randn(BATCH, channels, *size),)
 
 

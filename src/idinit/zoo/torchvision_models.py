@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, kind_and_reason, nearest
 from ..graph.probe import Inputs
 from . import BATCH
 
@@ -55,5 +55,6 @@ def build(name: str, shape: Sequence[int] | None = None, **options: Any) -> tupl
     try:
         model = torchvision.models.get_model(name, weights=None, **options)
     except Exception as error:  # networks check their options themselves, each in its own way
-        raise UsageError(f"torchvision's '{name}' cannot be built for inputs of shape {wanted}: {error}") from error
+        reason = kind_and_reason(error)
+        raise UsageError(f"torchvision's '{name}' cannot be built for inputs of shape {wanted}: {reason}") from error
     return model, (torch.randn(BATCH, *wanted),)

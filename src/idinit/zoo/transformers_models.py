@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import transformers
 from torch import nn
 
-from ..errors import UsageError, did_you_mean, nearest
+from ..errors import UsageError, did_you_mean, kind_and_reason, nearest
 from ..graph.own_inputs import transformers_inputs
 from ..graph.probe import Inputs
 
@@ -55,8 +55,9 @@ def build(model_type: str, shape: Sequence[int] | None = None) -> tuple[nn.Modul
         config = _small(transformers.CONFIG_MAPPING[model_type], _SPECIAL.get(model_type, {}))
         model = _class(config)(config)
     except Exception as error:  # configurations check themselves, each in its own way
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"a small '{model_type}' cannot be built ({reason}): give a factory, FILE.py:FACTORY") from error
+        raise UsageError(
+            f"a small '{model_type}' cannot be built ({kind_and_reason(error)}): give a factory, FILE.py:FACTORY"
+        ) from error
     finally:
         transformers.logging.set_verbosity(verbosity)
     return model, transformers_inputs(model, shape)
@@ -110,7 +111,7 @@ def classifier(
             setattr(config, key, value)
         return cast(nn.Module, auto[kind].from_config(config))
     except Exception as error:  # configurations and networks check themselves, each in its own way
-        reason = " ".join(str(error).split())[:200]
+        reason = kind_and_reason(error)
         raise UsageError(
             f"transformers' '{name}' cannot be built for such {kind} ({reason}): set further options of its configuration"
         ) from error

@@ -17,11 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from idinit.errors import UsageError
+from idinit.errors import UsageError, kind_and_reason
 from idinit.registry import Registry
 
 from ..data.spec import MaskedTokens, Spec
-from ..errors import in_one_line
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,8 @@ def _require_classifier(name: str, model: nn.Module, spec: Spec, inputs: tuple[T
         with torch.no_grad():
             answer = model(*inputs)
     except Exception as error:  # networks check their inputs themselves, each in its own way
-        reason = f"{type(error).__name__}: {in_one_line(error)}"
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
-        raise UsageError(f"model '{name}' fails on inputs of shape {shapes}: {reason}") from error
+        raise UsageError(f"model '{name}' fails on inputs of shape {shapes}: {kind_and_reason(error)}") from error
     wanted = (inputs[1].numel(), spec.vocabulary) if isinstance(spec, MaskedTokens) else (len(inputs[0]), spec.num_classes)
     if not isinstance(answer, Tensor) or tuple(answer.shape) != wanted:
         got = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"

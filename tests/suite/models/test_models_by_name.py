@@ -72,6 +72,7 @@ def test_padding_is_not_seen_by_a_classifier_of_texts() -> None:
         ("hf", PICTURES, {"name": "bert"}, "transformers.*'bert'.*images"),
         ("hf", WORDS, {"name": "vit"}, "transformers.*'vit'.*texts"),
         ("timm", PICTURES, {"name": "resnet10t", "options": {"no_such": 1}}, "'resnet10t'.*no_such"),
+        ("timm", PICTURES, {"name": "resnet10t", "options": {"checkpoint_path": "/none"}}, "FileNotFoundError"),
         ("timm", PICTURES, {"name": "resnet10t", "options": {"pretrained": True}}, "'pretrained'"),
         ("timm", PICTURES, {"name": "resnet10t", "options": {"num_classes": 3}}, r"\(2, 3\).*\(2, 5\)"),
         ("torchvision", PICTURES, {"name": "resnet18", "options": {"num_classes": 3}}, r"\(2, 3\).*\(2, 5\)"),
@@ -106,11 +107,11 @@ def factory(spec):
     return Net(spec.num_classes, spec.shape[0])
 
 class Raises(nn.Linear):
-    def forward(self, x):
-        return {}["mask"]
-
     def __init__(self):
         super().__init__(1, 1)
+
+    def forward(self, x):
+        return {}["mask"]
 
 def words(vocabulary, num_classes, padding):
     return nn.EmbeddingBag(vocabulary, num_classes, padding_idx=padding)
