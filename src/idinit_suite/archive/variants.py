@@ -19,7 +19,7 @@ from ..data import DATASETS, predicts_tokens
 from ..statistics.estimates import Estimate, Reached, estimate
 from ..words import pluralize
 from .edges import edge
-from .recipe import changes_of, recipe_of, searched_with, setting, settings_of
+from .recipe import changes_of, network_of, recipe_of, searched_with, setting, settings_of
 from .runs import Archive
 
 BUDGETS_LARGEST_FIRST = BUDGETS[::-1]
@@ -62,8 +62,9 @@ class Variant:
     Attributes:
         name: The variant of the experiment to which they belong.
         label: The name; where runs of the variant exist with several recipes, then with what is different in this one.
-        is_best_recipe: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, in
-            float32 and then with the best mean accuracy on the validation split at the last epoch.
+        is_best_recipe: Whether this is the recipe for verdicts and figures: the one with the most runs and, among equals, of
+            the network that the most variants have runs of, in float32 and then with the best mean accuracy on the validation
+            split at the last epoch.
         is_common_recipe: Whether the recipe but for model and initializer is the one that the most variants have runs of
             and, among equals, in float32 and then with the best accuracy on the validation split averaged over the variants.
             A run that diverged counts as 0 in both choices.
@@ -177,12 +178,13 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
     recipes = main["config"].map(recipe_of)
     searched = _searched(here[here["phase"] == "tune"])
     rows_of = archive.curves.groupby("hash").indices
-    shared = _shared(main, recipes)
+    shared, networks = _shared(main, recipes), _ranked_networks(main, recipes)
     found = []
     for name, of_variant in main.groupby("arm"):
         own = recipes[of_variant.index]
         groups = {recipe: of_variant[own == recipe] for recipe in sorted(set(own))}
-        best = sorted(groups, key=lambda recipe: (len(groups[recipe]), *_merit(recipe, groups[recipe])), reverse=True)
+        merits = {key: (len(runs), networks.index(network_of(key)), *_merit(key, runs)) for key, runs in groups.items()}
+        best = sorted(groups, key=merits.__getitem__, reverse=True)
         first = json.loads(best[0])
         for index, key in enumerate(best):
             recipe, group = json.loads(key), groups[key]
@@ -273,6 +275,16 @@ def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
         merits = [_merit(str(shared), of_variant) for _, of_variant in runs.groupby("arm")]
         ranked.append((len(merits), merits[0][0], fmean(score for _, score in merits), str(shared)))
     return max(ranked)[-1]
+
+
+def _ranked_networks(main: pd.DataFrame, recipes: pd.Series) -> list[str]:
+    """The networks, last the one that the most variants have runs of: all variants are shown with one, if they can be."""
+    networks = recipes.map({recipe: network_of(recipe) for recipe in set(recipes)})
+    merits = {
+        str(network): (runs["arm"].nunique(), fmean(_score(of_variant) for _, of_variant in runs.groupby("arm")))
+        for network, runs in main.groupby(networks)
+    }
+    return sorted(merits, key=lambda network: (*merits[network], network))
 
 
 def _rank(variant: Variant) -> tuple[float, str]:

@@ -20,14 +20,16 @@ from .schema import BUDGETS
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Finds an override that chooses nothing, which Hydra answers with a traceback.
+    """Finds an override that chooses nothing, or has no key, which Hydra answers with a traceback.
 
     Raises:
-        UsageError: If there is one, such as ``model=null``.
+        UsageError: If there is one, such as ``model=null`` or ``=3``.
     """
     groups = list_groups()
     for text in overrides:
         group, equals, _ = text.lstrip("+~").partition("=")
+        if equals and not group.strip():
+            raise UsageError(f"cannot read '{text}': write key=value")
         if group not in groups:
             continue
         try:

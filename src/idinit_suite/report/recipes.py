@@ -80,8 +80,9 @@ def _shared(variants: Sequence[Variant], best: Sequence[Variant], name: str) -> 
     recipe = [f"{key}={shared[0].recipe[key]}" for key in keys if key in shared[0].recipe]
     names = {variant.name for variant in shared}
     absent = [variant.name for variant in best if variant.name not in names]
-    missing = f' Not run with it: {", ".join(absent)}; `make {name} ARGS="{" ".join(recipe)}"` runs what is missing.'
-    which = "(of equals, first one in float32, then the one that is best on average)"
+    budget, words = variants[0].runs["budget"].iloc[0], " ".join([*recipe, f"train.epochs={variants[0].last:g}"])
+    missing = f' Not run with it: {", ".join(absent)}; `make {name} BUDGET={budget} ARGS="{words}"` runs what is missing.'
+    which = "(a tie goes to float32, then to the best average)"
     text = f"The recipe that most variants were run with {which}: {', '.join(recipe)}."
     return [
         Heading(3, "One recipe for all"),

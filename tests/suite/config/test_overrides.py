@@ -121,7 +121,7 @@ def test_any_override_ends_as_the_contracts_say(
     [
         *(("train", f"train.epochs={value}") for value in ("inf", "1e30", "true", "nan")),
         *(("sweep", f"launcher.jobs={value}") for value in ("0", "abc", "true")),
-        *(("train", word) for word in ("experiment=null", "experiment=3", "recipe=null", "model=3", "init=")),
+        *(("train", word) for word in ("experiment=null", "experiment=3", "recipe=null", "model=3", "init=", "=3", "+=3")),
         *(("train", f"{key}=inf") for key in ("optim.weight_decay", "data.mixup", "init.tau", "train.clip_norm")),
         *(("train", word) for word in ("impl.threads=100000", "model.width=100000", "seed=12345678901234567890123")),
         *(("sweep", word) for word in ("seed=12345678901234567890123", "budget=null")),

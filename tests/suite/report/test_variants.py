@@ -194,6 +194,21 @@ def test_of_shared_recipes_that_of_full_precision_comes_first(
     assert {variant.recipe["train.precision"] for variant in found if variant.is_common_recipe} == {"float32"}
 
 
+def test_variants_are_shown_with_one_network_where_each_has_runs_of_it(
+    make_run: Callable[..., Path], variants_of: Callable[[list[Path]], list[Variant]]
+) -> None:
+    accuracies = {"resnet": {"idinit": 0.9, "fixup": 0.5}, "mlp": {"idinit": 0.6, "fixup": 0.7, "zero": 0.1}}
+    runs = [
+        make_run(variant, [0.1, accuracy], model=model)
+        for model, of_model in accuracies.items()
+        for variant, accuracy in of_model.items()
+    ]
+    found = [variants_of(runs[:-1]), variants_of(runs[-1:])]  # the first of equals on average, then that of most variants
+    shown = [{variant.name: variant.model for variant in of_runs if variant.is_best_recipe} for of_runs in found]
+    assert shown[0] == {"idinit": "resnet", "fixup": "resnet"}
+    assert shown[1] == {"idinit": "mlp", "fixup": "mlp", "zero": "mlp"}
+
+
 def test_word_vectors_are_no_recipe_but_initial_values() -> None:
     shared = {"data.width": 50, "optim.lr": 0.001}
     assert settings_of(shared | {"model.name": "textcnn", "init.name": "default", "data.vectors": "glove-6b-50d"}) == shared
