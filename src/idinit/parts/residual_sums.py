@@ -127,13 +127,27 @@ def find_sides(flow: Flow, scores: frozenset[int], products: frozenset[int]) -> 
         nested: set[int] = set()
         terms = [Term(term, reader, *leading_to(flow, term)) for term, reader in _terms(flow, node, nested)]
         sides = list(_sides(flow, node, terms, products, conditions))
-        if nested and len({id(side.operand) for side in sides}) < sum(term.members & flow.at_maps != 0 for term in terms):
-            # A sum inside, of which nothing else is a side, may be one side of this one.
-            direct = [Term(n, node, *leading_to(flow, n)) for n in addends(node) if flow.origins(n)]
-            if outer := list(_sides(flow, node, direct, products, conditions)):
-                sides, nested = outer, set()
+        if nested and (outer := _around(flow, node, terms, sides, products, conditions)):
+            sides, nested = outer, set()
         inner |= nested
         yield from sides
+
+
+def _around(
+    flow: Flow, node: Node, terms: list[Term], sides: list[Region], products: frozenset[int], conditions: set[int]
+) -> list[Region]:
+    """The sides of a sum of which a sum inside, with all that leads to it, is one; empty where the terms of both are equals.
+
+    So it is where nothing else inside is a side, or where a branch ends in a residual block of its own: x + (y + g(y)), y = f(x).
+    """
+    operands = {side.operand for side in sides}
+    known = operands | {side.shortcut.operand for side in sides if side.shortcut}
+    is_whole = len(operands) < sum(term.members & flow.at_maps != 0 for term in terms)
+    if not is_whole and known >= {term.operand for term in terms}:
+        return []
+    direct = [Term(n, node, *leading_to(flow, n)) for n in addends(node) if flow.origins(n)]
+    outer = list(_sides(flow, node, direct, products, conditions))
+    return outer if is_whole or any(side.ends for side in outer) else []
 
 
 def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], conditions: set[int]) -> Iterator[Region]:

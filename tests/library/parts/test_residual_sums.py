@@ -288,3 +288,28 @@ def test_what_one_layer_makes_of_several_values_is_no_branch() -> None:
         "shared.weight": "trunk",
         "head.weight": "head",
     }
+
+
+class Adapted(nn.Module):
+    """A block whose branch ends in a residual adapter (Houlsby et al. 2019), norms first or last."""
+
+    def __init__(self, is_post: bool) -> None:
+        super().__init__()
+        self.is_post, self.norm = is_post, nn.LayerNorm(16)
+        self.widen, self.narrow, self.down, self.up = nn.Linear(16, 32), nn.Linear(32, 16), nn.Linear(16, 4), nn.Linear(4, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.narrow(self.widen(x if self.is_post else self.norm(x)).relu())
+        x = x + (y + self.up(self.down(y).relu()))
+        return self.norm(x) if self.is_post else x
+
+
+@pytest.mark.parametrize("is_post", [True, False])
+def test_a_branch_that_ends_in_a_residual_adapter_is_one(is_post: bool) -> None:
+    structure = find_structure(nn.Sequential(nn.Linear(16, 16), Adapted(is_post), Adapted(is_post), nn.Linear(16, 4)), (FEATURES,))
+    parts = {"widen": "branch", "narrow": "branch_end", "down": "branch", "up": "branch_end"}
+    assert weights(structure) == {
+        "0.weight": "stem",
+        **{f"{block}.{name}.weight": part for block in (1, 2) for name, part in parts.items()},
+        "3.weight": "head",
+    }
