@@ -11,7 +11,8 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
     as the embedding of a time step or the memory of a cross-attention, and so is what only scales elements inside B, such as
     the mask of TabNet's next decision step, whose outputs are added up. A projection is none of B's input where three or more
     layers add projections of that value to sums, or where a sum inside B has a shortcut that comes from elsewhere.
-3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions.
+3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions. So are
+    a projection and layers with nothing between that is not linear, as LoRA's: both are one matrix.
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is not a shortcut.
 5.  **B is not a decoder:** it does not upsample values that S does not, as the deeper level that an adding U-Net adds to a
     finer one. Attention on a coarser grid may, and a gate.
@@ -35,7 +36,7 @@ from math import prod
 from ..graph.addition import addends
 from ..graph.dataflow import Flow, Use
 from ..graph.node import Node, reach
-from ..graph.operators import GATE_RANK, NORMS, RECURRENT, SAME
+from ..graph.operators import GATE_RANK, NORMS, REARRANGEMENTS, RECURRENT, SAME, SUMS
 from ..graph.traversal import walk_back
 from .carried import Term, adds_values, find_carried, find_conditions, modulated
 from .exclusive import exclusive, leading_to
@@ -138,7 +139,8 @@ def _around(
 ) -> list[Region]:
     """The sides of a sum of which a sum inside, with all that leads to it, is one; empty where the terms of both are equals.
 
-    So it is where nothing else inside is a side, or where a branch ends in a residual block of its own: x + (y + g(y)), y = f(x).
+    So it is where nothing else inside is a side, or where a branch ends in a residual block of its own: x + (y + g(y)) with
+    y = f(x).
     """
     operands = {side.operand for side in sides}
     known = operands | {side.shortcut.operand for side in sides if side.shortcut}
@@ -166,6 +168,7 @@ def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], 
                 and not _adds_steps(flow, term, other)
                 and not _decodes(flow, term, other, entrances, products)
                 and not (layers == 0 and _is_around_all(flow, node, term, entrances))
+                and not (layers and _is_linear(flow, term, entrances))
                 and not ((layers or _is_reduced(other, entrances)) and _adds_outputs(flow, node, term, other))
             ):
                 candidates.append((layers, -other.operand.index, other, entrances))
@@ -247,6 +250,17 @@ def _is_around_all(flow: Flow, node: Node, branch: Term, entrances: list[Node]) 
     before = [u for last in walk.maps for n in flow.values(last.node) for u in walk_back(flow, n).maps]
     is_deep = any(flow.ancestors[n.index] & flow.at_maps for u in before for n in flow.values(u.node))
     return is_deep and is_narrowing and not walk.norms and all(flow.ancestors[n.index] & flow.at_maps for n in members)
+
+
+def _is_linear(flow: Flow, branch: Term, entrances: list[Node]) -> bool:
+    """Whether a branch is linear in what enters it, as the product of thin layers that LoRA adds to what a layer makes."""
+
+    def keeps_linear(node: Node) -> bool:
+        is_map = node.index in flow.maps_at and node.op not in RECURRENT
+        return is_map or node.op in REARRANGEMENTS or (node.op in SUMS | {"mul", "div"} and len(flow.operands(node)) == 1)
+
+    inside = reach([branch.operand], lambda n: [] if n in entrances else flow.operands(n))
+    return all(node in entrances or keeps_linear(node) for node in inside)
 
 
 def _adds_outputs(flow: Flow, node: Node, branch: Term, shortcut: Term) -> bool:

@@ -306,10 +306,39 @@ class Adapted(nn.Module):
 
 @pytest.mark.parametrize("is_post", [True, False])
 def test_a_branch_that_ends_in_a_residual_adapter_is_one(is_post: bool) -> None:
-    structure = find_structure(nn.Sequential(nn.Linear(16, 16), Adapted(is_post), Adapted(is_post), nn.Linear(16, 4)), (FEATURES,))
+    model = nn.Sequential(nn.Linear(16, 16), Adapted(is_post), Adapted(is_post), nn.Linear(16, 4))
     parts = {"widen": "branch", "narrow": "branch_end", "down": "branch", "up": "branch_end"}
-    assert weights(structure) == {
+    assert weights(find_structure(model, (FEATURES,))) == {
         "0.weight": "stem",
         **{f"{block}.{name}.weight": part for block in (1, 2) for name, part in parts.items()},
         "3.weight": "head",
+    }
+
+
+class LowRank(nn.Module):
+    """Blocks whose layers each have a parallel product of two thin ones, as LoRA's (Hu et al. 2022)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 16), nn.Linear(16, 4)
+        self.widen, self.narrow = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.a = nn.ModuleList([nn.Linear(16, 2, bias=False), nn.Linear(32, 2, bias=False)])
+        self.b = nn.ModuleList([nn.Linear(2, 32, bias=False), nn.Linear(2, 16, bias=False)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = (self.widen(x) + 2 * self.b[0](F.dropout(self.a[0](x), 0.1, self.training))).relu()
+        return self.head(x + self.narrow(y) + 2 * self.b[1](self.a[1](y)))
+
+
+def test_a_product_of_layers_beside_a_layer_is_no_branch_of_it() -> None:
+    assert weights(find_structure(LowRank(), (FEATURES,))) == {
+        "stem.weight": "stem",
+        "head.weight": "head",
+        "widen.weight": "branch",
+        "narrow.weight": "branch_end",
+        "a.0.weight": "branch",
+        "b.0.weight": "branch",
+        "a.1.weight": "branch",
+        "b.1.weight": "branch_end",
     }
