@@ -20,8 +20,8 @@ from .exclusive import is_split
 from .heads import Heads, find_heads
 from .made_matrices import note_made_matrices
 from .positive import find_positive
-from .recurrent import Cells, find_cells
-from .residual_sums import Region, find_gates, find_sides
+from .recurrent import Cells, find_cells, find_recurrent
+from .residual_sums import Region, find_closed, find_gates, find_sides
 from .row_labels import output_dims, rows
 from .side_paths import find_forks
 
@@ -114,8 +114,11 @@ def classify(graph: Graph, flow: Flow, names: Iterable[str]) -> Analysis:
     products = frozenset(index for attention in attentions for index in attention.products)
     note_made_matrices(flow, inside | products)
     bilinear = note_bilinear_gates(flow, inside | products)
-    cells, packed = find_cells(flow), _find_packed_gates(flow)
-    regions = _find_regions(flow, inside | find_added_scores(flow, products), products, cells, packed)
+    packed, recurrent = _find_packed_gates(flow), find_recurrent(flow)
+    regions = _find_regions(flow, inside | find_added_scores(flow, products), products, packed)
+    cells = find_cells(flow, recurrent - find_closed(flow, regions, recurrent))
+    over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
+    regions = [region for region in regions if region.sum.index not in over_time]
     sides = tuple(sorted((r for r in regions if r.kind != "gate"), key=lambda side: side.sum.index))
     innermost = {use: r for r in sorted(regions, key=lambda r: len(r.uses), reverse=True) for use in r.uses}
     sums = frozenset(side.sum.index for side in sides)
@@ -150,10 +153,8 @@ def _put_out_alone(flow: Flow) -> set[str]:
     return {node.name for node in flow.nodes if node.op == "parameter" and made_of >> node.index & 1}
 
 
-def _find_regions(
-    flow: Flow, scores: frozenset[int], products: frozenset[int], cells: Cells, packed: Mapping[Use, Outputs]
-) -> list[Region]:
-    """The sides of residual sums, and gates; those of recurrent cells, which are steps in time, are neither.
+def _find_regions(flow: Flow, scores: frozenset[int], products: frozenset[int], packed: Mapping[Use, Outputs]) -> list[Region]:
+    """The sides of sums, and gates; those that recurrent cells are made of, whose sums are over steps in time, are among them.
 
     Maps that make a gate and, side by side with it, its value or what a branch adds are in no gate, nor are those before them.
     What leads to the gate itself is inside it, such as the values of an attention that makes it.
@@ -167,8 +168,7 @@ def _find_regions(
             both = {use for use, made in split if not flow.depends(region.operand, made)}
             shared = [use for use in region.uses if use in both]
             region.uses = [use for use in region.uses if not any(flow.depends(other.node, use.node) for other in shared)]
-    over_time = {region.sum.index for region in regions if cells.weights & {use.parameter for use in region.uses}}
-    return [region for region in regions if region.sum.index not in over_time]
+    return regions
 
 
 def _find_outputs(

@@ -38,18 +38,25 @@ class Cells:
     keepers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def find_cells(flow: Flow) -> Cells:
-    """Finds hand-written recurrent cells, and in them the gates, by what is multiplied with what.
+def find_recurrent(flow: Flow) -> set[str]:
+    """The weights of hand-written recurrent networks; see `idinit.parts.side_paths.find_loops`."""
+    loops = find_loops(flow)
+    return loops | _added_to(flow, loops, _steps(flow))
+
+
+def find_cells(flow: Flow, weights: set[str]) -> Cells:
+    """Finds the gates of hand-written recurrent cells, by what is multiplied with what.
 
     A gate scales something else. It keeps the state where it scales what earlier steps made and the product is added to
     something: the forget gate of an LSTM, the update gate of a GRU; not the GRU's reset gate, whose product a map follows.
+
+    Args:
+        flow: The graph.
+        weights: Names of the cells' weights.
     """
-    steps: dict[str, list[Use]] = {}
-    for use in flow.maps:
-        steps.setdefault(use.parameter, []).append(use)
-    loops = find_loops(flow)
-    cells = Cells(loops | _added_to(flow, loops, steps))
-    last = cells.last = {steps[name][-1] for name in cells.weights}
+    steps = _steps(flow)
+    last = {steps[name][-1] for name in weights}
+    cells = Cells(weights, last)
     for index, gate in flow.coefficients.items():
         makers = [use for use in walk_back(flow, gate).maps if use in last]
         for use in makers:
@@ -57,6 +64,13 @@ def find_cells(flow: Flow) -> Cells:
         if makers and _keeps_state(flow, flow.nodes[index], gate, last):
             _note_keeper(flow, makers[0], gate, cells.keepers)
     return cells
+
+
+def _steps(flow: Flow) -> dict[str, list[Use]]:
+    steps: dict[str, list[Use]] = {}
+    for use in flow.maps:
+        steps.setdefault(use.parameter, []).append(use)
+    return steps
 
 
 def _added_to(flow: Flow, loops: set[str], steps: dict[str, list[Use]]) -> set[str]:

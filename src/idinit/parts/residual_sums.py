@@ -11,8 +11,8 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
     as the embedding of a time step or the memory of a cross-attention, and so is what only scales elements inside B, such as
     the mask of TabNet's next decision step, whose outputs are added up. A projection is none of B's input where three or more
     layers add projections of that value to sums, or where a sum inside B has a shortcut that comes from elsewhere.
-3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions. So are
-    a projection and layers with nothing between that is not linear, as LoRA's: both are one matrix.
+3.  **B is deeper.** From that value more layers lead to B than to S; else the two are on a par, as are parallel convolutions.
+    So are a projection and layers with nothing between that is not linear, as LoRA's: both are one matrix.
 4.  **S has the shape of the sum,** so a condition that is broadcast over positions is not a shortcut.
 5.  **B is not a decoder:** it does not upsample values that S does not, as the deeper level that an adding U-Net adds to a
     finer one. Attention on a coarser grid may, and a gate.
@@ -24,12 +24,13 @@ A *residual sum* adds a *branch* to a *shortcut*. Terms B and S of a sum are bra
     with no activation function or normalization behind, as in dueling networks. These are several heads.
 8.  **It is not a sum over steps:** B and S are not what the same layers make of several values.
 
-Recurrences are not residual sums either; `idinit.parts.side_paths.find_loops` finds them.
+Recurrences are not residual sums either; `idinit.parts.side_paths.find_loops` finds them. A residual block inside a step of one
+is, as in MuZero's dynamics: nothing enters it but the state, see `find_closed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import prod
 
@@ -150,6 +151,27 @@ def _around(
     direct = [Term(n, node, *leading_to(flow, n)) for n in addends(node) if flow.origins(n)]
     outer = list(_sides(flow, node, direct, products, conditions))
     return outer if is_whole or any(side.ends for side in outer) else []
+
+
+def find_closed(flow: Flow, sides: Iterable[Region], weights: Iterable[str]) -> set[str]:
+    """Those of some weights that only work in sums of a value and of what layers make of this value and of nothing else.
+
+    A step of a recurrence, in contrast, adds something new to the state.
+    """
+    uses = {name: {use for use in flow.maps if use.parameter == name} for name in weights}
+    known = set().union(*uses.values())
+    closed: set[Use] = set()
+    for side in sides:
+        if side.kind == "branch" and known.intersection(side.uses) and _is_closed(flow, side):
+            closed.update(side.uses)
+    return {name for name, own in uses.items() if own <= closed}
+
+
+def _is_closed(flow: Flow, branch: Region) -> bool:
+    if branch.shortcut is None or (value := branch.shortcut.operand) not in branch.entrances:
+        return False
+    new = flow.ancestors[branch.sum.index] & ~flow.ancestors[value.index]
+    return all(flow.depends(n, value) for n in flow.nodes[: branch.sum.index] if new >> n.index & 1 and flow.fed[n.index])
 
 
 def _sides(flow: Flow, node: Node, terms: list[Term], products: frozenset[int], conditions: set[int]) -> Iterator[Region]:

@@ -213,3 +213,35 @@ def test_exponential_gates_are_gates(is_stabilized: bool) -> None:
     gates = [name for name, part in parts.items() if part == "gate"]
     assert sorted(gates) == ["forget.weight", "input.weight", "out.weight"]
     assert parts["query.weight"] == parts["key.weight"] == parts["value.weight"] == "trunk"
+
+
+class Dynamics(nn.Module):
+    """A state that each step's action and then residual blocks change, as in MuZero; zeros at first, or made of the input."""
+
+    def __init__(self, is_zero: bool) -> None:
+        super().__init__()
+        self.is_zero = is_zero
+        self.stem, self.step, self.head = nn.Linear(4, 8), nn.Linear(8 + 4, 8), nn.Linear(8, 2)
+        self.inner, self.last = (nn.ModuleList(nn.Linear(8, 8) for _ in range(2)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x[:, 0]).relu()
+        h = torch.zeros_like(h) if self.is_zero else h
+        for t in range(1, x.shape[1]):
+            h = self.step(torch.cat([h, x[:, t]], -1)).relu()
+            for inner, last in zip(self.inner, self.last, strict=True):
+                h = h + last(inner(h).relu())
+        return self.head(h)
+
+
+@pytest.mark.parametrize("is_zero", [False, True])
+@pytest.mark.parametrize("steps", [2, 3])
+def test_residual_blocks_of_a_step_are_residual_blocks(steps: int, is_zero: bool) -> None:
+    structure = find_structure(Dynamics(is_zero), (SERIES[:, : steps + 1],))
+    parts = {name: part for name, part in weights(structure).items() if name != "stem.weight"}
+    assert parts == {
+        "step.weight": "recurrent",
+        "head.weight": "head",
+        **{f"inner.{i}.weight": "branch" for i in range(2)},
+        **{f"last.{i}.weight": "branch_end" for i in range(2)},
+    }
