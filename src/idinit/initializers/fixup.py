@@ -11,7 +11,7 @@ from ..network import Network
 from ..network.scalars import Kind
 from ..parts import Branch
 from . import INITIALIZERS, Method
-from ._default_rules import open_branches
+from ._default_rules import open_branches, zero_heads
 from ._layers import attends
 from .kaiming import BODY, fill_kaiming
 
@@ -57,8 +57,7 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
             fill_kaiming(net, weight, factor=depth ** (-1 / (2 * inner)))
         else:
             fill_kaiming(net, weight)
-    for weight in net.weights("head"):
-        net.fill(weight, "0", nn.init.zeros_)
+    zero_heads(net)
     open_branches(net)
     for weight in net.weights("stem"):
         _add_scalar(net, "output_bias", 0, weight.name)

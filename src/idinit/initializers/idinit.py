@@ -100,7 +100,7 @@ def _fill(net: Network, weight: Weight, rule: str, tau: float, eps: float, layou
             net.fill(weight, text, lambda w: identity_(w, tau, layout, std, net.generator), note, by_group)
         case "idiz":
             net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note, by_group)
-        case "zero":
+        case "zero" if weight.name not in net.structure.multiplied:
             net.fill(weight, "0", nn.init.zeros_, note)
         case "kaiming":
             fill_kaiming(net, weight, note=note)

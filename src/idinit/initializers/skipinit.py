@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
-
 from ..network import Network
 from . import INITIALIZERS, Method
-from ._default_rules import open_branches
+from ._default_rules import open_branches, zero_heads
 from .kaiming import BODY, fill_kaiming
 
 
@@ -29,8 +27,7 @@ def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "ze
     places = net.branch_places()
     for weight in net.weights(*BODY):
         fill_kaiming(net, weight, "fan_in")
-    for weight in net.weights("head"):
-        net.fill(weight, "0", nn.init.zeros_)
+    zero_heads(net)
     open_branches(net)
     value = 0.0 if alpha == "zero" else len(net.branches) ** -0.5
     for branch, place in places.items():

@@ -22,6 +22,7 @@ from .classify import Analysis, RowParts, analyze
 from .identity_value import neutral
 from .layout import Layout, find_layout, largest_step
 from .made_matrices import made_fans
+from .multiplied_heads import find_multiplied
 from .recurrent import blocks, keeper
 from .reparametrized import find_computed
 from .residual_sums import Region
@@ -114,6 +115,7 @@ def find_structure(
         bare=_bare_tables(analysis, [use.node for use in made[-1]]),  # of the pass in evaluation mode
         added=frozenset(use.parameter for flow in flows for use in flow.maps if _is_added(flow, use)),
         rectified=frozenset(_rectified(analysis)),
+        multiplied=find_multiplied(analysis.flow, {name for name, part in parts.items() if part == "head"}),
         hookable=frozenset(name for name, calls in analysis.flow.calls.items() if len(calls) == 1) & analysis.flow.hookable,
         alone=frozenset(_alone(analysis.flow)),
     )

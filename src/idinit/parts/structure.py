@@ -102,6 +102,7 @@ class Structure:
         bare: Names of tables from which what is looked up reaches no normalization and no residual sum, or only makes matrices.
         added: Names of linear maps whose outputs are added to other values.
         rectified: Names of the last weights of branches after which a ReLU follows inside the branch.
+        multiplied: Names of the heads whose outputs are multiplied with those of other heads.
         hookable: Names of the modules that return one tensor and are called once, so that a forward hook can act on what
             they return; None in a structure by hand: all.
         alone: Names of linear maps that are all that their module applies, so that a hook on the module acts on what the map
@@ -127,6 +128,7 @@ class Structure:
     bare: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     rectified: frozenset[str] = frozenset()
+    multiplied: frozenset[str] = frozenset()
     hookable: frozenset[str] | None = None
     alone: frozenset[str] | None = None
     towers: tuple[int, ...] = ()
