@@ -56,30 +56,57 @@ def find_loops(flow: Flow) -> set[str]:
     """The weights of hand-written recurrent networks.
 
     Such a weight is applied to what it made itself, together with something that no earlier step has seen: layers that
-    share their weights, in contrast, only see what the layer before them made. Of two uses, the second one sees a piece of
-    something of which the first one has seen another. The first state may be zeros: then this is enough.
+    share their weights, in contrast, only see what the layer before them made, or what all of them see. Of two uses, the
+    second one sees a piece of something of which the first one has seen another. The first state may be zeros: then this is
+    enough.
     What only makes the probabilities by which a memory is read at each step is none of them.
     """
     uses: dict[str, list[Node]] = {}
     for use in flow.maps:
         if use.node.op not in RECURRENT:
             uses.setdefault(use.parameter, []).append(use.node)
+    numbers = _value_numbers(flow) if any(len(steps) > 2 for steps in uses.values()) else []
     once = {steps[0].index for steps in uses.values() if len(steps) == 1}
     probabilities = {unmoved(gate).index for gate in flow.coefficients.values() if unmoved(gate).op in SOFTMAXES}
-    return {name for name, steps in uses.items() if _is_fed(flow, steps, once) and _leads_past(flow, steps[0], probabilities)}
+    return {
+        name
+        for name, steps in uses.items()
+        if _is_fed(flow, steps, once, numbers) and _leads_past(flow, steps[0], probabilities)
+    }
 
 
-def _is_fed(flow: Flow, steps: list[Node], once: set[int]) -> bool:
+def _is_fed(flow: Flow, steps: list[Node], once: set[int], numbers: list[int]) -> bool:
     if not all(flow.depends(after, before) for before, after in zip(steps, steps[1:], strict=False)):
         return False
     if any(_is_zero(value) for key, value in steps[0].arguments.items() if key not in ("weight", "bias")):
         return True
     if len(steps) < 3:
         return len(steps) == 2 and _sees_another_piece(flow, steps[0], steps[1], once)
-    new = flow.ancestors[steps[2].index] & ~flow.ancestors[steps[1].index]
-    seen = 1 << steps[0].index | 1 << steps[1].index
-    fresh = (n for n in flow.nodes[: steps[2].index] if new >> n.index & 1 and flow.fed[n.index])
-    return any(not flow.ancestors[n.index] & seen for n in fresh)
+    before = flow.ancestors[steps[1].index]
+    new = flow.ancestors[steps[2].index] & ~before
+    made = 1 << steps[0].index | 1 << steps[1].index
+    fresh = {numbers[n.index] for n in flow.nodes[: steps[2].index] if _is_fresh(flow, n, new, made)}
+    return not fresh <= {numbers[n.index] for n in flow.nodes[: steps[1].index] if before >> n.index & 1}
+
+
+def _is_fresh(flow: Flow, node: Node, new: int, made: int) -> bool:
+    return bool(new >> node.index & 1 and flow.fed[node.index] and not flow.ancestors[node.index] & made)
+
+
+def _value_numbers(flow: Flow) -> list[int]:
+    """A number for each node, the same for those that compute the same of the same: each step may make the same keys anew."""
+    numbers: list[int] = []
+    known: dict[object, int] = {}
+
+    def key(value: object) -> object:
+        if isinstance(value, (list, tuple)):
+            return tuple(map(key, value))
+        return numbers[value.index] if isinstance(value, Node) else repr(value)
+
+    for node in flow.nodes:
+        arguments = tuple((name, key(value)) for name, value in node.arguments.items())
+        numbers.append(known.setdefault((node.op, arguments) if node.inputs else node.index, node.index))
+    return numbers
 
 
 def _sees_another_piece(flow: Flow, first: Node, second: Node, once: set[int]) -> bool:

@@ -245,3 +245,35 @@ def test_residual_blocks_of_a_step_are_residual_blocks(steps: int, is_zero: bool
         **{f"inner.{i}.weight": "branch" for i in range(2)},
         **{f"last.{i}.weight": "branch_end" for i in range(2)},
     }
+
+
+class Iterated(nn.Module):
+    """Latents that attend to the same memory three times, by shared layers, as in Perceiver (Jaegle et al. 2021)."""
+
+    def __init__(self, is_made_anew: bool) -> None:
+        super().__init__()
+        self.is_made_anew = is_made_anew
+        self.stem, self.q, self.kv, self.out = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 16), nn.Linear(8, 8)
+        self.inner, self.last, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, memory: Tensor, latents: Tensor) -> Tensor:
+        memory = self.stem(memory)
+        once = self.kv(memory)
+        for _ in range(3):
+            k, v = (self.kv(memory) if self.is_made_anew else once).chunk(2, -1)
+            latents = latents + self.out((self.q(latents) @ k.transpose(1, 2)).softmax(-1) @ v)
+            latents = latents + self.last(self.inner(latents).relu())
+        return self.head(latents)
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_what_reads_the_same_memory_at_each_step_is_no_recurrence(is_made_anew: bool) -> None:
+    assert weights(find_structure(Iterated(is_made_anew), (SERIES, torch.ones(3, 2, 8)))) == {
+        "stem.weight": "stem",
+        "q.weight": "query",
+        "kv.weight": "key",
+        "out.weight": "branch_end",
+        "inner.weight": "branch",
+        "last.weight": "branch_end",
+        "head.weight": "head",
+    }
