@@ -18,6 +18,18 @@ from published_images import (
     SpadeGenerator,
     SpatialTransformer,
 )
+from published_sequences import (
+    GCNII,
+    RWKV,
+    Adapters,
+    Evoformer,
+    LatentAttention,
+    NBeats,
+    Retention,
+    Sequence,
+    SharedExperts,
+    SlotAttention,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -258,7 +270,8 @@ _CONDITIONAL = (
     "stem.weight stem; head.weight head; *.conv1.weight branch; *.conv2.weight branch_end; "
     "embed.0.weight stem; embed.2.weight -; "
 )
-_IMAGES, _SERIES = (_random(2, 3, 16, 16),), (_random(3, 5, 4),)
+_IMAGES, _SERIES, _TOKENS = (_random(2, 3, 16, 16),), (_random(3, 5, 4),), (torch.arange(10).view(2, 5),)
+_SEQUENCE = "embed.* embedding; head.* head; "
 
 PUBLISHED: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...], str]] = {
     "wavenet": (
@@ -319,4 +332,34 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...], str]] = 
     ),
     "RevNet": (RevNet, (_random(5, 4),), "stem.* stem; ?.?.0.* branch; ?.?.2.* branch_end; head.* head"),
     "actor-critic": (ActorCritic, (_random(5, 4),), "body.0.* stem; body.2.* trunk; * head"),
+    "retention": (
+        lambda: Sequence(Retention), _TOKENS, _SEQUENCE + "*.o.* branch_end; *.g.* gate; * branch",
+    ),
+    "RWKV": (
+        lambda: Sequence(RWKV), _TOKENS,
+        _SEQUENCE + "*.key.* gate; *.receptance.* gate; *.gate.* gate; *.output.* branch_end; *.narrow.* branch_end; * branch",
+    ),
+    "latent attention": (
+        lambda: Sequence(LatentAttention), _TOKENS,
+        _SEQUENCE + "*.q_a.* -; *.kv_a.* -; *.q_b.* query; *.kv_b.* key; *.out.* branch_end",
+    ),
+    "shared experts": (
+        lambda: Sequence(SharedExperts), _TOKENS, _SEQUENCE + "*.router.* gate; *.0.weight branch; *.2.weight branch_end",
+    ),
+    "Evoformer": (
+        Evoformer, (_random(2, 4, 5),),
+        "left.* stem; right.* stem; head.* head; *.gate*.weight gate; *.out.* branch_end; *.narrow.* branch_end; * branch",
+    ),
+    "N-BEATS": (  # of the last block, nothing reads the backcast
+        NBeats, (_random(3, 6),), "back.2.* -; inner.2.* -; back.* branch_end; ahead.* head; inner.* branch",
+    ),
+    "GCNII": (GCNII, (_random(6, 4), _random(6, 6).abs()), "stem.* stem; layers.* branch_end; head.* head"),
+    "slot attention": (
+        SlotAttention, (_SERIES[0], _random(3, 2, 16)),
+        "stem.* stem; q.* query; k.* key; v.* value; cell.* recurrent; widen.* branch; narrow.* branch_end; head.* head",
+    ),
+    "adapters": (
+        lambda: Sequence(Adapters), _TOKENS,
+        _SEQUENCE + "*.in_proj_weight query; *.out_proj.weight branch_end; *.narrow.* branch_end; *.up.* branch_end; * branch",
+    ),
 }  # fmt: skip
