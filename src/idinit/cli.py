@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from torch.utils._pytree import tree_leaves
 
+from . import __version__
 from .diagnostics.examine import examine
 from .diagnostics.signal_profile import signal_profile
 from .errors import UsageError, did_you_mean, needs_extra
@@ -97,6 +98,7 @@ def run_subcommand(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     parser = Parser(prog=program, description=description)
     parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its arguments; COMMAND --help explains them")
     given = parser.parse_args(arguments)
     if given.command not in commands:

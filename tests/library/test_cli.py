@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from idinit import examine, initialize_, list_initializers
+from idinit import __version__, examine, initialize_, list_initializers
 from idinit.cli import main
 from idinit.errors import UsageError
 from idinit.zoo import load
@@ -103,3 +103,9 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("timm:test_resnet: ResNet") and done.stderr == ""
     assert Path("timm-test_resnet-idinit.png").exists()
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"{__version__}\n"
