@@ -93,7 +93,7 @@ def idinit(
 
 def _fill(net: Network, weight: Weight, rule: str, tau: float, eps: float, layout: Layout, std: float) -> None:
     note = "" if weight.part in ("trunk", "branch", "branch_end") else "ours, the paper does not say"
-    by_group = layout == "channel"
+    by_group = layout == "channel" and weight.shape[1] > 1  # one column a row is the same in groups, and groups take time
     match rule:
         case "idi":
             text = f"IDI({tau:g}){f', loose {std:g}' if std else ''}, {layout}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..parts.blocks import choose, split, stacked_shape
+from ..parts.blocks import choose, stack, stacked_shape
 from ..parts.layout import Layout
 from ..parts.structure import Slice
 
@@ -30,15 +30,15 @@ def fill_blocks(
     """
     chosen, rows = choose(value, pieces)
     dtype = torch.promote_types(value.dtype, torch.float32)
-    for view in split(chosen, value, layout, pieces, by_group=by_group):
-        shape = stacked_shape(view, layout)
-        if view.is_contiguous() and view.is_cpu and view.dtype == dtype:
-            for matrix in view.view(shape):
-                init(matrix)
-        else:
-            scratch = torch.empty(shape, dtype=dtype)
-            for matrix in scratch:
-                init(matrix)
-            view.copy_(scratch.view(view.shape))
+    view = stack(chosen, value, layout, pieces, by_group=by_group)
+    shape = stacked_shape(view, layout)
+    if view.is_contiguous() and view.is_cpu and view.dtype == dtype:
+        for matrix in view.view(shape):
+            init(matrix)
+    else:
+        scratch = torch.empty(shape, dtype=dtype)
+        for matrix in scratch:
+            init(matrix)
+        view.copy_(scratch.view(view.shape))
     if rows is not None:
         value.index_copy_(pieces[0].dim, rows, chosen)

@@ -21,13 +21,14 @@ def matrices(value: Tensor, layout: Layout, pieces: Sequence[Slice] = ()) -> Ten
         pieces: These indices only, taken together: the rows of several heads' values, say.
     """
     chosen, _ = choose(value, pieces)
-    return torch.cat([block.reshape(stacked_shape(block, layout)) for block in split(chosen, value, layout, pieces)])
+    view = stack(chosen, value, layout, pieces)
+    return view.reshape(stacked_shape(view, layout))
 
 
 def block_shape(value: Tensor, layout: Layout, pieces: Sequence[Slice] = ()) -> torch.Size:
     """The shape of one of the matrices that a parameter holds: (out, in, *kernel)."""
     chosen, _ = choose(torch.empty_like(value, device="meta"), pieces)
-    return torch.Size(stacked_shape(split(chosen, value, layout, pieces)[0], layout)[1:])
+    return torch.Size(stacked_shape(stack(chosen, value, layout, pieces), layout)[1:])
 
 
 def choose(value: Tensor, pieces: Sequence[Slice]) -> tuple[Tensor, Tensor | None]:
@@ -41,10 +42,8 @@ def choose(value: Tensor, pieces: Sequence[Slice]) -> tuple[Tensor, Tensor | Non
     return value.index_select(first.dim, rows), rows
 
 
-def split(
-    chosen: Tensor, value: Tensor, layout: Layout, pieces: Sequence[Slice] = (), *, by_group: bool = True
-) -> list[Tensor]:
-    """Views of the matrices side by side in the chosen indices, with dimensions in the order of `stacked_shape`.
+def stack(chosen: Tensor, value: Tensor, layout: Layout, pieces: Sequence[Slice] = (), *, by_group: bool = True) -> Tensor:
+    """A view of the matrices side by side in the chosen indices, with dimensions in the order of `stacked_shape`.
 
     Args:
         chosen: What `choose` returned.
@@ -60,11 +59,13 @@ def split(
         count = max(1, chosen.shape[0] * count // value.shape[0])
     own = (*layout.outputs, *layout.inputs, *layout.kernel)
     order = (*(dim for dim in range(value.ndim) if dim not in own), *own)
-    return [chunk.permute(order) for chunk in (chosen.chunk(count) if count > 1 else (chosen,))]
+    if count == 1 or chosen.shape[0] % count:
+        return chosen.permute(order)
+    return chosen.unflatten(0, (count, -1)).permute(0, *(dim + 1 for dim in order))
 
 
 def stacked_shape(view: Tensor, layout: Layout) -> tuple[int, ...]:
-    """The shape (matrices, out, in, *kernel) of a view from `split`."""
+    """The shape (matrices, out, in, *kernel) of a view from `stack`."""
     sizes = list(view.shape)
     kernel = [sizes.pop() for _ in layout.kernel][::-1]
     inputs = prod(sizes.pop() for _ in layout.inputs)
