@@ -197,9 +197,10 @@ class Adapted(nn.Module):
 
 def test_the_report_says_what_an_author_had_set():
     model = Adapted()
-    notes = {row.parameter: row.note for row in initialize_(model, "kaiming", (torch.rand(3, 6),)).rows}
-    was = {name: note for name, note in notes.items() if note.startswith("was")}
-    assert was == {"up.weight": "was 0", "norm.weight": "was 0", "square.weight": "was the identity"}
+    report = initialize_(model, "kaiming", (torch.rand(3, 6),))
+    was = {row.parameter: row.note for row in report.rows if row.note.startswith("was")}
+    assert was == {"norm.weight": "was 0", "square.weight": "was the identity"}
+    assert [row.parameter for row in report.left_alone] == ["up.weight"]  # else the adapter would not start at zero
     assert not any("was" in row.note for row in initialize_(model, "kaiming", (torch.rand(3, 6),)).rows)
 
 
