@@ -1,10 +1,10 @@
 """Values that a model's author chose: start values that no default initialization of a module gives.
 
-Some parameters start where they do on purpose: the step sizes of a state space model (a bias
-spread over negative numbers), the prior of a detector (-4.6), the gate of a highway network (-2), the identity of a spatial
-transformer, the offsets of a deformable convolution (0), the modulation of adaLN-Zero (0), the convolutions by which a
-ControlNet joins (0), the second matrix of LoRA (0). These are kept unless ``replace`` names them. Where methods have their own rule for what an author set, as
-for the last weight of a branch, the report says what it was.
+Some parameters start where they do on purpose: the step sizes of a state space model (a bias spread over negative numbers),
+the prior of a detector (-4.6), the gate of a highway network (-2), the identity of a spatial transformer, the offsets of a
+deformable convolution (0), the modulation of adaLN-Zero (0), the convolutions by which a ControlNet joins (0), the second
+matrix of LoRA (0). These are kept unless ``replace`` names them. Where methods have their own rule for what an author set,
+as for the last weight of a branch, the report says what it was.
 """
 
 from __future__ import annotations
