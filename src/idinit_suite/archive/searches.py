@@ -17,12 +17,14 @@ class Search:
     """The search for a learning rate: short runs of a variant that differ in nothing but that rate and the seed.
 
     Attributes:
-        label: The variant; where its recipe is not that of the variant's main runs, then with what is different.
+        name: The variant.
+        changes: What is different in its recipe from that of the variant's main runs; empty if nothing is.
         runs: Their rows of ``runs.csv``.
         picked: The learning rate of the main runs that have its recipe; None where there are none.
     """
 
-    label: str
+    name: str
+    changes: str
     runs: pd.DataFrame
     picked: float | None
 
@@ -49,6 +51,5 @@ def list_searches(tune: pd.DataFrame, variants: Sequence[Variant]) -> list[Searc
                 settings = settings_of(settings)
                 shared = settings_of(json.loads(searched_with(common.recipe))) if common else settings
                 changes = changes_of(shared, settings)
-            label = f"{name} ({changes})" if changes else str(name)
-            found.append(Search(label, own[recipes == recipe], main.lr if main and recipe == wanted else None))
+            found.append(Search(str(name), changes, own[recipes == recipe], main.lr if main and recipe == wanted else None))
     return found

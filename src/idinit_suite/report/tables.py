@@ -130,13 +130,18 @@ def search_tables(archive: Archive, scale: Scale, variants: Sequence[Variant]) -
     scored = "loss" if metric == "loss" else "accuracy in percent"
     blocks: list[Block] = []
     for epochs, trials in tune.groupby("epochs"):
-        rates = sorted(set(trials["lr"]))
+        rates, searches = sorted(set(trials["lr"])), list_searches(trials, variants)
+        changes = {one.changes for one in searches}
+        own = len(changes) > 1  # what all have in common is said once
         rows: list[list[Cell | str]] = [
-            [one.label, *(_trial(one.runs[one.runs["lr"] == rate], metric, rate == one.picked) for rate in rates)]
-            for one in list_searches(trials, variants)
+            [
+                f"{one.name} ({one.changes})" if own and one.changes else one.name,
+                *(_trial(one.runs[one.runs["lr"] == rate], metric, rate == one.picked) for rate in rates),
+            ]
+            for one in searches
         ]
-        seeds = pluralize(trials["seed"].nunique(), "seed")
-        blocks.append(f"Validation {scored} after {pluralize(float(epochs), 'epoch')}, {seeds}; in bold what was used.")
+        seeds, recipe = pluralize(trials["seed"].nunique(), "seed"), "" if own else f", {changes.pop()}".rstrip(", ")
+        blocks.append(f"Validation {scored} after {pluralize(float(epochs), 'epoch')}, {seeds}{recipe}; in bold what was used.")
         blocks.append(table("Learning rates tried", ["initializer", *(f"lr {rate:g}" for rate in rates)], rows))
     return blocks
 

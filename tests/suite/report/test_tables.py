@@ -179,6 +179,18 @@ def test_searches_of_another_recipe_are_rows_of_their_own(make_run: Callable[...
     ]
 
 
+def test_what_all_searches_have_in_common_is_said_once(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    names, half = ("idinit", "kaiming"), {"momentum": 0.5}
+    runs = [make_run(name, [0.1, 0.5, 0.6], lr=0.1) for name in names]
+    runs += [make_run(name, [0.1, 0.3], lr=0.1, phase="tune", optim=half) for name in names]
+    merge(runs, tmp_path / "r")
+    archive = load(tmp_path / "r")
+    (scale,) = scales(archive)
+    heading, _, *_, first, second = markdown(search_tables(archive, scale, list_variants(archive, scale))).splitlines()
+    assert "optim.momentum=0.5" in heading
+    assert (first, second) == ("| idinit | 30.0 |", "| kaiming | 30.0 |")
+
+
 def test_learning_rates_at_an_edge_of_the_search_are_marked(make_run: Callable[..., Path], tmp_path: Path) -> None:
     picks = {"idinit": 0.3, "kaiming": 0.1, "xavier": 0.01, "zero": 0.3, "lsuv": 0.1}
     searched = dict.fromkeys(picks, (0.01, 0.1, 0.3)) | {"zero": (0.3,), "lsuv": ()}  # one value, and none, have no edge
