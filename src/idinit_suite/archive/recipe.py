@@ -22,11 +22,6 @@ def recipe_of(config: str) -> str:
     return json.dumps(recipe, sort_keys=True)
 
 
-def network_of(recipe: str) -> str:
-    """The part of a recipe that describes the network, as sorted JSON."""
-    return json.dumps({key: value for key, value in json.loads(recipe).items() if key.split(".")[0] == "model"}, sort_keys=True)
-
-
 def searched_with(recipe: dict[str, Any]) -> str:
     """The part of a recipe that search runs share with the runs that use their learning rate: all but that and the length."""
     kept = {key: value for key, value in recipe.items() if key not in ("optim.lr", "train.epochs")}
@@ -36,6 +31,11 @@ def searched_with(recipe: dict[str, Any]) -> str:
 def setting(recipe: dict[str, Any]) -> str:
     """The `settings_of` a recipe as sorted JSON."""
     return json.dumps(settings_of(recipe), sort_keys=True)
+
+
+def network(recipe: dict[str, Any]) -> str:
+    """The part of a recipe that describes the network, as sorted JSON."""
+    return json.dumps({key: value for key, value in recipe.items() if key.split(".")[0] == "model"}, sort_keys=True)
 
 
 def settings_of(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -19,7 +19,7 @@ from ..data import DATASETS, predicts_tokens
 from ..statistics.estimates import Estimate, Reached, estimate
 from ..words import pluralize
 from .edges import edge
-from .recipe import changes_of, network_of, recipe_of, searched_with, setting, settings_of
+from .recipe import changes_of, network, recipe_of, searched_with, setting, settings_of
 from .runs import Archive
 
 BUDGETS_LARGEST_FIRST = BUDGETS[::-1]
@@ -178,12 +178,13 @@ def list_variants(archive: Archive, scale: Scale) -> list[Variant]:
     recipes = main["config"].map(recipe_of)
     searched = _searched(here[here["phase"] == "tune"])
     rows_of = archive.curves.groupby("hash").indices
-    shared, networks = _shared(main, recipes), _ranked_networks(main, recipes)
+    shared, networks = _ranked(main, setting, recipes)[-1], _ranked(main, network, recipes)
     found = []
     for name, of_variant in main.groupby("arm"):
         own = recipes[of_variant.index]
         groups = {recipe: of_variant[own == recipe] for recipe in sorted(set(own))}
-        merits = {key: (len(runs), networks.index(network_of(key)), *_merit(key, runs)) for key, runs in groups.items()}
+        places = {recipe: networks.index(network(json.loads(recipe))) for recipe in groups}
+        merits = {recipe: (len(runs), places[recipe], *_merit(recipe, runs)) for recipe, runs in groups.items()}
         best = sorted(groups, key=merits.__getitem__, reverse=True)
         first = json.loads(best[0])
         for index, key in enumerate(best):
@@ -268,23 +269,15 @@ def _merit(recipe: str, runs: pd.DataFrame) -> tuple[bool, float]:
     return json.loads(recipe).get("train.precision") == "float32", _score(runs)
 
 
-def _shared(main: pd.DataFrame, recipes: pd.Series) -> str:
-    settings = recipes.map({recipe: setting(json.loads(recipe)) for recipe in set(recipes)})
-    ranked = []
-    for shared, runs in main.groupby(settings):
-        merits = [_merit(str(shared), of_variant) for _, of_variant in runs.groupby("arm")]
-        ranked.append((len(merits), merits[0][0], fmean(score for _, score in merits), str(shared)))
-    return max(ranked)[-1]
+def _ranked(main: pd.DataFrame, of_recipe: Callable[[dict[str, Any]], str], recipes: pd.Series) -> list[str]:
+    """What variants share of their recipes, last what the most of them have runs of: all can be shown with that."""
 
+    def merit(shared: str, runs: pd.DataFrame) -> tuple[int, bool, float, str]:
+        merits = [_merit(shared, of_variant) for _, of_variant in runs.groupby("arm")]
+        return len(merits), merits[0][0], fmean(score for _, score in merits), shared
 
-def _ranked_networks(main: pd.DataFrame, recipes: pd.Series) -> list[str]:
-    """The networks, last the one that the most variants have runs of: all variants are shown with one, if they can be."""
-    networks = recipes.map({recipe: network_of(recipe) for recipe in set(recipes)})
-    merits = {
-        str(network): (runs["arm"].nunique(), fmean(_score(of_variant) for _, of_variant in runs.groupby("arm")))
-        for network, runs in main.groupby(networks)
-    }
-    return sorted(merits, key=lambda network: (*merits[network], network))
+    groups = main.groupby(recipes.map({recipe: of_recipe(json.loads(recipe)) for recipe in set(recipes)}))
+    return [merits[-1] for merits in sorted(merit(str(shared), runs) for shared, runs in groups)]
 
 
 def _rank(variant: Variant) -> tuple[float, str]:
