@@ -16,12 +16,12 @@ from idinit.diagnostics.branches import branch_sizes
 from idinit.diagnostics.examine import examine
 from idinit.diagnostics.signal_profile import root_mean_square
 from idinit.diagnostics.zeros import first_steps, moved
+from idinit.errors import kind_and_reason
 from idinit.graph.probe import Inputs, gradients
 from idinit.initialize import initialize_
 from idinit.network.record import LEFT_ALONE
 from idinit.parts import find_parts
 
-from ..errors import in_one_line
 from .expert_labels import expected_parts, wrong_labels
 from .families import TRUE_FINDINGS
 
@@ -51,8 +51,7 @@ def check(model: nn.Module, inputs: Inputs, labels: str | None = None) -> dict[s
         try:
             row |= step(as_built if step is _alarms else model, inputs, problems)
         except Exception as error:  # a network of any library may fail in any way: that is a result
-            reason = in_one_line(error)
-            problems.append(f"{step.__name__[1:]}: {type(error).__name__}: {reason}")
+            problems.append(f"{step.__name__[1:]}: {kind_and_reason(error)}")
             if step is _parts:  # nothing was initialized
                 break
     if labels is not None:

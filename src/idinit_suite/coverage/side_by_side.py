@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from idinit.errors import UsageError
+from idinit.errors import UsageError, kind_and_reason
 from idinit.graph.probe import Inputs, call_arguments
 from idinit.initialize import initialize_
 
-from ..errors import in_one_line
 from ..report.blocks import Block, Heading, write_markdown
 from ..report.page import this_machine
 from ..report.table import table
@@ -85,7 +84,7 @@ def outcome(case: Case, initialize: Initialize) -> Outcome:
     try:
         read = initialize(model, inputs)
     except Exception as error:  # whatever a library of others raises is its outcome
-        return Outcome("", False, time.perf_counter() - started, f"{type(error).__name__}: {in_one_line(error, 120)}")
+        return Outcome("", False, time.perf_counter() - started, kind_and_reason(error))
     seconds = time.perf_counter() - started
     args, kwargs = call_arguments(model, inputs)
     with torch.no_grad():

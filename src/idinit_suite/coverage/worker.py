@@ -10,7 +10,8 @@ import torch
 import torchvision  # noqa: F401
 import transformers
 
-from ..errors import in_one_line
+from idinit.errors import kind_and_reason
+
 from .check import check
 from .expert_labels import labels_of
 from .families import Case
@@ -24,6 +25,6 @@ def work(case: Case, sender: Connection) -> None:
     try:
         model, inputs = case.build()
     except Exception as error:
-        sender.send({"problems": f"build: {type(error).__name__}: {in_one_line(error)}"})
+        sender.send({"problems": f"build: {kind_and_reason(error)}"})
         return
     sender.send(check(model, inputs, labels_of(f"{case.source}:{case.model}")))
