@@ -49,13 +49,12 @@ def _fill_maker(net: Network, weight: Weight) -> None:
     net.fill(weight, f"hyperfan-in: N(0, {std:.4g})", lambda w: w.normal_(0, std, generator=net.generator), note)
 
 
-def zero_heads(net: Network) -> None:
-    """Fills the heads with 0; those that are multiplied with one another would stay 0, and have torch's default."""
-    for weight in net.weights("head"):
-        if weight.name in net.structure.multiplied:
-            net.fill_default(weight, "ours: multiplied with what another head makes, it would stay 0")
-        else:
-            net.fill(weight, "0", nn.init.zeros_)
+def zero_head(net: Network, weight: Weight, note: str = "") -> None:
+    """Fills a head with 0; those that are multiplied with one another would stay 0, and have torch's default."""
+    if weight.name in net.structure.multiplied:
+        net.fill_default(weight, "ours: multiplied with what another head makes, it would stay 0")
+    else:
+        net.fill(weight, "0", nn.init.zeros_, note)
 
 
 def open_branches(net: Network) -> None:

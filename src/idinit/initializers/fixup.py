@@ -11,7 +11,7 @@ from ..network import Network
 from ..network.scalars import Kind
 from ..parts import Branch
 from . import INITIALIZERS, Method
-from ._default_rules import open_branches, zero_heads
+from ._default_rules import open_branches, zero_head
 from ._layers import attends
 from .kaiming import BODY, fill_kaiming
 
@@ -57,7 +57,8 @@ def fixup(net: Network, *, stem: Literal["default", "he"] = "default") -> None:
             fill_kaiming(net, weight, factor=depth ** (-1 / (2 * inner)))
         else:
             fill_kaiming(net, weight)
-    zero_heads(net)
+    for weight in net.weights("head"):
+        zero_head(net, weight)
     open_branches(net)
     for weight in net.weights("stem"):
         _add_scalar(net, "output_bias", 0, weight.name)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
-from torch import nn
 
 from ..init import Layout, identity_, zero_preserving_
 from ..network import Network, Weight
 from ..parts.structure import MAPS
 from . import INITIALIZERS, Method
-from ._default_rules import neutralize, open_branches
+from ._default_rules import neutralize, open_branches, zero_head
 from .kaiming import fill_kaiming
 
 COEFFICIENTS = ("query", "key", "gate")
@@ -100,8 +99,8 @@ def _fill(net: Network, weight: Weight, rule: str, tau: float, eps: float, layou
             net.fill(weight, text, lambda w: identity_(w, tau, layout, std, net.generator), note, by_group)
         case "idiz":
             net.fill(weight, f"IDIZ({eps:g}), {layout}", lambda w: zero_preserving_(w, eps, layout), note, by_group)
-        case "zero" if weight.name not in net.structure.multiplied:
-            net.fill(weight, "0", nn.init.zeros_, note)
+        case "zero":
+            zero_head(net, weight, note)
         case "kaiming":
             fill_kaiming(net, weight, note=note)
         case _:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..network import Network
 from . import INITIALIZERS, Method
-from ._default_rules import open_branches, zero_heads
+from ._default_rules import open_branches, zero_head
 from .kaiming import BODY, fill_kaiming
 
 
@@ -27,7 +27,8 @@ def skipinit(net: Network, *, alpha: Literal["zero", "inverse_sqrt_depth"] = "ze
     places = net.branch_places()
     for weight in net.weights(*BODY):
         fill_kaiming(net, weight, "fan_in")
-    zero_heads(net)
+    for weight in net.weights("head"):
+        zero_head(net, weight)
     open_branches(net)
     value = 0.0 if alpha == "zero" else len(net.branches) ** -0.5
     for branch, place in places.items():

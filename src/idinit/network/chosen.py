@@ -17,6 +17,7 @@ from ..parts.structure import MAPS, Structure, owner_of
 _SMALLEST, _LARGEST = 1e-6, 1e3  # beyond these it is rounding, or uninitialized memory
 _FEW = 16
 _RISING = 8  # a random draw of this many is in order once in 20,000 times
+_CORNER = 2 * _RISING
 
 
 def find_chosen(model: nn.Module, structure: Structure) -> dict[str, str]:
@@ -140,7 +141,7 @@ def _is_chosen(value: Tensor, bound: float) -> bool:
 
 def _is_laid_out(value: Tensor) -> bool:
     """Whether a table has one value, not 0, or rises or falls along a dimension throughout, as no random draw does."""
-    if not _is_in_order(_corner(value, _FEW).double()):
+    if not _is_in_order(_corner(value, _CORNER).double()):
         return False
     return _SMALLEST < float(value.abs().max()) < _LARGEST and _is_in_order(value.double())
 

@@ -54,8 +54,9 @@ COMPARISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_factors_learn(name: str, initializer: str) -> None:
     model = Pairs(COMPARISONS[name])
-    initialize_(model, initializer, (X,), **METHODS[initializer])
-    assert model.a.head.weight.any()
+    report = initialize_(model, initializer, (X,), **METHODS[initializer])
+    (head,) = (row for row in report.rows if row.parameter == "a.head.weight")
+    assert model.a.head.weight.any() and "multiplied" in head.note
     assert check_zeros(model, (X,)).violations == ()
 
 
