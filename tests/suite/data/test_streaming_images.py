@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,19 @@ def test_processes_share_a_batch(root: Path, options: dict[str, Any]) -> None:
             assert torch.equal(torch.cat(of_parts) if value.dim() else of_parts[0], value)
     for split, count in whole.splits.items():
         assert sum(len(labels) for part in parts for _, labels in part.evaluation_batches(split)) == count
+
+
+def test_workers_end_with_their_batches(root: Path) -> None:
+    others = set(active_children())
+    batches = build(root, workers=2)
+    batches.train_batch(0)
+    workers = set(active_children()) - others
+    gc.disable()
+    try:
+        del batches
+        assert len(workers) == 2 and [worker.exitcode for worker in workers] == [0, 0]
+    finally:
+        gc.enable()
 
 
 def test_each_epoch_sees_every_picture_once_in_another_order_and_otherwise_cropped(root: Path) -> None:

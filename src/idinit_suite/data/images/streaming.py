@@ -97,6 +97,14 @@ def _collate(pictures: Sequence[Any]) -> Any:
     return bad[0] if bad else default_collate(list(pictures))
 
 
+def _keys(order: EpochOrder, step: int) -> Iterator[list[Key]]:
+    # No method: a cycle of references would leave the workers to the garbage collector, which closes their queues first,
+    # so that none is told to end and torch waits ten seconds for each.
+    while True:
+        yield [(step // order.steps_per_epoch, row) for row in order.local_batch(step).tolist()]
+        step += 1
+
+
 def _begin(_: int) -> None:
     """Prepares a worker."""
     # A worker that ended on SIGTERM or Ctrl-C would end the run before it has saved itself.
@@ -202,7 +210,7 @@ class StreamedImages(Stateless):
         """
         if step != self._next:
             pictures = _Pictures(self._sets["train"], self._training, self._context.seed)
-            self._batches = self._read(pictures, self._keys(step))
+            self._batches = self._read(pictures, _keys(self._order, step))
         self._next = step + 1
         images, labels = self._on_device(next(self._batches))
         return self._mixing(self._augmented(images, step), labels, generator(self._context.seed, "mix", step))
@@ -224,13 +232,8 @@ class StreamedImages(Stateless):
             yield (self._normalize(images),), labels
 
     def stop_workers(self) -> None:
-        """Ends the workers of training, which would idle during an evaluation and after the end of a run."""
+        """Ends the workers of training, which would idle during an evaluation and after the end or failure of a run."""
         self._next, self._batches = None, iter(())
-
-    def _keys(self, step: int) -> Iterator[list[Key]]:
-        while True:
-            yield [(step // self.steps_per_epoch, row) for row in self._order.local_batch(step).tolist()]
-            step += 1
 
     def _read(self, pictures: _Pictures, keys: Any) -> Iterator[Any]:
         workers = self._context.workers
@@ -252,6 +255,7 @@ class StreamedImages(Stateless):
 
     def _on_device(self, batch: Any) -> tuple[Tensor, Tensor]:
         if isinstance(batch, _Unreadable):
+            self.stop_workers()
             raise unreadable(batch.name, batch.reason)
         images, labels = map(self._context.to_device, batch)
         return images, labels
