@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -37,22 +38,25 @@ class Forecast(BaseModel):
     seconds: float
     before: tuple[str, ...]
 
-    def runs_since(self, runs: pd.DataFrame, until: Forecast | None = None) -> tuple[int, float]:
-        """The runs since the forecast, until the next one.
+    def runs_since(self, runs: pd.DataFrame, later: Sequence[Forecast] = ()) -> tuple[int, float]:
+        """The runs since the forecast, but those that a later forecast is about.
 
         Args:
             runs: The archive's; see `Archive.runs`.
-            until: The next forecast, if any.
+            later: The forecasts that were made after this one.
 
         Returns:
             The number of runs, and the sum of the seconds that they took.
         """
+        since = self._is_about(runs)
+        for other in later:
+            since &= ~other._is_about(runs)
+        return int(since.sum()), float(runs.loc[since, "time_s"].sum())
+
+    def _is_about(self, runs: pd.DataFrame) -> pd.Series:
         same_grid = (runs["budget"] == self.budget) & runs["arm"].isin(self.variants)
         same_length = (runs["phase"] == "tune") | (runs["epochs"] == self.epochs)
-        since = same_grid & same_length & ~runs["hash"].isin(self.before)
-        if until is not None:
-            since &= runs["hash"].isin(until.before)
-        return int(since.sum()), float(runs.loc[since, "time_s"].sum())
+        return same_grid & same_length & ~runs["hash"].isin(self.before)
 
 
 _LIST = TypeAdapter(list[Forecast])

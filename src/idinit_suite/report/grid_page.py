@@ -103,8 +103,8 @@ def _blocks(
 
 
 def _forecasts(forecasts: Sequence[Forecast], runs: pd.DataFrame) -> list[str]:
-    followed = zip(forecasts, [*forecasts[1:], None], strict=False)  # none where there are no forecasts
-    return [_forecast(forecast, *forecast.runs_since(runs, following)) for forecast, following in followed]
+    since = [forecast.runs_since(runs, forecasts[number:]) for number, forecast in enumerate(forecasts, start=1)]
+    return [_forecast(forecast, count, seconds) for forecast, (count, seconds) in zip(forecasts, since, strict=True) if count]
 
 
 def _forecast(forecast: Forecast, count: int, seconds: float) -> str:

@@ -42,7 +42,7 @@ def more_tables(variants: Sequence[Variant], baseline: str, name: str) -> list[B
         losses = variants[0].is_language_model
         heading = f"{'Compute to the final loss of' if losses else 'Against'} {baseline}"
         blocks += [Heading(3, heading), *compared, *([] if losses else [PAIRED_NOTES])]
-    if any(not variant.is_common_recipe for variant in best):
+    if any(not variant.is_common_recipe for variant in best) and sum(variant.is_common_recipe for variant in variants) > 1:
         blocks += _shared(variants, best, name)
     if found := maps(variants):
         lead = "Test accuracy in percent after the last epoch."

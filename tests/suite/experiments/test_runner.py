@@ -324,5 +324,9 @@ def test_the_forecast_is_kept_beside_what_the_runs_took(tmp_path: Path) -> None:
     assert (first.runs, second.runs) == (1, 2) and first.seconds > 0 < second.seconds
     page = (results / "README.md").read_text()
     assert page.count("\nForecast for ") == 2 and "Forecast for 2 runs of the smoke budget (1 variant, 1 epoch)" in page
-    assert first.runs_since(rows, second)[0] == 1
+    assert first.runs_since(rows, [second])[0] == 1
     assert second.runs_since(rows) == (2, pytest.approx(rows.loc[rows["seed"] > 0, "time_s"].sum()))
+    # one of a part of a grid leaves the other runs of that grid to the forecast of the whole
+    part = second.model_copy(update={"variants": ("fixup",), "before": ()})
+    assert second.runs_since(rows, [part]) == second.runs_since(rows)
+    assert first.runs_since(rows, [part, second])[0] == 1

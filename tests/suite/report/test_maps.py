@@ -86,3 +86,9 @@ def test_the_page_shows_best_recipe_shared_recipe_and_the_map(
     assert "![Heat maps" in text and "(map.png)" in text
     assert matplotlib.image.imread(results / "map.png").shape[1] == 2 * 592  # two maps side by side
     assert "kaiming: 2 of 6 train" in (results / "map.svg").read_text()
+
+
+def test_a_recipe_of_one_variant_is_none_for_all(make_run: Callable[..., Path], info: ExperimentInfo, tmp_path: Path) -> None:
+    runs = [make_run(variant, [0.1, 0.5], lr=lr) for variant, lr in (("idinit", 0.1), ("kaiming", 0.3))]
+    update_results(info, runs, tmp_path / "r")
+    assert "One recipe for all" not in (tmp_path / "r" / "README.md").read_text()

@@ -9,6 +9,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from ...archive.edges import edge, marked, with_legend
 from ...report.blocks import Block, Picture
@@ -22,6 +23,7 @@ LEARNS = 0.9  # of it: a network whose loss ends below has learned something
 NAMES = ("idinit", "xavier", "kaiming", "default", "fixup", "skipinit", "rezero", "zero")
 DEEP = 100  # layers from which on the claim calls a network deep
 RIVALS = ("xavier", "kaiming")
+_APART = 0.04  # inches between lines that would coincide
 
 
 @FINDINGS.register("depth")
@@ -36,7 +38,7 @@ def depth(tables: Mapping[str, pd.DataFrame]) -> Findings:
                 "depth",
                 f"Left: training loss at the end, mean of the seeds; lines that leave the frame go to twice that of chance "
                 f"({CHANCE:.2f}) or beyond. Right: share "
-                f"of the runs that end below {LEARNS:g} times chance.",
+                f"of the runs that end below {LEARNS:g} times chance; the lines are drawn a little apart.",
                 partial(_draw, best),
             ),
         ),
@@ -93,14 +95,17 @@ def _table(best: pd.DataFrame) -> list[Block]:
 def _draw(best: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10.5, 4), layout="constrained")
     loss, learned = figure.subplots(1, 2)
-    for start in present(NAMES, best["start"]):
+    starts = present(NAMES, best["start"])
+    for number, start in enumerate(starts):
         own, style = select(best, start=start).sort_values("depth"), line_style(NAMES.index(start))
         loss.plot(own["depth"], own["loss"].clip(upper=2 * CHANCE), label=start, **style)
-        learned.plot(own["depth"], own["learned"], label=start, **style)
+        (line,) = learned.plot(own["depth"], own["learned"], label=start, **style)
+        beside = ScaledTranslation(0, ((len(starts) - 1) / 2 - number) * _APART, figure.dpi_scale_trans)
+        line.set_transform(learned.transData + beside)
     loss.axhline(CHANCE, color="#555555", linestyle=":", linewidth=1)
     loss.annotate("chance", (1.0, CHANCE), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     loss.set(xlabel="layers", ylabel="training loss at the end", xscale="log", ylim=(None, 1.15 * CHANCE))
-    learned.set(xlabel="layers", ylabel="runs that learn", xscale="log", ylim=(-0.05, 1.05))
+    learned.set(xlabel="layers", ylabel="runs that learn", xscale="log", ylim=(-0.08, 1.08))
     learned.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     draw_legend(figure, NAMES, loc="outside right center")
     return figure
