@@ -86,10 +86,11 @@ def test_each_epoch_sees_every_picture_once_in_another_order_and_otherwise_cropp
 def test_a_damaged_picture_is_named(root: Path, tmp_path: Path, workers: int) -> None:
     shutil.copytree(root / "imagenet", tmp_path / "imagenet")
     (tmp_path / "imagenet" / "train" / "cat" / "03.jpg").write_bytes(b"\xff\xd8\xff")
-    batches = build(tmp_path, workers=workers, batch_size=36)
+    batches, others = build(tmp_path, workers=workers, batch_size=36), set(active_children())
     with pytest.raises(UsageError, match=r"cat/03\.jpg ") as caught:
         batches.train_batch(0)
     assert "\n" not in str(caught.value)
+    assert set(active_children()) <= others, "workers are left"
 
 
 def test_the_checksum_knows_names_sizes_and_classes(root: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from idinit_suite.errors import Preempted
 from idinit_suite.experiments.grid import Experiment, load_experiment
 from idinit_suite.experiments.runner import run, unfinished
 from idinit_suite.experiments.tuning import plan_runs, read_scores
+from idinit_suite.report.grid_page import _forecasts
 from idinit_suite.training.compile_cache import CompiledNetworks
 from idinit_suite.training.run_folder import RunFolder
 
@@ -321,6 +322,7 @@ def test_the_forecast_is_kept_beside_what_the_runs_took(tmp_path: Path) -> None:
     results = tmp_path / "results" / "demo"
     rows = load_archive(results).runs
     first, second = read_forecasts(results)
+    assert _forecasts([first, second], rows[rows["seed"] == 0]) == _forecasts([first], rows[rows["seed"] == 0]) != []
     assert (first.runs, second.runs) == (1, 2) and first.seconds > 0 < second.seconds
     page = (results / "README.md").read_text()
     assert page.count("\nForecast for ") == 2 and "Forecast for 2 runs of the smoke budget (1 variant, 1 epoch)" in page
